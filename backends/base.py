@@ -1,0 +1,228 @@
+"""The contract of a runtime: a :class:`Backend` says whether it can run a model here and loads it as a
+:class:`Session`, which takes and returns arrays.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.backends.artifacts import ArtifactCache
+from hpi.errors import BackendError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one model: a Paddle program with its weights, an ONNX graph, or both."""
+
+    name: str
+    program: Path | None = None
+    params: Path | None = None
+    onnx: Path | None = None
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What a caller asks of a session.
+
+    Attributes:
+        artifacts: where converted models are kept.
+        device: ``"cpu"``, ``"gpu"`` or ``"gpu:0"`` and the like.
+        precision: ``"fp32"``.
+        threads: CPU threads of one inference; by default all cores that this process may use.
+    """
+
+    artifacts: ArtifactCache
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int | None = None
+
+    @property
+    def thread_count(self) -> int:
+        """The threads to use, resolved."""
+        return self.threads or usable_cores()
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model input: ``shape`` has None for free dimensions and is None itself where the runtime keeps it to
+    itself.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What a session really runs on, as read back from the runtime where it tells."""
+
+    backend: str
+    version: str
+    device: str
+    precision: str
+    threads: int
+    model_path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Session(ABC):
+    """A loaded model. Safe to call from several threads; close it when done."""
+
+    def __init__(self, info: SessionInfo) -> None:
+        self.info = info
+        self._closed = False
+        self.batch_size = _fixed_batch(info)
+
+    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Run a batch.
+
+        A model exported with a fixed batch of 1 is run once per item.
+
+        Args:
+            feeds: for each input its array ``[N, ...]`` in the declared dtype, C-contiguous, N > 0.
+
+        Returns:
+            The outputs in the model's order, joined over the items along the first axis.
+
+        Raises:
+            BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
+        """
+        if self._closed:
+            raise BackendError(f"{self.info.model_path.name}: this {self.info.backend} session is closed")
+        count = self._check(feeds)
+        if self.batch_size is None or count == self.batch_size:
+            return self._run(feeds)
+        items = [self._run({name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
+        return [np.concatenate(parts) for parts in zip(*items, strict=True)]
+
+    @abstractmethod
+    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Run one batch of a size that the model takes."""
+
+    def close(self) -> None:
+        """Give the runtime's memory back; further runs raise. Closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of the runtime's objects; called once."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, feeds: Mapping[str, Array]) -> int:
+        declared = {spec.name for spec in self.info.inputs}
+        if feeds.keys() != declared:
+            raise BackendError(f"{self._where()} takes inputs {sorted(declared)}, got {sorted(feeds)}")
+        for spec in self.info.inputs:
+            array = feeds[spec.name]
+            if array.dtype != spec.dtype or not _fits(array.shape[1:], spec.shape):
+                raise BackendError(
+                    f"{self._where()}: input {spec.name!r} takes {spec.dtype} {spec.shape}, "
+                    f"got {array.dtype} {array.shape}"
+                )
+        counts = {len(array) for array in feeds.values()}
+        if len(counts) != 1 or 0 in counts:
+            raise BackendError(f"{self._where()}: inputs must share one batch size above 0, got {sorted(counts)}")
+        return counts.pop()
+
+    def _where(self) -> str:
+        return f"{self.info.model_path.name} on {self.info.backend}"
+
+
+class Backend(ABC):
+    """One runtime.
+
+    Attributes:
+        name: what users type.
+        package: the Python package to import.
+        install: the command that installs it.
+        devices: kinds of device it can use.
+        precisions: precisions it offers.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    install: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+
+    def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:
+        """Why this runtime cannot run the model here, in a few words; None when it can. Imports nothing."""
+        if not is_installed(self.package):
+            return f"not installed: {self.install}"
+        if options.device.split(":")[0] not in self.devices:
+            return f"cannot use device {options.device!r}, only {', '.join(self.devices)}"
+        if options.precision not in self.precisions:
+            return f"does not offer precision {options.precision!r}, only {', '.join(self.precisions)}"
+        return self.cannot_read(files)
+
+    @abstractmethod
+    def cannot_read(self, files: ModelFiles) -> str | None:
+        """Why the model's files are of no use to this runtime, or None."""
+
+    @abstractmethod
+    def load(self, files: ModelFiles, options: SessionOptions) -> Session:
+        """Load a model.
+
+        Raises:
+            BackendError: the runtime cannot be imported, or refuses the model.
+        """
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fixed_batch(info: SessionInfo) -> int | None:
+    """The batch size that the graph dictates, from any input with a fixed first dimension.
+
+    PicoDet exports leave the image's batch free and fix it only on ``scale_factor``.
+    """
+    sizes = {spec.shape[0] for spec in info.inputs if spec.shape} - {None}
+    if not sizes:
+        return None
+    if sizes != {1}:
+        raise BackendError(
+            f"{info.model_path}: exported for a fixed batch of {sorted(map(str, sizes))}; "
+            "export it with a dynamic batch, or with a batch of 1"
+        )
+    return 1
+
+
+def _fits(shape: Sequence[int], declared: tuple[int | None, ...] | None) -> bool:
+    if declared is None:
+        return True
+    return len(shape) == len(declared) - 1 and all(
+        want is None or size == want for size, want in zip(shape, declared[1:], strict=True)
+    )

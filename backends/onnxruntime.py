@@ -1,0 +1,77 @@
+"""ONNX Runtime: the embedded default, and the reference that other runtimes are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
+from hpi.errors import BackendError
+
+_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+class OnnxRuntime(Backend):
+    """Microsoft's ONNX Runtime with its CPU execution provider."""
+
+    name = "onnxruntime"
+    package = "onnxruntime"
+    install = "pip install onnxruntime"
+
+    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
+        return cannot_obtain_onnx(files)
+
+    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        return OnnxRuntimeSession(ensure_onnx(files, options.artifacts), options.thread_count)
+
+
+class OnnxRuntimeSession(Session):
+    """One ``InferenceSession``; ONNX Runtime lets any number of threads call it at once."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime as ort
+
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        wanted = ["CPUExecutionProvider"]
+        try:
+            self._session = ort.InferenceSession(str(path), settings, providers=wanted)
+        except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+            raise BackendError(f"onnxruntime cannot load {path}: {error}") from error
+        engaged = self._session.get_providers()
+        if engaged != wanted:
+            raise BackendError(f"onnxruntime engaged {engaged} for {path.name} instead of {wanted}")
+        super().__init__(
+            SessionInfo(
+                backend=OnnxRuntime.name,
+                version=ort.__version__,
+                device="cpu",
+                precision="fp32",
+                threads=threads,
+                model_path=path,
+                inputs=tuple(_spec(path, value) for value in self._session.get_inputs()),
+                outputs=tuple(value.name for value in self._session.get_outputs()),
+            )
+        )
+
+    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        try:
+            outputs: list[Array] = self._session.run(None, dict(feeds))
+        except Exception as error:
+            raise BackendError(f"onnxruntime failed on {self.info.model_path}: {error}") from error
+        return outputs
+
+    def _release(self) -> None:
+        del self._session
+
+
+def _spec(path: Path, value: object) -> TensorSpec:
+    name, kind, shape = value.name, value.type, value.shape  # type: ignore[attr-defined]
+    if kind not in _DTYPES:
+        raise BackendError(f"{path}: input {name!r} is of type {kind}; known are {', '.join(_DTYPES)}")
+    return TensorSpec(name, np.dtype(_DTYPES[kind]), tuple(d if isinstance(d, int) else None for d in shape))

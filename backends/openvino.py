@@ -1,0 +1,88 @@
+"""OpenVINO on CPU, always at a stated precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
+from hpi.errors import BackendError
+
+
+class OpenVino(Backend):
+    """Intel's OpenVINO with its CPU plugin."""
+
+    name = "openvino"
+    package = "openvino"
+    install = 'pip install "hpi-pose[openvino]"'
+
+    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
+        return cannot_obtain_onnx(files)
+
+    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        return OpenVinoSession(ensure_onnx(files, options.artifacts), options.thread_count)
+
+
+class OpenVinoSession(Session):
+    """One compiled model and as many infer requests as callers run it at once.
+
+    ``INFERENCE_PRECISION_HINT`` is always given: OpenVINO's default on a CPU with bf16 instructions is bf16, which
+    moves PP-TinyPose's joints by up to 44 px.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import openvino as ov
+
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        try:
+            compiled = ov.Core().compile_model(str(path), "CPU", settings)
+        except Exception as error:  # noqa: BLE001 - OpenVINO raises RuntimeError and its own kinds
+            raise BackendError(f"openvino cannot load {path}: {error}") from error
+        devices = compiled.get_property("EXECUTION_DEVICES")
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if devices != ["CPU"] or precision != "f32":
+            raise BackendError(f"openvino engaged {devices} at {precision} for {path.name} instead of CPU at f32")
+        self._compiled = compiled
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        super().__init__(
+            SessionInfo(
+                backend=OpenVino.name,
+                version=ov.__version__,
+                device="cpu",
+                precision="fp32",
+                threads=compiled.get_property("INFERENCE_NUM_THREADS"),
+                model_path=path,
+                inputs=tuple(_spec(port) for port in compiled.inputs),
+                outputs=tuple(port.any_name for port in compiled.outputs),
+            )
+        )
+
+    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
+        except Exception as error:
+            raise BackendError(f"openvino failed on {self.info.model_path}: {error}") from error
+        self._idle.put(request)
+        return outputs
+
+    def _release(self) -> None:
+        self._idle = SimpleQueue()
+        del self._compiled
+
+
+def _spec(port: Any) -> TensorSpec:  # noqa: ANN401
+    shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
+    return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)

@@ -1,0 +1,80 @@
+"""Paddle programs as ONNX graphs, through paddle2onnx in a process of its own.
+
+paddle2onnx imports all of Paddle, prints, and can crash on a program it does not know; none of that should reach
+the caller's process. The graph goes to the artifact cache, never beside the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from hpi.backends.artifacts import ArtifactCache, content_hash
+from hpi.backends.base import ModelFiles, is_installed
+from hpi.errors import BackendError
+
+logger = logging.getLogger(__name__)
+
+OPSET = 13
+TIMEOUT_S = 600
+INSTALL = 'pip install "hpi-pose[paddle]"'
+
+# No optimiser: paddle2onnx's default (polygraphy) takes 25 s for PP-TinyPose and may call pip by itself, and the
+# runtimes fold the same constants when they load the graph.
+_SCRIPT = """
+import sys
+import paddle2onnx
+program, params, target, opset = sys.argv[1:]
+paddle2onnx.export(program, params, target, opset_version=int(opset), enable_onnx_checker=True, optimize_tool="None")
+"""
+
+
+def cannot_obtain_onnx(files: ModelFiles) -> str | None:
+    """Why there is no ONNX graph for the model and none can be made; None when there is a way."""
+    if files.onnx is not None or is_installed("paddle2onnx"):
+        return None
+    return f"the model has no ONNX file, and paddle2onnx is not installed to make one: {INSTALL}"
+
+
+def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
+    """The model's ONNX graph: the file that came with it, or a converted one from the cache.
+
+    Raises:
+        BackendError: the conversion failed, with the end of what paddle2onnx said.
+    """
+    if files.onnx is not None:
+        return files.onnx
+    if reason := cannot_obtain_onnx(files):
+        raise BackendError(f"{files.name}: {reason}")
+    assert files.program is not None and files.params is not None  # model folders without ONNX have both
+    program, params = files.program, files.params
+    key = {
+        "model": files.name,
+        "content": content_hash([program, params]),
+        "paddle2onnx": version("paddle2onnx"),
+        "opset": str(OPSET),
+        "optimizer": "none",
+    }
+    return artifacts.get("onnx", key, "model.onnx", lambda target: _convert(files.name, program, params, target))
+
+
+def _convert(name: str, program: Path, params: Path, target: Path) -> None:
+    logger.info("converting %s to ONNX (once)", name)
+    command = [sys.executable, "-c", _SCRIPT, str(program), str(params), str(target), str(OPSET)]
+    environment = {**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"{name}: paddle2onnx did not finish within {TIMEOUT_S} s on {program}") from error
+    if done.returncode != 0 or not target.is_file():
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise BackendError(
+            f"{name}: paddle2onnx could not convert {program} (exit code {done.returncode}); "
+            f"run the model with backend='paddle' instead. It said:\n{said}"
+        )

@@ -1,0 +1,56 @@
+"""hpi: high-performance inference for human keypoints.
+
+    from hpi import Predictor
+
+    with Predictor("human_keypoint_detection_lite") as predictor:
+        for result in predictor.predict("people.jpg"):
+            result.print()
+
+Names are imported when they are first used, so that ``import hpi`` stays light and loads no runtime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpi.errors import BackendError, ConfigError, HpiError, InputError, ModelError
+    from hpi.predictor import Predictor, create_model, create_pipeline
+    from hpi.results import DetectionResult, KeypointResult
+
+__all__ = [
+    "BackendError",
+    "ConfigError",
+    "DetectionResult",
+    "HpiError",
+    "InputError",
+    "KeypointResult",
+    "ModelError",
+    "Predictor",
+    "create_model",
+    "create_pipeline",
+]
+
+_HOMES = {
+    "hpi.errors": ("BackendError", "ConfigError", "HpiError", "InputError", "ModelError"),
+    "hpi.predictor": ("Predictor", "create_model", "create_pipeline"),
+    "hpi.results": ("DetectionResult", "KeypointResult"),
+}
+
+# In a checkout the subpackages lie beside this folder, not inside it (see setup.py): with this, a Python started in
+# the root of the checkout finds them there.
+if not (Path(__file__).parent / "backends").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hpi-pose")
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'hpi' has no attribute {name!r}")

@@ -1,0 +1,176 @@
+"""Commands and options of ``hpi``, and PaddleX's own spelling of them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hpi.config import pipeline_text
+from hpi.errors import ConfigError, HpiError
+
+DEFAULT_PIPELINE = "human_keypoint_detection_lite"
+
+app = typer.Typer(
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+)
+
+Inputs = Annotated[list[str], typer.Argument(help="Images, folders or http(s) URLs.", metavar="INPUT...")]
+Pipeline = Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")]
+Model = Annotated[str | None, typer.Option(help="One model instead of a pipeline; see [bold]hpi models[/].")]
+ModelDir = Annotated[Path | None, typer.Option("--model_dir", help="Folder of the model's files, with --model.")]
+Device = Annotated[str, typer.Option(help="Where to run: cpu.")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or paddle.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
+DetThreshold = Annotated[
+    float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
+]
+BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="Images that go together.")]
+SavePath = Annotated[Path | None, typer.Option("--save_path", help="Folder for pictures and JSON files.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@app.callback(invoke_without_command=True)
+def paddlex(
+    context: typer.Context,
+    pipeline: Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")] = None,
+    source: Annotated[str | None, typer.Option("--input", help="Image, folder or http(s) URL.")] = None,
+    device: Device = "cpu",
+    backend: BackendName = "auto",
+    det_threshold: DetThreshold = None,
+    save_path: SavePath = None,
+    get_pipeline_config: Annotated[
+        str | None,
+        typer.Option("--get_pipeline_config", metavar="NAME", help="Write a pipeline's YAML into --save_path."),
+    ] = None,
+    use_hpip: Annotated[bool, typer.Option("--use_hpip", help="Accepted: always on.")] = False,
+    hpi_config: Annotated[
+        str | None, typer.Option("--hpi_config", metavar="DICT", help="PaddleX's dictionary; its 'backend' counts.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Human keypoints: people in a photo in, joints out.
+
+    [bold]hpi predict photo.jpg --save_path output[/] needs no network. The options below are PaddleX's spelling:
+    [bold]hpi --pipeline NAME --input photo.jpg --save_path ./output/[/]
+    """
+    del use_hpip
+    if context.invoked_subcommand is not None:
+        return
+    with _friendly_errors(debug=debug):
+        if version:
+            from importlib.metadata import version as installed
+
+            typer.echo(f"hpi-pose {installed('hpi-pose')}")
+        elif get_pipeline_config is not None:
+            _write_config(get_pipeline_config, save_path)
+        elif pipeline is not None and source is not None:
+            from hpi.cli.predict import run
+            from hpi.predictor import create_pipeline
+
+            chosen = {"backend": backend} if backend != "auto" else _read_hpi_config(hpi_config)
+            with create_pipeline(pipeline, device=device, hpi_config=chosen) as predictor:
+                run(predictor, [source], save_path, lambda result: result.print(), det_threshold=det_threshold)
+        elif pipeline is not None or source is not None:
+            raise typer.BadParameter("give --pipeline and --input together, or use: hpi predict INPUT")
+        else:
+            typer.echo(context.get_help())
+
+
+@app.command()
+def predict(
+    inputs: Inputs,
+    pipeline: Pipeline = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    device: Device = "cpu",
+    backend: BackendName = "auto",
+    threads: Threads = None,
+    det_threshold: DetThreshold = None,
+    batch_size: BatchSize = None,
+    save_path: SavePath = None,
+    debug: Debug = False,
+) -> None:
+    """Find people and their joints; print them, and with --save_path save pictures and JSON files.
+
+    The default pipeline, human_keypoint_detection_lite, comes with the package and needs no network.
+    """
+    if pipeline is not None and model is not None:
+        raise typer.BadParameter("give --pipeline or --model, not both")
+    with _friendly_errors(debug=debug):
+        from hpi.cli.predict import run, show
+        from hpi.predictor import Predictor
+
+        with Predictor(
+            pipeline or model or DEFAULT_PIPELINE,
+            model_dir=model_dir,
+            device=device,
+            backend=backend,
+            threads=threads,
+        ) as predictor:
+            run(predictor, inputs, save_path, show, batch_size=batch_size, det_threshold=det_threshold)
+
+
+@app.command()
+def models(debug: Debug = False) -> None:
+    """List the models: what they do, how good they are, whether they are on this machine, their licence."""
+    with _friendly_errors(debug=debug):
+        from hpi.cli.models import show
+
+        show()
+
+
+@contextmanager
+def _friendly_errors(*, debug: bool) -> Iterator[None]:
+    """Turn this project's errors into one message and an exit code: 2 for wrong usage, 1 for the rest."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    try:
+        yield
+    except HpiError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+
+
+def _write_config(name: str, save_path: Path | None) -> None:
+    text = pipeline_text(name)
+    if save_path is None:
+        typer.echo(text, nl=False)
+        return
+    target = save_path if save_path.suffix in {".yaml", ".yml"} else save_path / f"{name}.yaml"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{target} exists already; remove it or give another --save_path") from error
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {target}")
+
+
+def _read_hpi_config(text: str | None) -> dict[str, Any] | None:
+    """``--hpi_config``, as the Python literal that PaddleX takes or as JSON."""
+    if text is None:
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            content = read(text)
+        except (ValueError, SyntaxError):
+            continue
+        if isinstance(content, dict):
+            return content
+    raise ConfigError(f"--hpi_config {text!r}: give a dictionary, such as {{'backend': 'openvino'}}")

@@ -1,0 +1,104 @@
+"""Predicting from the command line: printing, saving, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hpi.errors import InputError
+from hpi.predictor import Predictor
+from hpi.results import DetectionResult, KeypointResult, Result
+from hpi.sources import count_items
+
+PEOPLE_PER_TABLE = 4
+
+
+def run(
+    predictor: Predictor,
+    inputs: Sequence[str],
+    save_path: Path | None,
+    show_result: Callable[[Result], None],
+    **arguments: Any,  # noqa: ANN401
+) -> None:
+    """Predict everything, show and save each result; bad images are reported and the rest go on.
+
+    Raises:
+        typer.Exit: with code 1, at the end, when an image could not be used.
+    """
+    failed = 0
+
+    def report(error: InputError) -> None:
+        nonlocal failed
+        failed += 1
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        progress.advance(task)
+
+    total = count_items(list(inputs))
+    stems: Counter[str] = Counter()
+    with Progress(console=Console(stderr=True), transient=True, disable=total < 2) as progress:
+        task = progress.add_task("images", total=total)
+        for result in predictor.predict(list(inputs), on_error=report, **arguments):
+            show_result(result)
+            if save_path is not None:
+                _make_unique(result, stems)
+                print(f"saved {result.save_to_img(save_path)} and {result.save_to_json(save_path)}")  # noqa: T201
+            progress.advance(task)
+    if failed:
+        raise typer.Exit(1)
+
+
+def show(result: Result) -> None:
+    """Print a result for people to read."""
+    console = Console(highlight=False)
+    if isinstance(result, KeypointResult):
+        _show_people(console, result)
+    elif isinstance(result, DetectionResult):
+        _show_boxes(console, result)
+
+
+def _show_people(console: Console, result: KeypointResult) -> None:
+    people = result.people
+    count = "1 person" if len(people) == 1 else f"{len(people)} people"
+    console.print(f"{result['input_path']}: {count}", markup=False)
+    for first in range(0, len(people), PEOPLE_PER_TABLE):
+        console.print(_people_table(result, first))
+
+
+def _people_table(result: KeypointResult, first: int) -> Table:
+    """Joints down, people across: x, y and score."""
+    group = result.people[first : first + PEOPLE_PER_TABLE]
+    table = Table("joint")
+    for number, person in enumerate(group, first + 1):
+        detected = f"\nfound {person['det_score']:.2f}" if "det_score" in person else ""
+        table.add_column(f"person {number}{detected}\njoints {person['kpt_score']:.2f}", justify="right")
+    names = result.joint_names
+    for index, name in enumerate(names):
+        cells = (person["keypoints"][index] for person in group)
+        table.add_row(name, *(f"{x:.1f} {y:.1f}  {score:.2f}" for x, y, score in cells))
+    return table
+
+
+def _show_boxes(console: Console, result: DetectionResult) -> None:
+    table = Table("label", "score", "x1", "y1", "x2", "y2")
+    for box in result["boxes"]:
+        table.add_row(box["label"], f"{box['score']:.2f}", *(f"{value:.1f}" for value in box["coordinate"]))
+    console.print(f"{result['input_path']}: {len(result['boxes'])} found", markup=False)
+    if result["boxes"]:
+        console.print(table)
+
+
+def _make_unique(result: Result, stems: Counter[str]) -> None:
+    """Keep inputs of one name (a.jpg, a.png, b/a.jpg) from overwriting each other's results: a, a_2, a_3."""
+    name = Path(result.name)
+    stems[name.stem] += 1
+    if stems[name.stem] > 1:
+        result.name = f"{name.stem}_{stems[name.stem]}{name.suffix}"
+        _make_unique(result, stems)

@@ -1,0 +1,95 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.zoo import Skeleton
+
+Image = NDArray[np.uint8]
+
+_COLORS = {"left": (80, 175, 76), "right": (54, 67, 244), "center": (230, 160, 33)}  # BGR
+_JOINT = (255, 255, 255)
+_BOX = (230, 160, 33)
+_BLEND = 0.85
+_SUBPIXEL_BITS = 4
+
+
+def draw_people(image: Image, people: Sequence[NDArray[np.float32]], skeleton: Skeleton) -> Image:
+    """Draw skeletons; thickness follows the size of each person, joints that score too little are left out.
+
+    Args:
+        image: ``[H, W, 3]`` uint8 BGR; is not changed.
+        people: ``[K, 3]`` float32 each: x, y in pixels, score.
+        skeleton: which joints are connected; ignored for people with another number of joints.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR.
+    """
+    canvas = image.copy()
+    for keypoints in people:
+        _draw_person(canvas, keypoints, skeleton)
+    return np.asarray(cv2.addWeighted(canvas, _BLEND, image, 1 - _BLEND, 0), np.uint8)
+
+
+def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skeleton) -> None:
+    visible = (keypoints[:, 2] > skeleton.visible_above) & _drawable(keypoints, canvas)
+    if not visible.any():
+        return
+    points = keypoints[:, :2]
+    extent = float(np.ptp(points[visible], axis=0).max())
+    thickness = int(np.clip(round(extent / 80), 1, 8))
+    if len(keypoints) == len(skeleton.joints):
+        for side, edges in skeleton.edges.items():
+            for start, end in edges:
+                if visible[start] and visible[end]:
+                    a, b = _fixed_point(points[start]), _fixed_point(points[end])
+                    cv2.line(canvas, a, b, _COLORS[side], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for point in points[visible]:
+        _dot(canvas, point, thickness + 1, (0, 0, 0))
+        _dot(canvas, point, thickness, _JOINT)
+
+
+def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
+    """Finite, and near enough to the image that OpenCV's 32-bit fixed-point coordinates hold."""
+    limit = 4 * max(canvas.shape)
+    return np.isfinite(keypoints[:, :2]).all(axis=1) & (np.abs(keypoints[:, :2]) < limit).all(axis=1)
+
+
+def _dot(canvas: Image, point: NDArray[np.float32], radius: int, color: tuple[int, int, int]) -> None:
+    center = _fixed_point(point)
+    cv2.circle(canvas, center, radius << _SUBPIXEL_BITS, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _fixed_point(point: NDArray[np.float32]) -> tuple[int, int]:
+    x, y = np.rint(point * (1 << _SUBPIXEL_BITS)).astype(int)
+    return int(x), int(y)
+
+
+def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[str]) -> Image:
+    """Draw labelled boxes.
+
+    Args:
+        image: ``[H, W, 3]`` uint8 BGR; is not changed.
+        boxes: (x1, y1, x2, y2) each, pixels.
+        labels: a text for each.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR.
+    """
+    canvas = image.copy()
+    thickness = max(1, round(max(image.shape) / 400))
+    scale = max(0.4, max(image.shape) / 1200)
+    for box, label in zip(boxes, labels, strict=True):
+        x1, y1, x2, y2 = (round(float(value)) for value in box)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BOX, thickness, cv2.LINE_AA)
+        (width, height), baseline = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        top = max(0, y1 - height - baseline)
+        cv2.rectangle(canvas, (x1, top), (x1 + width, top + height + baseline), _BOX, cv2.FILLED)
+        cv2.putText(canvas, label, (x1, top + height), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas

@@ -1,0 +1,443 @@
+"""The one interface: :class:`Predictor`, and PaddleX's two functions that make one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import SessionOptions
+from hpi.config import HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
+from hpi.errors import ConfigError, InputError
+from hpi.kernels.boxes import clip_boxes, has_area
+from hpi.model_files import ModelSpec
+from hpi.pipelines import HumanPose
+from hpi.results import DetectionResult, KeypointResult, Result
+from hpi.selection import AUTO, Choice, open_session
+from hpi.sources import Image, Input, Item, count_items, read_items
+from hpi.tasks.detection import Detector
+from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
+from hpi.validation import is_yaml, parse, read_yaml
+from hpi.zoo import Zoo
+
+logger = logging.getLogger(__name__)
+
+Boxes = NDArray[np.float32]
+OnError = Callable[[InputError], None]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model that the predictor has loaded."""
+
+    spec: ModelSpec
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image on its way through a batch; ``boxes`` only where the caller gave them."""
+
+    path: str | None
+    image: Image
+    boxes: Boxes | None
+
+
+class Predictor:
+    """People and joints in images, by a pipeline or by a single model, on the runtime that serves each model.
+
+    Safe to use from several threads. Owns the sessions that it opens: close it, or use it in a ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        name: str | PathLike[str],
+        *,
+        model_dir: str | PathLike[str] | None = None,
+        device: str = "cpu",
+        backend: str = AUTO,
+        precision: str = "fp32",
+        threads: int | None = None,
+        config: Mapping[str, Any] | None = None,
+        flip: bool | None = None,
+        use_udp: bool | None = None,
+    ) -> None:
+        """Find the models and load them.
+
+        Args:
+            name: a pipeline (``"human_keypoint_detection_lite"``), a model (``"PP-TinyPose_128x96"``), or a YAML file
+                of either.
+            model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
+            device: ``"cpu"``; other devices are refused, with the reason of each runtime.
+            backend: ``"auto"``, or ``"onnxruntime"``, ``"openvino"``, ``"paddle"`` for every model.
+            precision: ``"fp32"``.
+            threads: CPU threads of one inference; by default all cores that the process may use.
+            config: content of a pipeline YAML; it replaces the one that ``name`` stands for.
+            flip: average each person with the mirrored crop: twice the work, a little more accurate. None: as the
+                pipeline says.
+            use_udp: crop by the UDP convention. None: as the pipeline or the model says.
+
+        Raises:
+            ConfigError: a name, a field or an argument is wrong.
+            ModelError: a model cannot be found, fetched or read.
+            BackendError: no runtime, or not the one asked for, can serve a model.
+        """
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads is {threads}: give 1 or more, or None for all usable cores")
+        self.name = fspath(name)
+        self._zoo = Zoo.default()
+        self._options = SessionOptions(
+            ArtifactCache(self._zoo.home / "artifacts"), check_device(device), precision, threads
+        )
+        self._opened: list[_Opened] = []
+        self._detector: Detector | None = None
+        self._estimator: KeypointEstimator | None = None
+        self._batch_size = 1
+        self._threshold: float | None = None
+        try:
+            pipeline = self._read_pipeline(config)
+            if pipeline is None:
+                self._open_model(model_dir, backend, KeypointOptions(flip, use_udp))
+            elif model_dir is not None:
+                raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
+            else:
+                self._open_pipeline(pipeline, backend, KeypointOptions(flip, use_udp))
+        except BaseException:
+            self.close()
+            raise
+
+    def predict(
+        self,
+        input: Input,  # noqa: A002 - PaddleX's name
+        batch_size: int | None = None,
+        det_threshold: float | None = None,
+        *,
+        threshold: float | None = None,
+        boxes: ArrayLike | Sequence[ArrayLike] | None = None,
+        on_error: OnError | None = None,
+    ) -> Iterator[Result]:
+        """Predict, image by image as the returned iterator is advanced; arguments are checked at once.
+
+        Args:
+            input: ``[H, W, 3]`` uint8 BGR array, path, folder, http(s) URL, or a list of these.
+            batch_size: images that go through the models together; by default the pipeline's. People always go
+                together.
+            det_threshold: keep people that score above it, in [0, 1]; by default the pipeline's, else the detector's.
+            threshold: the same, by the name it has for a detection model in PaddleX.
+            boxes: for a keypoint model: the people of an image, ``[N, 4]`` (x1, y1, x2, y2) in pixels, from a detector
+                of your own; they are padded like a pipeline's. For a list of images, a list of such. Without boxes
+                each image is taken for one person.
+            on_error: called for each image that cannot be used, and prediction goes on. By default the error is raised
+                where the image would have come, except for files found in a folder: these are logged.
+
+        Returns:
+            An iterator over one :class:`KeypointResult` or :class:`DetectionResult` per image, in order.
+
+        Raises:
+            InputError: an argument is wrong; while iterating, an image is.
+            BackendError: while iterating, a runtime failed.
+        """
+        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
+            raise InputError(f"batch_size is {batch_size}: give 1 or more")
+        score = _check_threshold(threshold if det_threshold is None else det_threshold)
+        per_image = self._check_boxes(input, boxes)
+        jobs = zip(read_items(input), repeat(None) if per_image is None else per_image, strict=False)
+        return self._stream(jobs, batch_size or self._batch_size, score, on_error)
+
+    @property
+    def backend(self) -> str:
+        """The runtime in use; where the models use different ones, all of them joined by ``+``."""
+        return "+".join(dict.fromkeys(opened.choice.session.info.backend for opened in self._opened))
+
+    def describe(self) -> dict[str, Any]:
+        """What is really running, in plain Python types: for each model the files, the runtime, and why that one."""
+        return {"name": self.name, "models": [_describe(opened) for opened in self._opened]}
+
+    def warmup(self) -> None:
+        """Run each model once, so that the first prediction is not slower than the next."""
+        image = np.zeros((64, 64, 3), np.uint8)
+        if self._detector:
+            self._detector.predict([image])
+        if self._estimator:
+            self._estimator.predict([image], [self._estimator.whole_image(image)])
+
+    def close(self) -> None:
+        """Unload the models. Closing twice is harmless."""
+        for opened in self._opened:
+            opened.choice.session.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_pipeline(self, config: Mapping[str, Any] | None) -> PipelineConfig | None:
+        """The pipeline that the name stands for; None where it is that of a model."""
+        if config is not None:
+            return read_pipeline(config)
+        if is_yaml(self.name):
+            content = read_yaml(Path(self.name))
+            if isinstance(content, dict) and "sources" in content:
+                self.name = self._zoo.add(Path(self.name)).name
+                return None
+            return read_pipeline(self.name)
+        return read_pipeline(self.name) if self.name in pipeline_names() else None
+
+    def _open_pipeline(self, pipeline: PipelineConfig, backend: str, options: KeypointOptions) -> None:
+        self.name = pipeline.pipeline_name
+        detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
+        opened = []
+        for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection")):
+            configured = pipeline.hpi_config_of(module).backend or AUTO
+            chosen = configured if backend == AUTO else backend
+            opened.append(self._open(module.model_name, module.model_dir, chosen, task))
+        detector, estimator = opened
+        self._detector = Detector(detector.spec, detector.choice.session)
+        self._estimator = self._make_estimator(
+            estimator,
+            KeypointOptions(
+                keypoints.flip if options.flip is None else options.flip,
+                keypoints.use_udp if options.use_udp is None else options.use_udp,
+            ),
+        )
+        self._batch_size, self._threshold = detection.batch_size, detection.threshold
+
+    def _open_model(self, model_dir: str | PathLike[str] | None, backend: str, options: KeypointOptions) -> None:
+        if model_dir is None and self.name not in self._zoo.models:
+            raise ConfigError(
+                f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
+                f"({', '.join(self._zoo.models)}) and no YAML file; for a model of your own give its folder as model_dir"
+            )
+        opened = self._open(self.name, model_dir, backend)
+        if opened.spec.task == "keypoint_detection":
+            self._estimator = self._make_estimator(opened, options)
+        elif options == KeypointOptions():
+            self._detector = Detector(opened.spec, opened.choice.session)
+        else:
+            raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
+
+    def _open(
+        self, name: str, model_dir: str | PathLike[str] | None, backend: str, task: str | None = None
+    ) -> _Opened:
+        spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
+        if task is not None and spec.task != task:
+            raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
+        opened = _Opened(spec, open_session(spec.files, self._options, backend))
+        self._opened.append(opened)
+        return opened
+
+    def _make_estimator(self, opened: _Opened, options: KeypointOptions) -> KeypointEstimator:
+        skeleton = self._zoo.skeleton_of(opened.spec.name)
+        return KeypointEstimator(opened.spec, opened.choice.session, skeleton, options)
+
+    def _check_boxes(self, source: Input, boxes: ArrayLike | Sequence[ArrayLike] | None) -> list[Boxes] | None:
+        """Boxes for each image of the input, ``[N, 4]`` float32."""
+        if boxes is None:
+            return None
+        if self._estimator is None or self._detector is not None:
+            raise InputError(f"boxes are for a keypoint model; {self.name} finds its own")
+        several = isinstance(source, Sequence) and not isinstance(source, str)
+        per_image: Sequence[Any] = boxes if several else [boxes]  # type: ignore[assignment]
+        if not (len(per_image) == count_items(source) == (len(source) if several else 1)):  # type: ignore[arg-type]
+            raise InputError("boxes: give one list of boxes for each image, and name the images, not folders")
+        return [_check_box_array(of_image) for of_image in per_image]
+
+    def _stream(
+        self,
+        inputs: Iterator[tuple[Item, Boxes | None]],
+        batch_size: int,
+        threshold: float | None,
+        on_error: OnError | None,
+    ) -> Iterator[Result]:
+        batch: list[_Job] = []
+        for item, boxes in inputs:
+            try:
+                batch.append(_make_job(item, boxes))
+            except InputError as error:
+                # What came before the bad image is finished first, so that nothing of it is lost.
+                yield from self._run(batch, threshold)
+                batch = []
+                _report(error, item, on_error)
+            if len(batch) == batch_size:
+                yield from self._run(batch, threshold)
+                batch = []
+        yield from self._run(batch, threshold)
+
+    def _run(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
+        score = self._threshold if threshold is None else threshold
+        images = [job.image for job in batch]
+        if self._estimator is None:
+            return self._run_detector(batch, images, score)
+        if self._detector is None:
+            return self._run_estimator(batch, images, self._estimator)
+        people = HumanPose(self._detector, self._estimator).predict(images, score)
+        skeleton = self._estimator.skeleton
+        return [
+            KeypointResult.of_pipeline(job.path, job.image, *found, skeleton)
+            for job, found in zip(batch, people, strict=True)
+        ]
+
+    def _run_detector(self, batch: list[_Job], images: list[Image], threshold: float | None) -> Sequence[Result]:
+        assert self._detector is not None  # a predictor has a detector, an estimator, or both
+        labels = self._detector.spec.labels
+        found = self._detector.predict(images, threshold)
+        return [DetectionResult.of(job.path, job.image, one, labels) for job, one in zip(batch, found, strict=True)]
+
+    @staticmethod
+    def _run_estimator(batch: list[_Job], images: list[Image], estimator: KeypointEstimator) -> Sequence[Result]:
+        regions = [
+            estimator.whole_image(job.image) if job.boxes is None else estimator.regions(job.boxes) for job in batch
+        ]
+        joints = estimator.predict(images, regions)
+        return [
+            KeypointResult.of_model(job.path, job.image, of_image, estimator.skeleton)
+            for job, of_image in zip(batch, joints, strict=True)
+        ]
+
+
+def create_pipeline(
+    pipeline: str | PathLike[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    use_hpip: bool | None = None,
+    hpi_config: Mapping[str, Any] | None = None,
+) -> Predictor:
+    """PaddleX's ``create_pipeline``.
+
+    Args:
+        pipeline: name or YAML file of a pipeline.
+        config: content of a pipeline YAML, instead of ``pipeline``.
+        device: ``"cpu"``.
+        use_hpip: accepted; this engine is always the high-performance one.
+        hpi_config: of PaddleX's fields ``backend`` is honoured.
+
+    Raises:
+        ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`Predictor`.
+    """
+    del use_hpip
+    if pipeline is None and config is None:
+        raise ConfigError("give the name or YAML file of a pipeline, or its config")
+    name = "config" if pipeline is None else pipeline
+    return Predictor(name, config=config, device=device or "cpu", backend=_backend_of(hpi_config))
+
+
+def create_model(
+    model_name: str,
+    model_dir: str | PathLike[str] | None = None,
+    device: str | None = None,
+    use_hpip: bool | None = None,
+    hpi_config: Mapping[str, Any] | None = None,
+    *,
+    flip: bool | None = None,
+    use_udp: bool | None = None,
+) -> Predictor:
+    """PaddleX's ``create_model``.
+
+    Args:
+        model_name: name of a model.
+        model_dir: folder of its files.
+        device: ``"cpu"``.
+        use_hpip: accepted; this engine is always the high-performance one.
+        hpi_config: of PaddleX's fields ``backend`` is honoured.
+        flip: for keypoint models, average with the mirrored crop.
+        use_udp: for keypoint models, crop by the UDP convention.
+
+    Raises:
+        HpiError: as :class:`Predictor`.
+    """
+    del use_hpip
+    return Predictor(
+        model_name,
+        model_dir=model_dir,
+        device=device or "cpu",
+        backend=_backend_of(hpi_config),
+        flip=flip,
+        use_udp=use_udp,
+    )
+
+
+def _backend_of(hpi_config: Mapping[str, Any] | None) -> str:
+    return parse(HpiConfig, hpi_config or {}, "hpi_config").backend or AUTO
+
+
+def _describe(opened: _Opened) -> dict[str, Any]:
+    spec, choice = opened.spec, opened.choice
+    info = choice.session.info
+    return {
+        "model": spec.name,
+        "task": spec.task,
+        "model_dir": str(spec.folder),
+        "backend": info.backend,
+        "version": info.version,
+        "device": info.device,
+        "precision": info.precision,
+        "threads": info.threads,
+        "batch_size": choice.session.batch_size,
+        "file": str(info.model_path),
+        "notes": list(info.notes),
+        "reason": choice.reason,
+        "rejected": dict(choice.rejected),
+    }
+
+
+def _check_threshold(value: float | None) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:  # NaN fails every comparison
+        raise InputError(f"det_threshold is {value!r}: give a number from 0 to 1, or None for the default")
+    return float(value)
+
+
+def _check_box_array(boxes: ArrayLike) -> Boxes:
+    try:
+        array = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"boxes: not numbers [[x1, y1, x2, y2], ...]: {error}") from error
+    if array.size == 0:
+        return np.empty((0, 4), np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"boxes: shape {array.shape} instead of [N, 4]: one (x1, y1, x2, y2) per person")
+    wrong = np.flatnonzero(~(np.isfinite(array).all(axis=1) & has_area(array)))
+    if wrong.size:
+        raise InputError(
+            f"boxes: number {wrong[0]}, {array[wrong[0]].tolist()}, has no area or is not finite; give x1 < x2 and "
+            "y1 < y2 in pixels"
+        )
+    return array
+
+
+def _make_job(item: Item, boxes: Boxes | None) -> _Job:
+    if isinstance(item.image, InputError):
+        raise item.image
+    if boxes is not None:
+        height, width = item.image.shape[:2]
+        inside = has_area(clip_boxes(boxes, width, height))
+        if not inside.all():
+            index = int(np.flatnonzero(~inside)[0])
+            raise InputError(
+                f"{item.path or 'image'}: box number {index}, {boxes[index].tolist()}, lies outside its {width}x{height} "
+                "pixels"
+            )
+    return _Job(item.path, item.image, boxes)
+
+
+def _report(error: InputError, item: Item, on_error: OnError | None) -> None:
+    if on_error is not None:
+        on_error(error)
+    elif item.from_folder:
+        logger.error("skipped: %s", error)
+    else:
+        raise error

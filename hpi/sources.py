@@ -1,0 +1,177 @@
+"""What a user passes as input becomes a stream of images: arrays, files, folders, URLs, and lists of these."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.errors import InputError
+from hpi.fetch import fetch, is_url
+from hpi.kernels.affine import MAX_WARP_SIDE
+
+Image = NDArray[np.uint8]
+Input = str | PathLike[str] | NDArray[Any] | Sequence["Input"]
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+KINDS = "a BGR uint8 array, a path, a folder, or an http(s) URL"
+MAX_PIXELS = 178_956_970
+"""Largest image that is decoded, in pixels: the bound that PaddleX's service and Pillow use."""
+MAX_IMAGE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the input, or the reason why there is none.
+
+    Attributes:
+        path: file or URL; None for an array.
+        image: ``[H, W, 3]`` uint8 BGR, C-contiguous, or what is wrong with it.
+        from_folder: it was found in a folder, not named by the caller.
+    """
+
+    path: str | None
+    image: Image | InputError
+    from_folder: bool = False
+
+
+def read_items(source: Input) -> Iterator[Item]:
+    """Read images one by one, as the iterator is advanced. What cannot be read is returned, not raised."""
+    if isinstance(source, np.ndarray):
+        yield _item(None, lambda: check_image(source))
+    elif isinstance(source, (str, PathLike)):
+        yield from _read_path(fspath(source))
+    elif isinstance(source, Sequence):
+        for entry in source:
+            yield from read_items(entry)
+    else:
+        kind = type(source).__name__
+        yield Item(None, InputError(f"input of type {kind}: give {KINDS}, or a list of these"))
+
+
+def count_items(source: Input) -> int:
+    """How many images :func:`read_items` will return, without reading any."""
+    if isinstance(source, (str, PathLike)):
+        path = fspath(source)
+        return len(_images_in(Path(path))) if not is_url(path) and Path(path).is_dir() else 1
+    if isinstance(source, Sequence):
+        return sum(count_items(entry) for entry in source)
+    return 1
+
+
+def _read_path(path: str) -> Iterator[Item]:
+    if is_url(path):
+        yield _item(path, lambda: _read_url(path))
+    elif Path(path).is_dir():
+        found = _images_in(Path(path))
+        if not found:
+            yield Item(path, InputError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"))
+        for file in found:
+            yield _item(str(file), lambda file=file: _read_file(file), from_folder=True)
+    else:
+        yield _item(path, lambda: _read_file(Path(path)))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+
+
+def _item(path: str | None, read: Callable[[], Image], *, from_folder: bool = False) -> Item:
+    try:
+        return Item(path, read(), from_folder)
+    except InputError as error:
+        return Item(path, error, from_folder)
+
+
+def _read_file(path: Path) -> Image:
+    try:
+        size = path.stat().st_size
+        if size > MAX_IMAGE_BYTES:
+            raise InputError(f"{path}: {size >> 20} MiB; images of up to {MAX_IMAGE_BYTES >> 20} MiB are read")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return decode_image(data, str(path))
+
+
+def _read_url(url: str) -> Image:
+    stream = io.BytesIO()
+    fetch(url, stream, MAX_IMAGE_BYTES, InputError)
+    return decode_image(stream.getvalue(), url)
+
+
+def decode_image(data: bytes, label: str) -> Image:
+    """Decode an image file: 8-bit BGR, turned upright by its EXIF orientation, without alpha.
+
+    Args:
+        data: content of the file.
+        label: its name, for errors.
+
+    Raises:
+        InputError: empty, not an image, broken off, or too large.
+    """
+    from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
+
+    if not data:
+        raise InputError(f"{label}: the file is empty")
+    try:
+        with Pillow.open(io.BytesIO(data)) as header:
+            size = header.size
+    except Pillow.DecompressionBombError as error:
+        raise InputError(f"{label}: {error}") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{label}: not an image") from error
+    _check_size(size, label)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"{label}: cannot be decoded: {error.err}") from error
+    if image is None:
+        raise InputError(f"{label}: a damaged or cut-off image, or a format that OpenCV does not decode")
+    return np.asarray(image, np.uint8)
+
+
+def check_image(array: NDArray[Any]) -> Image:
+    """Bring an array into the form that the kernels take.
+
+    Args:
+        array: ``[H, W, 3]`` uint8 BGR; also ``[H, W]`` or ``[H, W, 1]`` grey and ``[H, W, 4]`` BGRA, whose alpha is
+            dropped. Any memory layout.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR, C-contiguous; a copy only where needed.
+
+    Raises:
+        InputError: another shape or dtype, empty, or too large.
+    """
+    if array.dtype != np.uint8:
+        raise InputError(
+            f"image array of dtype {array.dtype}: give uint8 BGR in 0..255; scale other ranges yourself, since theirs "
+            "is not known"
+        )
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in {2, 3} or channels not in {1, 3, 4} or array.size == 0:
+        raise InputError(f"image array of shape {array.shape}: give [height, width, 3], BGR")
+    _check_size((array.shape[1], array.shape[0]), f"image array of shape {array.shape}")
+    array = np.ascontiguousarray(array)
+    if channels == 3:
+        return array
+    convert = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR
+    return np.asarray(cv2.cvtColor(array, convert), np.uint8)
+
+
+def _check_size(size: tuple[int, int], label: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS or max(size) > MAX_WARP_SIDE:
+        raise InputError(
+            f"{label}: {width}x{height} pixels; images of up to {MAX_PIXELS} pixels and {MAX_WARP_SIDE} a side are "
+            "taken: shrink it or cut it into tiles"
+        )

@@ -1,0 +1,107 @@
+"""People in images: one detector with its NMS in the graph (PP-YOLOE, PicoDet)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.backends.base import Session
+from hpi.errors import ModelError
+from hpi.kernels.boxes import clip_boxes, has_area
+from hpi.kernels.normalize import normalization_table, normalize
+from hpi.model_files import ModelSpec, Resize
+
+Image = NDArray[np.uint8]
+
+_INPUTS = {"image", "scale_factor", "im_shape"}
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best first.
+
+    Attributes:
+        boxes: ``[M, 4]`` float32, (x1, y1, x2, y2), pixels of the image, inside it.
+        scores: ``[M]`` float32.
+        classes: ``[M]`` int, index into the model's labels.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.intp]
+
+
+class Detector:
+    """A detection model on a session."""
+
+    def __init__(self, spec: ModelSpec, session: Session) -> None:
+        assert isinstance(spec.geometry, Resize)
+        unknown = {of_input.name for of_input in session.info.inputs} - _INPUTS
+        if unknown or len(session.info.outputs) < 2:
+            raise ModelError(
+                f"{session.info.model_path}: not a detector with NMS in its graph: it takes "
+                f"{[of_input.name for of_input in session.info.inputs]} and has {len(session.info.outputs)} outputs; "
+                "export it with its postprocessing"
+            )
+        self.spec = spec
+        self.session = session
+        self._interpolation = spec.geometry.interp
+        self._table = normalization_table(
+            spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale
+        )
+
+    def predict(self, images: Sequence[Image], threshold: float | None = None) -> list[Detections]:
+        """Detect in a batch of images.
+
+        Args:
+            images: ``[H, W, 3]`` uint8 BGR each.
+            threshold: keep scores above it (not equal); by default the model's ``draw_threshold``.
+
+        Returns:
+            The detections of each image.
+        """
+        if not images:
+            return []
+        rows, counts = self.session.run(self._feeds(images))[:2]
+        if rows.ndim != 2 or rows.shape[1] != 6 or counts.shape != (len(images),) or counts.sum() != len(rows):
+            raise ModelError(
+                f"{self.session.info.model_path}: outputs of shape {rows.shape} and {counts.shape} are not boxes "
+                "[M, 6] and their number per image"
+            )
+        keep_above = self.spec.draw_threshold if threshold is None else threshold
+        per_image = np.split(rows, np.cumsum(counts)[:-1])
+        return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
+
+    def _feeds(self, images: Sequence[Image]) -> dict[str, NDArray[np.float32]]:
+        width, height = self.spec.input_size
+        batch = np.empty((len(images), height, width, 3), np.uint8)
+        for image, target in zip(images, batch, strict=True):
+            _resize(image, target, self._interpolation)
+        sizes = np.array([image.shape[:2] for image in images], np.float64)
+        feeds = {
+            "image": normalize(batch, self._table),
+            "scale_factor": (np.array([height, width]) / sizes).astype(np.float32),
+            "im_shape": np.tile(np.array([height, width], np.float32), (len(images), 1)),
+        }
+        return {of_input.name: feeds[of_input.name] for of_input in self.session.info.inputs}
+
+
+def _resize(image: Image, target: Image, interpolation: int) -> None:
+    if image.shape == target.shape:
+        target[:] = image
+    else:
+        cv2.resize(image, target.shape[1::-1], dst=target, interpolation=interpolation)
+
+
+def _select(rows: NDArray[np.float32], image: Image, threshold: float) -> Detections:
+    """Rows ``[class, score, x1, y1, x2, y2]`` above the threshold, clipped to the image, none empty."""
+    height, width = image.shape[:2]
+    rows = rows[(rows[:, 1] > threshold) & (rows[:, 0] > -1)]
+    rows = rows[np.argsort(-rows[:, 1], kind="stable")]  # OpenVINO's NMS returns them in another order
+    boxes = clip_boxes(rows[:, 2:], width, height)
+    solid = has_area(boxes)
+    return Detections(boxes[solid], rows[solid, 1], rows[solid, 0].astype(np.intp))

@@ -1,0 +1,52 @@
+"""Reading YAML files into pydantic models, with errors that name file and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hpi.errors import ConfigError, HpiError
+
+
+class Record(BaseModel):
+    """A frozen record that refuses fields it does not know, so that a typo is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
+
+
+def is_yaml(name: str | Path) -> bool:
+    """Whether a name is that of a YAML file."""
+    return str(name).endswith((".yaml", ".yml"))
+
+
+def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:  # noqa: ANN401
+    """The content of a YAML file; ``error`` when it cannot be read or parsed."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
+
+
+def parse(kind: type[AnyRecord], content: object, where: str, error: type[HpiError] = ConfigError) -> AnyRecord:
+    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as problem:
+        raise error("; ".join(f"{where}: {_describe(dict(one))}" for one in problem.errors())) from problem
+
+
+def _describe(problem: dict[str, Any]) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or "content"
+    if problem["type"] == "missing":
+        return f"field {field!r} is missing"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown field {field!r}"
+    return f"field {field!r}: {problem['msg']} (got {problem['input']!r})"

@@ -1,0 +1,82 @@
+"""Boxes ``(x1, y1, x2, y2)`` in pixels: clipping, overlap, and the crop region of a person."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+def clip_boxes(boxes: Float32, width: int, height: int) -> Float32:
+    """Clip boxes to the image.
+
+    Args:
+        boxes: ``[N, 4]`` float32, pixels.
+        width: image width, pixels.
+        height: image height, pixels.
+
+    Returns:
+        ``[N, 4]`` float32 with x in ``[0, width]`` and y in ``[0, height]``.
+    """
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def has_area(boxes: Float32) -> NDArray[np.bool_]:
+    """Tell which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool."""
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def box_iou(a: Float32, b: Float32) -> Float32:
+    """Intersection over union of every pair.
+
+    Args:
+        a: ``[N, 4]`` float32, pixels.
+        b: ``[M, 4]`` float32, pixels.
+
+    Returns:
+        ``[N, M]`` float32 in ``[0, 1]``; 0 where both boxes are empty.
+    """
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = np.prod(np.clip(bottom_right - top_left, 0, None), axis=-1)
+    area_a = np.prod(a[:, 2:] - a[:, :2], axis=-1)
+    area_b = np.prod(b[:, 2:] - b[:, :2], axis=-1)
+    union = area_a[:, None] + area_b[None] - intersection
+    iou: Float32 = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    return iou
+
+
+def boxes_to_center_scale(boxes: Float32, aspect_ratio: float, padding: float) -> tuple[Float32, Float32]:
+    """Turn boxes into crop regions of the model's aspect ratio.
+
+    The shorter side grows until width / height is ``aspect_ratio``, then both sides grow by ``padding``. This is
+    the region that PaddleX's keypoint pipeline crops; it is in pixels (no division by 200) and is not rounded.
+
+    Args:
+        boxes: ``[N, 4]`` float32, pixels.
+        aspect_ratio: width / height of the model's input.
+        padding: enlargement of both sides (PP-TinyPose: 1.25).
+
+    Returns:
+        ``center [N, 2]`` and ``scale [N, 2]`` (width, height), float32, pixels.
+    """
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    wide = width > aspect_ratio * height
+    scale = np.stack(
+        [np.where(wide, width, height * aspect_ratio), np.where(wide, width / aspect_ratio, height)], axis=1
+    )
+    return center.astype(np.float32), (scale * padding).astype(np.float32)
+
+
+def whole_image_center_scale(width: int, height: int) -> tuple[Float32, Float32]:
+    """Crop region of an image given without a box: centre and size of the image, no padding.
+
+    Since :func:`hpi.kernels.affine.crop_matrices` fits the width, a tall image is cut at top and bottom and a wide
+    one is padded, as PaddleX's keypoint module does.
+
+    Returns:
+        ``center [1, 2]`` and ``scale [1, 2]``, float32, pixels.
+    """
+    return np.array([[width / 2, height / 2]], np.float32), np.array([[width, height]], np.float32)

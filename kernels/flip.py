@@ -1,0 +1,40 @@
+"""Test-time flip: the model also sees the mirrored crop, and the two heatmaps are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+def mirror(batch: Float32) -> Float32:
+    """Mirror ``[N, C, H, W]`` left to right; C-contiguous, as the runtimes want it."""
+    return np.ascontiguousarray(batch[..., ::-1])
+
+
+def fuse_flipped(
+    heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int, int]], *, shift: bool
+) -> Float32:
+    """Average the heatmaps of a crop and of its mirror image.
+
+    Args:
+        heatmaps: ``[N, K, H, W]`` float32 of the crop.
+        mirrored: ``[N, K, H, W]`` float32 of the mirrored crop.
+        pairs: left and right joint indices to exchange.
+        shift: move the mirrored map one cell to the right (column 0 stays) before averaging. A model whose cell
+            ``i`` means pixel ``i * stride`` needs it, since mirroring then misplaces the map by almost one cell;
+            one whose cell means ``(i + 0.5) * stride`` does not.
+
+    Returns:
+        ``[N, K, H, W]`` float32.
+    """
+    order = np.arange(heatmaps.shape[1])
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    back = mirrored[:, order, :, ::-1]
+    if shift:
+        back = np.concatenate([back[..., :1], back[..., :-1]], axis=-1)
+    return (heatmaps + back) * np.float32(0.5)

@@ -1,0 +1,115 @@
+"""Joints from heatmaps: argmax and DARK refinement, for all people and joints at once.
+
+DARK (Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020, eq. 9):
+the logarithm of a blurred heatmap is close to a paraboloid round its peak, so one Newton step from the largest
+cell, ``-H^-1 g`` with gradient ``g`` and Hessian ``H`` of the log-heatmap, lands on the joint.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+_FLOOR = 1e-10  # the reference's lower bound before the logarithm
+_REACH = 3  # cells each side of the peak: 2 for the second differences, 1 more for the blur
+
+
+def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
+    """The largest cell of every heatmap (the first of equals) and its value.
+
+    Args:
+        heatmaps: ``[N, K, H, W]`` float32.
+
+    Returns:
+        ``peaks [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, the raw maxima. Where a maximum
+        is not positive the peak is (0, 0), as in the reference.
+    """
+    count, joints, _, width = heatmaps.shape
+    flat = heatmaps.reshape(count, joints, -1)
+    index = flat.argmax(axis=-1)
+    scores = np.take_along_axis(flat, index[..., None], axis=-1)[..., 0]
+    peaks = np.stack([index % width, index // width], axis=-1).astype(np.float64)
+    peaks[scores <= 0] = 0
+    return peaks, scores
+
+
+def decode_dark(heatmaps: Float32) -> tuple[Float64, Float32]:
+    """Decode heatmaps with DARK, as PaddleX does with ``use_dark=True`` and a blur kernel of 3.
+
+    The reference blurs each whole map with the kernel [1, 2, 1]/4 in both directions (zeros outside the map),
+    multiplies it by ``r = max(raw) / max(blurred)``, takes ``log(max(. , 1e-10))`` and makes one Newton step when
+    the peak is at least two cells from the border and the Hessian is invertible.
+
+    Only the 7x7 raw values round the peak can reach that step, and of them only the five rows and columns of
+    blurred values. The factor ``r`` becomes the constant ``log r`` there, and a constant cancels in every
+    difference; the one exception is a blurred value under the floor, whose logarithm is not shifted with the
+    others. So ``r`` is computed for just the maps where that happens, and the result is the reference's for all.
+
+    Args:
+        heatmaps: ``[N, K, H, W]`` float32, raw network output; is not changed.
+
+    Returns:
+        ``joints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
+    """
+    joints, scores = heatmap_peaks(heatmaps)
+    height, width = heatmaps.shape[2:]
+    x, y = joints[..., 0], joints[..., 1]
+    refinable = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    if refinable.any():
+        joints[refinable] += _newton_step(_log_blurred_windows(heatmaps, joints, refinable))
+    return joints, scores
+
+
+def _log_blurred_windows(heatmaps: Float32, peaks: Float64, chosen: NDArray[np.bool_]) -> Float64:
+    """``[M, 5, 5]`` log of the blurred, rescaled heatmaps round the chosen peaks."""
+    person, joint = np.nonzero(chosen)
+    center = peaks[chosen].astype(np.intp)
+    around = np.arange(-_REACH, _REACH + 1)
+    rows, columns = center[:, 1, None] + around, center[:, 0, None] + around
+    height, width = heatmaps.shape[2:]
+    raw = heatmaps[
+        person[:, None, None],
+        joint[:, None, None],
+        rows.clip(0, height - 1)[:, :, None],
+        columns.clip(0, width - 1)[:, None, :],
+    ].astype(np.float64)
+    raw *= ((rows >= 0) & (rows < height))[:, :, None]
+    raw *= ((columns >= 0) & (columns < width))[:, None, :]
+    blurred = _blur(raw)
+    floored = (blurred <= _FLOOR).any(axis=(1, 2))
+    if floored.any():
+        maps = heatmaps[person[floored], joint[floored]].astype(np.float64)
+        blurred[floored] *= _rescale_factor(maps)[:, None, None]
+    return np.log(np.maximum(blurred, _FLOOR))
+
+
+def _blur(maps: Float64) -> Float64:
+    """Blur ``[M, H, W]`` with [1, 2, 1]/4 in both directions; the result has no border: ``[M, H-2, W-2]``."""
+    lines = (maps[:, :-2] + 2 * maps[:, 1:-1] + maps[:, 2:]) / 4
+    return (lines[:, :, :-2] + 2 * lines[:, :, 1:-1] + lines[:, :, 2:]) / 4
+
+
+def _rescale_factor(maps: Float64) -> Float64:
+    """``max(raw) / max(blurred)`` of whole maps ``[M, H, W]``: ``[M]``.
+
+    1 where no blurred value is positive: the reference divides by zero there and returns NaN joints.
+    """
+    raw = maps.max(axis=(1, 2))
+    blurred = _blur(np.pad(maps, ((0, 0), (1, 1), (1, 1)))).max(axis=(1, 2))
+    return np.divide(raw, blurred, out=np.ones_like(raw), where=blurred > 0)
+
+
+def _newton_step(window: Float64) -> Float64:
+    """``-H^-1 g`` at the centre of ``[M, 5, 5]`` windows: ``[M, 2]`` (x, y); 0 where H is singular."""
+    right, left, below, above = window[:, 2, 3], window[:, 2, 1], window[:, 3, 2], window[:, 1, 2]
+    middle = window[:, 2, 2]
+    dx, dy = (right - left) / 2, (below - above) / 2
+    dxx = (window[:, 2, 4] - 2 * middle + window[:, 2, 0]) / 4
+    dyy = (window[:, 4, 2] - 2 * middle + window[:, 0, 2]) / 4
+    dxy = (window[:, 3, 3] - window[:, 1, 3] - window[:, 3, 1] + window[:, 1, 1]) / 4
+    determinant = dxx * dyy - dxy * dxy
+    step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], axis=-1)
+    return np.divide(step, determinant[:, None], out=np.zeros_like(step), where=determinant[:, None] != 0)

@@ -1,0 +1,23 @@
+"""Maps the folders of the repository onto one import package; everything else stands in pyproject.toml.
+
+Bare top-level packages called ``backends`` or ``kernels`` would collide with others in site-packages, so they
+are installed as ``hpi.backends`` and ``hpi.kernels``.
+"""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["backends", "kernels", "configs", "benchmarks"]
+
+setup(
+    packages=[
+        "hpi",
+        *(f"hpi.{package}" for package in find_packages("hpi")),
+        *(f"hpi.{room}" for room in ROOMS),
+    ],
+    package_dir={"hpi": "hpi", **{f"hpi.{room}": room for room in ROOMS}},
+    include_package_data=False,
+    package_data={
+        "hpi": ["py.typed"],
+        "hpi.configs": ["models/*.yaml", "pipelines/*.yaml", "skeletons/*.yaml", "bundled/*.tar.xz"],
+    },
+)
