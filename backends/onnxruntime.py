@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
 from hpi.errors import BackendError
 
@@ -42,7 +43,7 @@ class OnnxRuntimeSession(Session):
         try:
             self._session = ort.InferenceSession(str(path), settings, providers=wanted)
         except Exception as error:  # noqa: BLE001 - its exceptions share no base class
-            raise BackendError(f"onnxruntime cannot load {path}: {error}") from error
+            raise BackendError(f"onnxruntime cannot load {path}: {essence(str(error))}") from error
         engaged = self._session.get_providers()
         if engaged != wanted:
             raise BackendError(f"onnxruntime engaged {engaged} for {path.name} instead of {wanted}")
@@ -63,7 +64,7 @@ class OnnxRuntimeSession(Session):
         try:
             outputs: list[Array] = self._session.run(None, dict(feeds))
         except Exception as error:
-            raise BackendError(f"onnxruntime failed on {self.info.model_path}: {error}") from error
+            raise BackendError(f"onnxruntime failed on {self.info.model_path}: {essence(str(error))}") from error
         return outputs
 
     def _release(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
 from hpi.errors import BackendError
 
@@ -46,7 +47,7 @@ class OpenVinoSession(Session):
         try:
             compiled = ov.Core().compile_model(str(path), "CPU", settings)
         except Exception as error:  # noqa: BLE001 - OpenVINO raises RuntimeError and its own kinds
-            raise BackendError(f"openvino cannot load {path}: {error}") from error
+            raise BackendError(f"openvino cannot load {path}: {essence(str(error))}") from error
         devices = compiled.get_property("EXECUTION_DEVICES")
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if devices != ["CPU"] or precision != "f32":
@@ -74,7 +75,7 @@ class OpenVinoSession(Session):
         try:
             outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
         except Exception as error:
-            raise BackendError(f"openvino failed on {self.info.model_path}: {error}") from error
+            raise BackendError(f"openvino failed on {self.info.model_path}: {essence(str(error))}") from error
         self._idle.put(request)
         return outputs
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -59,10 +60,10 @@ class PaddleSession(Session):
                 self._predictor = _create_predictor(inference, program, params, threads, onednn=False)
                 _try(self._predictor, shapes)
             except Exception as plain_error:
-                raise BackendError(f"paddle cannot run {program}: {_last_line(plain_error)}") from plain_error
+                raise BackendError(f"paddle cannot run {program}: {essence(str(plain_error))}") from plain_error
             logger.warning(
                 "%s fails under oneDNN in Paddle %s and runs on plain Paddle, several times slower: %s",
-                program, version, _last_line(error),
+                program, version, essence(str(error)),
             )  # fmt: skip
         super().__init__(
             SessionInfo(
@@ -85,7 +86,7 @@ class PaddleSession(Session):
             with self._lock:
                 return _run_predictor(self._predictor, feeds)
         except Exception as error:
-            raise BackendError(f"paddle failed on {self.info.model_path}: {_last_line(error)}") from error
+            raise BackendError(f"paddle failed on {self.info.model_path}: {essence(str(error))}") from error
 
     def _release(self) -> None:
         with self._lock:
@@ -143,7 +144,7 @@ def _input_shapes(program: Path) -> dict[str, tuple[int | None, ...]]:
     try:
         declared = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes the parsers raise
-        raise BackendError(f"{program}: not a Paddle program: {error!r}") from error
+        raise BackendError(f"{program}: not a Paddle program: {essence(str(error))}") from error
     return {name: tuple(size if size > 0 else None for size in shape) for name, shape in declared.items()}
 
 
@@ -166,8 +167,3 @@ def _program_desc_shapes(program: Path) -> dict[str, list[int]]:
     names = [operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"]
     return {name: block.find_var(name.encode()).shape() for name in names}
 
-
-def _last_line(error: Exception) -> str:
-    """Paddle's errors are pages of C++ frames with the message at the end."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)

@@ -43,9 +43,11 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
 
 def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> NDArray[np.floating]:
     width, height = size
-    half = np.float32(scale[0] * np.float32(0.5))
     x, y = center
-    source = np.array([[x, y], [x, y - half], [x - half, y - half]], np.float32)
+    above = y - scale[0] * np.float32(0.5)
+    # Not half the scale: the reference measures this side of the triangle between points already rounded to float32.
+    side = y - above
+    source = np.array([[x, y], [x, above], [x - side, above]], np.float32)
     middle_x, middle_y = width / 2, height / 2
     target = np.array([[middle_x, middle_y], [middle_x, middle_y - middle_x], [0, middle_y - middle_x]], np.float32)
     matrix: NDArray[np.floating] = cv2.getAffineTransform(source, target)

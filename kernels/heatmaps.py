@@ -27,8 +27,8 @@ def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
         ``peaks [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, the raw maxima. Where a maximum
         is not positive the peak is (0, 0), as in the reference.
     """
-    count, joints, _, width = heatmaps.shape
-    flat = heatmaps.reshape(count, joints, -1)
+    count, joints, height, width = heatmaps.shape
+    flat = heatmaps.reshape(count, joints, height * width)
     index = flat.argmax(axis=-1)
     scores = np.take_along_axis(flat, index[..., None], axis=-1)[..., 0]
     peaks = np.stack([index % width, index // width], axis=-1).astype(np.float64)

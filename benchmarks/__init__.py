@@ -1,0 +1,1 @@
+"""What the project's claims rest on: programs that measure, run as ``python -m hpi.benchmarks NAME``."""

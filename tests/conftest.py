@@ -1,0 +1,66 @@
+"""Fixtures. Every run has a cache of its own, so nothing depends on what a machine has seen before."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import BACKEND_PACKAGES, EXAMPLE, SHARED, missing_backend
+
+from hpi import Predictor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The engine's folder, shared by the tests of one run."""
+    folder = tmp_path_factory.mktemp("home")
+    before = os.environ.get("HPI_HOME")
+    os.environ["HPI_HOME"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["HPI_HOME"]
+    else:
+        os.environ["HPI_HOME"] = before
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Fresh random numbers; the seed is in the report of a failed test and can be set with HPI_TEST_SEED."""
+    seed = int(os.environ.get("HPI_TEST_SEED") or secrets.randbits(32))
+    print(f"HPI_TEST_SEED={seed}")
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(params=BACKEND_PACKAGES)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each runtime that is installed."""
+    if reason := missing_backend(request.param):
+        pytest.skip(reason)
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models, photos and expected results beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the real models and photos in {SHARED}; HPI_SHARED sets another place")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def lite(home: Path) -> Iterator[Predictor]:
+    """The bundled pipeline on the default runtime."""
+    with Predictor("human_keypoint_detection_lite") as predictor:
+        yield predictor
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """The example photo, [480, 640, 3] BGR."""
+    import cv2
+
+    return np.asarray(cv2.imread(str(EXAMPLE)))

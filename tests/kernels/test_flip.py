@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from hpi.kernels.flip import fuse_flipped, mirror
+
+
+def test_mirroring_twice_changes_nothing(rng):
+    batch = rng.random((2, 3, 8, 6), np.float32)
+    assert mirror(batch).flags.c_contiguous
+    assert np.array_equal(mirror(batch)[:, :, :, 0], batch[:, :, :, -1])
+    assert np.array_equal(mirror(mirror(batch)), batch)
+
+
+@pytest.mark.parametrize("shift", [True, False])
+def test_fusing_follows_the_reference_step_by_step(rng, shift):
+    heatmaps, mirrored = rng.random((2, 4, 5, 5, 7), np.float32)
+    expected = np.empty_like(heatmaps)
+    partner = {0: 0, 1: 2, 2: 1, 3: 3, 4: 4}
+    for person in range(4):
+        for joint in range(5):
+            back = mirrored[person, partner[joint], :, ::-1].copy()
+            if shift:
+                back[:, 1:] = back[:, :-1].copy()
+            expected[person, joint] = (heatmaps[person, joint] + back) / 2
+    assert np.array_equal(fuse_flipped(heatmaps, mirrored, [(1, 2)], shift=shift), expected)
+
+
+def test_a_symmetric_map_is_left_alone(rng):
+    half = rng.random((1, 1, 4, 3), np.float32)
+    symmetric = np.concatenate([half, half[..., ::-1]], axis=-1)
+    assert np.array_equal(fuse_flipped(symmetric, symmetric, [], shift=False), symmetric)

@@ -1,0 +1,109 @@
+"""DARK against a direct reading of the reference: one joint at a time, whole maps, OpenCV's blur."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from hpi.kernels.heatmaps import decode_dark, heatmap_peaks
+
+
+def reference_joint(heatmap):
+    """Argmax, blur with a zero border, rescale to the old maximum, log with a floor, one Newton step."""
+    height, width = heatmap.shape
+    index = int(heatmap.argmax())
+    score = heatmap.flat[index]
+    x, y = index % width, index // width
+    if score <= 0:
+        return np.zeros(2), score
+    padded = np.zeros((height + 2, width + 2))
+    padded[1:-1, 1:-1] = heatmap
+    blurred = cv2.GaussianBlur(padded, (3, 3), 0)[1:-1, 1:-1]
+    log = np.log(np.maximum(blurred * (heatmap.max() / blurred.max()), 1e-10))
+    joint = np.array([x, y], np.float64)
+    if 1 < x < width - 2 and 1 < y < height - 2:
+        gradient = 0.5 * np.array([log[y, x + 1] - log[y, x - 1], log[y + 1, x] - log[y - 1, x]])
+        dxx = 0.25 * (log[y, x + 2] - 2 * log[y, x] + log[y, x - 2])
+        dyy = 0.25 * (log[y + 2, x] - 2 * log[y, x] + log[y - 2, x])
+        dxy = 0.25 * (log[y + 1, x + 1] - log[y - 1, x + 1] - log[y + 1, x - 1] + log[y - 1, x - 1])
+        hessian = np.array([[dxx, dxy], [dxy, dyy]])
+        if dxx * dyy - dxy**2 != 0:
+            joint -= np.linalg.inv(hessian) @ gradient
+    return joint, score
+
+
+def reference(heatmaps):
+    decoded = [[reference_joint(heatmap) for heatmap in person] for person in heatmaps]
+    return (
+        np.array([[joint for joint, _ in person] for person in decoded]),
+        np.array([[score for _, score in person] for person in decoded]),
+    )
+
+
+def gaussians(rng, count=8, joints=17, shape=(32, 24), sigma=1.5, noise=0.0, floor=0.0):
+    """Blobs at random places, also near and over the border, with noise and a raised or sunken ground."""
+    height, width = shape
+    centers = rng.uniform([-1, -1], [width, height], (count, joints, 2))
+    y, x = np.mgrid[:height, :width]
+    squared = (x - centers[..., 0, None, None]) ** 2 + (y - centers[..., 1, None, None]) ** 2
+    peaks = rng.uniform(0.2, 1.1, (count, joints, 1, 1))
+    maps = peaks * np.exp(-squared / (2 * sigma**2)) + rng.normal(0, noise or 1e-9, squared.shape) + floor
+    return centers, maps.astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(32, 24), (64, 48), (64, 64), (7, 6)])
+@pytest.mark.parametrize(("noise", "floor"), [(0, 0), (0.01, 0.05), (0.01, -0.01), (0.03, 0)])
+def test_decoding_agrees_with_the_reference(rng, shape, noise, floor):
+    _, maps = gaussians(rng, shape=shape, noise=noise, floor=floor)
+    before = maps.copy()
+    joints, scores = decode_dark(maps)
+    expected, expected_scores = reference(maps)
+    step = np.abs(expected - heatmap_peaks(maps)[0]).max(axis=-1)
+    tolerance = 1e-3 * np.maximum(1, step)  # steps from a nearly singular Hessian are far and ill-conditioned
+    assert np.array_equal(scores, expected_scores)
+    assert (np.abs(joints - expected).max(axis=-1) <= tolerance).all()
+    assert np.array_equal(maps, before)
+
+
+def test_the_joint_of_a_clean_blob_is_its_centre(rng):
+    centers, maps = gaussians(rng, shape=(64, 48), sigma=2)
+    inside = ((centers > 6) & (centers < np.array([48, 64]) - 7)).all(axis=-1)
+    joints, _ = decode_dark(maps)
+    assert inside.sum() > 20
+    assert np.abs(joints - centers)[inside].max() < 0.06
+
+
+def test_the_rescaling_only_matters_under_the_floor(rng):
+    """The factor max(raw)/max(blurred) cancels, so a map times any constant has the same joints."""
+    _, maps = gaussians(rng, noise=0.005, floor=0.1)
+    joints, _ = decode_dark(maps)
+    scaled, _ = decode_dark(maps * np.float32(4))
+    assert np.abs(joints - scaled).max() < 1e-4
+
+
+def test_a_flat_or_negative_map_has_no_joint():
+    maps = np.stack([np.zeros((32, 24)), np.full((32, 24), -1.0), np.ones((32, 24))]).astype(np.float32)[None]
+    joints, scores = decode_dark(maps)
+    assert joints.tolist() == [[[0, 0], [0, 0], [0, 0]]]
+    assert scores.tolist() == [[0, -1, 1]]
+
+
+def test_the_first_of_equal_peaks_counts():
+    maps = np.zeros((1, 1, 32, 24), np.float32)
+    maps[0, 0, 20, 5] = maps[0, 0, 10, 12] = 0.9
+    assert heatmap_peaks(maps)[0].tolist() == [[[12, 10]]]
+
+
+def test_nobody_is_fine():
+    joints, scores = decode_dark(np.empty((0, 17, 32, 24), np.float32))
+    assert joints.shape == (0, 17, 2)
+    assert scores.shape == (0, 17)
+
+
+@given(arrays.arrays(np.float32, (2, 3, 8, 7), elements=st.floats(-1, 1, width=16)))
+def test_whatever_the_network_says_joints_are_finite(maps):
+    joints, scores = decode_dark(maps)
+    assert np.isfinite(joints).all()
+    assert np.array_equal(scores, maps.reshape(2, 3, -1).max(axis=-1))
