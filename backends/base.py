@@ -1,5 +1,7 @@
-"""The contract of a runtime: a :class:`Backend` says whether it can run a model here and loads it as a
-:class:`Session`, which takes and returns arrays.
+"""The contract of a runtime.
+
+A :class:`Backend` says whether it can run a model here and loads it as a :class:`Session`, which takes and returns
+arrays.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class PaddleFiles:
+    """A Paddle program (``.json`` of Paddle 3, ``.pdmodel`` of Paddle 2) and its weights."""
+
+    program: Path
+    params: Path
+
+
+@dataclass(frozen=True)
 class ModelFiles:
-    """The files of one model: a Paddle program with its weights, an ONNX graph, or both."""
+    """The files of one model: for Paddle, as an ONNX graph, or both."""
 
     name: str
-    program: Path | None = None
-    params: Path | None = None
+    paddle: PaddleFiles | None = None
     onnx: Path | None = None
 
 
@@ -56,13 +65,11 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model input: ``shape`` has None for free dimensions and is None itself where the runtime keeps it to
-    itself.
-    """
+    """A model input; ``shape`` has None for free dimensions."""
 
     name: str
     dtype: np.dtype[Any]
-    shape: tuple[int | None, ...] | None
+    shape: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ class Session(ABC):
             raise BackendError(f"{self._where()} takes inputs {sorted(declared)}, got {sorted(feeds)}")
         for spec in self.info.inputs:
             array = feeds[spec.name]
-            if array.dtype != spec.dtype or not _fits(array.shape[1:], spec.shape):
+            if array.dtype != spec.dtype or not _fits(array.shape[1:], spec.shape[1:]):
                 raise BackendError(
                     f"{self._where()}: input {spec.name!r} takes {spec.dtype} {spec.shape}, "
                     f"got {array.dtype} {array.shape}"
@@ -209,7 +216,7 @@ def _fixed_batch(info: SessionInfo) -> int | None:
 
     PicoDet exports leave the image's batch free and fix it only on ``scale_factor``.
     """
-    sizes = {spec.shape[0] for spec in info.inputs if spec.shape} - {None}
+    sizes = {spec.shape[0] for spec in info.inputs} - {None}
     if not sizes:
         return None
     if sizes != {1}:
@@ -220,9 +227,7 @@ def _fixed_batch(info: SessionInfo) -> int | None:
     return 1
 
 
-def _fits(shape: Sequence[int], declared: tuple[int | None, ...] | None) -> bool:
-    if declared is None:
-        return True
-    return len(shape) == len(declared) - 1 and all(
-        want is None or size == want for size, want in zip(shape, declared[1:], strict=True)
+def _fits(shape: Sequence[int], declared: Sequence[int | None]) -> bool:
+    return len(shape) == len(declared) and all(
+        want is None or size == want for size, want in zip(shape, declared, strict=True)
     )

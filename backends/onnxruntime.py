@@ -42,7 +42,7 @@ class OnnxRuntimeSession(Session):
         wanted = ["CPUExecutionProvider"]
         try:
             self._session = ort.InferenceSession(str(path), settings, providers=wanted)
-        except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+        except Exception as error:
             raise BackendError(f"onnxruntime cannot load {path}: {essence(str(error))}") from error
         engaged = self._session.get_providers()
         if engaged != wanted:

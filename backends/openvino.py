@@ -46,7 +46,7 @@ class OpenVinoSession(Session):
         }
         try:
             compiled = ov.Core().compile_model(str(path), "CPU", settings)
-        except Exception as error:  # noqa: BLE001 - OpenVINO raises RuntimeError and its own kinds
+        except Exception as error:
             raise BackendError(f"openvino cannot load {path}: {essence(str(error))}") from error
         devices = compiled.get_property("EXECUTION_DEVICES")
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -84,6 +84,6 @@ class OpenVinoSession(Session):
         del self._compiled
 
 
-def _spec(port: Any) -> TensorSpec:  # noqa: ANN401
+def _spec(port: Any) -> TensorSpec:
     shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
     return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.base import Array, Backend, ModelFiles, PaddleFiles, Session, SessionInfo, SessionOptions, TensorSpec
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
+
+Shapes = dict[str, tuple[int | None, ...]]
 
 _SHAPE_CACHE = 16
 """oneDNN primitives are cached for this many input shapes: one per batch size in use."""
@@ -30,41 +32,22 @@ class Paddle(Backend):
     install = 'pip install "hpi-pose[paddle]"'
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
-        return None if files.program and files.params else "the model has only an ONNX file, no Paddle program"
+        return None if files.paddle else "the model has only an ONNX file, no Paddle program"
 
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
-        if reason := self.cannot_read(files):
-            raise BackendError(f"{files.name}: {reason}")
-        assert files.program is not None and files.params is not None
-        return PaddleSession(files.program, files.params, options.thread_count)
+        if files.paddle is None:
+            raise BackendError(f"{files.name}: {self.cannot_read(files)}")
+        return PaddleSession(files.paddle, options.thread_count)
 
 
 class PaddleSession(Session):
-    """One predictor, used by one caller at a time.
+    """One predictor, used by one caller at a time."""
 
-    Some Paddle releases fail at the first run of a model under oneDNN, not when they load it. So a new session runs
-    once; where that fails it goes on with plain Paddle, and says so in a warning and in its info.
-    """
-
-    def __init__(self, program: Path, params: Path, threads: int) -> None:
+    def __init__(self, files: PaddleFiles, threads: int) -> None:
         version, inference = _import_paddle()
-        shapes = _input_shapes(program)
+        shapes = _input_shapes(files.program)
         self._lock = threading.Lock()
-        note = "oneDNN"
-        try:
-            self._predictor = _create_predictor(inference, program, params, threads, onednn=True)
-            _try(self._predictor, shapes)
-        except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
-            note = "plain: it failed under oneDNN"
-            try:
-                self._predictor = _create_predictor(inference, program, params, threads, onednn=False)
-                _try(self._predictor, shapes)
-            except Exception as plain_error:
-                raise BackendError(f"paddle cannot run {program}: {essence(str(plain_error))}") from plain_error
-            logger.warning(
-                "%s fails under oneDNN in Paddle %s and runs on plain Paddle, several times slower: %s",
-                program, version, essence(str(error)),
-            )  # fmt: skip
+        self._predictor, note = _start(inference, files, threads, shapes)
         super().__init__(
             SessionInfo(
                 backend=Paddle.name,
@@ -72,7 +55,7 @@ class PaddleSession(Session):
                 device="cpu",
                 precision="fp32",
                 threads=threads,
-                model_path=program,
+                model_path=files.program,
                 inputs=tuple(
                     TensorSpec(name, np.dtype(np.float32), shapes[name]) for name in self._predictor.get_input_names()
                 ),
@@ -104,46 +87,64 @@ def _import_paddle() -> tuple[str, Any]:
     return paddle.__version__, inference
 
 
-def _create_predictor(inference: Any, program: Path, params: Path, threads: int, *, onednn: bool) -> Any:  # noqa: ANN401
-    config = inference.Config(str(program), str(params))
+def _start(inference: Any, files: PaddleFiles, threads: int, shapes: Shapes) -> tuple[Any, str]:
+    """A predictor that has run once, and what it runs on.
+
+    Some Paddle releases fail at the first run of a model under oneDNN, not when they load it; then plain Paddle takes
+    over, with a warning.
+    """
+    try:
+        return _create_predictor(inference, files, threads, shapes, onednn=True), "oneDNN"
+    except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
+        under_onednn = essence(str(error))
+    try:
+        predictor = _create_predictor(inference, files, threads, shapes, onednn=False)
+    except Exception as error:
+        raise BackendError(f"paddle cannot run {files.program}: {essence(str(error))}") from error
+    logger.warning(
+        "%s fails under oneDNN and runs on plain Paddle, several times slower: %s", files.program, under_onednn
+    )
+    return predictor, "plain: it failed under oneDNN"
+
+
+def _create_predictor(inference: Any, files: PaddleFiles, threads: int, shapes: Shapes, *, onednn: bool) -> Any:
+    config = inference.Config(str(files.program), str(files.params))
+    is_paddle_3 = files.program.suffix == ".json"
     config.disable_gpu()
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(threads)
     config.enable_memory_optim()
-    config.enable_new_ir(program.suffix == ".json")
+    config.enable_new_ir(is_paddle_3)
     config.enable_new_executor()
     if onednn:
         config.enable_mkldnn()
         config.set_mkldnn_cache_capacity(_SHAPE_CACHE)
-        # In Paddle 3.0 to 3.2 this pass, which moves the operators that no oneDNN fusion took, makes PP-TinyPose's
-        # heatmaps wrong by up to 0.4 without any error. Without it they agree with plain Paddle to 1e-6, and the
-        # fused convolutions, which are most of the gain, stay.
-        config.delete_pass("onednn_placement_pass")
+        if is_paddle_3:
+            # In Paddle 3.2 this pass, which moves operators of a Paddle 3 program that no oneDNN fusion took, makes
+            # PP-TinyPose's heatmaps wrong by up to 0.4 without any error. Without it they agree with plain Paddle to
+            # 1e-6, and the fused convolutions, which are most of the gain, stay.
+            config.delete_pass("onednn_placement_pass")
     else:
         config.disable_mkldnn()
-    return inference.create_predictor(config)
+    predictor = inference.create_predictor(config)
+    # Free dimensions count as 1, and ones keep divisors like scale_factor finite.
+    sizes = {name: [size or 1 for size in shapes[name]] for name in predictor.get_input_names()}
+    _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
+    return predictor
 
 
-def _run_predictor(predictor: Any, feeds: Mapping[str, Array]) -> list[Array]:  # noqa: ANN401
+def _run_predictor(predictor: Any, feeds: Mapping[str, Array]) -> list[Array]:
     for name, array in feeds.items():
         predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
     predictor.run()
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
-def _try(predictor: Any, shapes: Mapping[str, tuple[int | None, ...]]) -> None:  # noqa: ANN401
-    """Run once on a batch of one; free dimensions count as 1, and ones keep divisors like scale_factor finite."""
-    _run_predictor(
-        predictor,
-        {name: np.ones([size or 1 for size in shapes[name]], np.float32) for name in predictor.get_input_names()},
-    )
-
-
-def _input_shapes(program: Path) -> dict[str, tuple[int | None, ...]]:
+def _input_shapes(program: Path) -> Shapes:
     """Declared input shapes, which a predictor does not tell: from the program file."""
     try:
         declared = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
-    except Exception as error:  # noqa: BLE001 - whatever a broken file makes the parsers raise
+    except Exception as error:
         raise BackendError(f"{program}: not a Paddle program: {essence(str(error))}") from error
     return {name: tuple(size if size > 0 else None for size in shape) for name, shape in declared.items()}
 
@@ -166,4 +167,3 @@ def _program_desc_shapes(program: Path) -> dict[str, list[int]]:
     operators = [block.op(index) for index in range(block.op_size())]
     names = [operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"]
     return {name: block.find_var(name.encode()).shape() for name in names}
-

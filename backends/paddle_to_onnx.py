@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
-from hpi.backends.base import ModelFiles, is_installed
+from hpi.backends.base import ModelFiles, PaddleFiles, is_installed
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -38,7 +38,11 @@ onnx.checker.check_model(target)
 
 def cannot_obtain_onnx(files: ModelFiles) -> str | None:
     """Why there is no ONNX graph for the model and none can be made; None when there is a way."""
-    if files.onnx is not None or is_installed("paddle2onnx"):
+    if files.onnx is not None:
+        return None
+    if files.paddle is None:
+        return "the model has neither an ONNX file nor a Paddle program"
+    if is_installed("paddle2onnx"):
         return None
     return f"the model has no ONNX file, and paddle2onnx is not installed to make one: {INSTALL}"
 
@@ -51,32 +55,47 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
     """
     if files.onnx is not None:
         return files.onnx
-    if reason := cannot_obtain_onnx(files):
+    paddle = files.paddle
+    if (reason := cannot_obtain_onnx(files)) or paddle is None:
         raise BackendError(f"{files.name}: {reason}")
-    assert files.program is not None and files.params is not None  # model folders without ONNX have both
-    program, params = files.program, files.params
     key = {
         "model": files.name,
-        "content": content_hash([program, params]),
+        "content": content_hash([paddle.program, paddle.params]),
         "paddle2onnx": version("paddle2onnx"),
         "opset": str(OPSET),
         "optimizer": "none",
     }
-    return artifacts.get("onnx", key, "model.onnx", lambda target: _convert(files.name, program, params, target))
+    return artifacts.get("onnx", key, "model.onnx", lambda target: _convert(files.name, paddle, target))
 
 
-def _convert(name: str, program: Path, params: Path, target: Path) -> None:
+def _convert(name: str, paddle: PaddleFiles, target: Path) -> None:
     logger.info("converting %s to ONNX (once)", name)
-    command = [sys.executable, "-W", "ignore", "-c", _SCRIPT, str(program), str(params), str(target), str(OPSET)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        _SCRIPT,
+        str(paddle.program),
+        str(paddle.params),
+        str(target),
+        str(OPSET),
+    ]
     environment = {**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BackendError(f"{name}: paddle2onnx did not finish within {TIMEOUT_S} s on {program}") from error
+        raise BackendError(f"{name}: paddle2onnx did not finish within {TIMEOUT_S} s on {paddle.program}") from error
     if done.returncode != 0 or not target.is_file():
         raise BackendError(
-            f"{name}: paddle2onnx could not convert {program}: {essence(done.stdout + done.stderr)} (exit code "
+            f"{name}: paddle2onnx could not convert {paddle.program}: {essence(done.stdout + done.stderr)} (exit code "
             f"{done.returncode}). Check that the model's files are complete; if they are, use backend='paddle'"
         )

@@ -29,7 +29,14 @@ def unpack(archive: Path, target: Path) -> None:
     """
     try:
         _unpack(archive, target)
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        lzma.LZMAError,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+    ) as error:
         raise ModelError(f"{archive.name}: not a usable archive, or damaged: {error}") from error
 
 
@@ -48,13 +55,19 @@ def _unpack(archive: Path, target: Path) -> None:
         if len(top) > 1:
             raise ModelError(f"{archive.name}: more than one folder at the top: {', '.join(sorted(top))}")
         destination = target.joinpath(*parts[1:]) if len(parts) > 1 else target / path
+        if destination.exists():
+            raise ModelError(f"{archive.name}: entry {name!r} is there twice")
         destination.parent.mkdir(parents=True, exist_ok=True)
         with destination.open("xb") as out:
             shutil.copyfileobj(stream, out)
+        if destination.stat().st_size != size:
+            raise ModelError(f"{archive.name}: damaged: entry {name!r} breaks off")
+    if not top:
+        raise ModelError(f"{archive.name}: holds no files")
 
 
 def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, declared size and content of each file; the readers of both formats stop at the declared size."""
+    """Name, declared size and content of each file; both readers stop at the declared size."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
             for entry in bundle.infolist():
@@ -66,7 +79,7 @@ def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                 with bundle.open(entry) as stream:
                     yield entry.filename, entry.file_size, stream
     else:
-        with tarfile.open(archive, "r|*") as bundle:
+        with tarfile.open(archive) as bundle:
             for member in bundle:
                 if member.isdir():
                     continue

@@ -58,7 +58,9 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
     """Finite, and near enough to the image that OpenCV's 32-bit fixed-point coordinates hold."""
     limit = 4 * max(canvas.shape)
-    return np.isfinite(keypoints[:, :2]).all(axis=1) & (np.abs(keypoints[:, :2]) < limit).all(axis=1)
+    # NaN fails the comparison too.
+    near: NDArray[np.bool_] = (np.abs(keypoints[:, :2]) < limit).all(axis=1)
+    return near
 
 
 def _dot(canvas: Image, point: NDArray[np.float32], radius: int, color: tuple[int, int, int]) -> None:

@@ -56,8 +56,9 @@ def fetch(
                 out.write(block)
                 if progress:
                     progress(done, total)
-    except (urllib.error.URLError, HTTPException, OSError, ValueError) as problem:
-        reason = getattr(problem, "reason", problem)
-        raise error(f"{url}: cannot be fetched: {reason}") from problem
+    except urllib.error.HTTPError as problem:
+        raise error(f"{url}: the server answers {problem.code} {problem.reason}") from problem
+    except (HTTPException, OSError, ValueError) as problem:
+        raise error(f"{url}: cannot be fetched: {getattr(problem, 'reason', problem)}") from problem
     if total is not None and done != total:
         raise error(f"{url}: broke off after {done} of {total} bytes")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from hpi.backends.base import ModelFiles
+from hpi.backends.base import ModelFiles, PaddleFiles
 from hpi.errors import ModelError
 from hpi.validation import Record, parse, read_yaml
 
@@ -170,23 +170,24 @@ def _find_yml(folder: Path) -> Path:
 
 
 def _find_files(folder: Path, name: str) -> ModelFiles:
-    program = folder / "inference.json"
-    if not program.is_file():
-        program = _only_file(folder, "*.pdmodel") or program
-    params = program.with_suffix(".pdiparams")
-    onnx = _only_file(folder, "*.onnx")
-    if program.is_file() and not params.is_file():
-        raise ModelError(f"{program}: its weights {params.name} are missing")
-    if not program.is_file() and onnx is None:
+    program, onnx = _only_file(folder, "inference.json", "*.pdmodel"), _only_file(folder, "*.onnx")
+    if program is None and onnx is None:
         raise ModelError(f"{folder}: no inference.json, *.pdmodel or *.onnx in this model folder")
-    for file in (program, params, onnx):
-        if file is not None and file.is_file() and file.stat().st_size == 0:
+    paddle = PaddleFiles(program, program.with_suffix(".pdiparams")) if program else None
+    if paddle and not paddle.params.is_file():
+        raise ModelError(f"{paddle.program}: its weights {paddle.params.name} are missing")
+    for file in (onnx, paddle and paddle.program, paddle and paddle.params):
+        if file and file.stat().st_size == 0:
             raise ModelError(f"{file}: the file is empty")
-    return ModelFiles(name, *((program, params) if program.is_file() else (None, None)), onnx)
+    return ModelFiles(name, paddle, onnx)
 
 
-def _only_file(folder: Path, pattern: str) -> Path | None:
-    found = sorted(folder.glob(pattern))
-    if len(found) > 1:
-        raise ModelError(f"{folder}: several {pattern} files: {', '.join(file.name for file in found)}; keep one")
-    return found[0] if found else None
+def _only_file(folder: Path, *patterns: str) -> Path | None:
+    """The one file of the first pattern that any file has."""
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            raise ModelError(f"{folder}: several {pattern} files: {', '.join(file.name for file in found)}; keep one")
+        if found:
+            return found[0]
+    return None

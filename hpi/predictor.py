@@ -218,7 +218,7 @@ class Predictor:
         if model_dir is None and self.name not in self._zoo.models:
             raise ConfigError(
                 f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
-                f"({', '.join(self._zoo.models)}) and no YAML file; for a model of your own give its folder as model_dir"
+                f"({', '.join(self._zoo.models)}) and no YAML file; for one of your own give its folder as model_dir"
             )
         opened = self._open(self.name, model_dir, backend)
         if opened.spec.task == "keypoint_detection":
@@ -228,9 +228,7 @@ class Predictor:
         else:
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
 
-    def _open(
-        self, name: str, model_dir: str | PathLike[str] | None, backend: str, task: str | None = None
-    ) -> _Opened:
+    def _open(self, name: str, model_dir: str | PathLike[str] | None, backend: str, task: str | None = None) -> _Opened:
         spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
         if task is not None and spec.task != task:
             raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
@@ -428,8 +426,8 @@ def _make_job(item: Item, boxes: Boxes | None) -> _Job:
         if not inside.all():
             index = int(np.flatnonzero(~inside)[0])
             raise InputError(
-                f"{item.path or 'image'}: box number {index}, {boxes[index].tolist()}, lies outside its {width}x{height} "
-                "pixels"
+                f"{item.path or 'image'}: box number {index}, {boxes[index].tolist()}, lies outside its "
+                f"{width}x{height} pixels"
             )
     return _Job(item.path, item.image, boxes)
 

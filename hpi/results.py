@@ -135,7 +135,12 @@ class KeypointResult(Result):
 
     @classmethod
     def of_pipeline(
-        cls, path: Text | None, image: Image, found: Detections, joints: NDArray[np.float32], skeleton: Skeleton
+        cls,
+        path: Text | None,
+        image: Image,
+        found: Detections,
+        joints: NDArray[np.float32],
+        skeleton: Skeleton,
     ) -> KeypointResult:
         """The people of one image from a pipeline; ``joints [M, K, 3]`` as ``found``."""
         people = [
@@ -203,7 +208,7 @@ def _file_name(path: str | None) -> str:
     return Path(urlsplit(path).path if is_url(path) else path).name
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Item:
 def read_items(source: Input) -> Iterator[Item]:
     """Read images one by one, as the iterator is advanced. What cannot be read is returned, not raised."""
     if isinstance(source, np.ndarray):
-        yield _item(None, lambda: check_image(source))
+        yield _item(None, partial(check_image, source))
     elif isinstance(source, (str, PathLike)):
         yield from _read_path(fspath(source))
     elif isinstance(source, Sequence):
@@ -68,15 +69,15 @@ def count_items(source: Input) -> int:
 
 def _read_path(path: str) -> Iterator[Item]:
     if is_url(path):
-        yield _item(path, lambda: _read_url(path))
+        yield _item(path, partial(_read_url, path))
     elif Path(path).is_dir():
         found = _images_in(Path(path))
         if not found:
             yield Item(path, InputError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"))
         for file in found:
-            yield _item(str(file), lambda file=file: _read_file(file), from_folder=True)
+            yield _item(str(file), partial(_read_file, file), from_folder=True)
     else:
-        yield _item(path, lambda: _read_file(Path(path)))
+        yield _item(path, partial(_read_file, Path(path)))
 
 
 def _images_in(folder: Path) -> list[Path]:

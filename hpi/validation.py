@@ -25,7 +25,7 @@ def is_yaml(name: str | Path) -> bool:
     return str(name).endswith((".yaml", ".yml"))
 
 
-def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:  # noqa: ANN401
+def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     """The content of a YAML file; ``error`` when it cannot be read or parsed."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

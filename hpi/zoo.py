@@ -239,7 +239,7 @@ def _download_repository(source: HuggingFace, target: Path) -> None:
     try:
         # It shows its own progress bars and checks size and hash of each file.
         snapshot_download(source.hugging_face, local_dir=target, allow_patterns=patterns)
-    except Exception as error:  # noqa: BLE001 - its errors come from several libraries
+    except Exception as error:
         summary = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(f"Hugging Face {source.hugging_face}: cannot be fetched: {summary}") from error
     shutil.rmtree(target / ".cache", ignore_errors=True)

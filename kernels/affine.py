@@ -8,6 +8,7 @@ Details", CVPR 2020) distances are measured between pixel centres, so the region
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
     return matrices
 
 
-def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> NDArray[np.floating]:
+def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> NDArray[Any]:
     width, height = size
     x, y = center
     above = y - scale[0] * np.float32(0.5)
@@ -50,11 +51,10 @@ def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> 
     source = np.array([[x, y], [x, above], [x - side, above]], np.float32)
     middle_x, middle_y = width / 2, height / 2
     target = np.array([[middle_x, middle_y], [middle_x, middle_y - middle_x], [0, middle_y - middle_x]], np.float32)
-    matrix: NDArray[np.floating] = cv2.getAffineTransform(source, target)
-    return matrix
+    return cv2.getAffineTransform(source, target)
 
 
-def _udp_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> NDArray[np.floating]:
+def _udp_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> Float32:
     ratio = (np.array(size) - 1) / scale.astype(np.float64)
     offset = ratio * (scale / 2 - center)
     return np.array([[ratio[0], 0, offset[0]], [0, ratio[1], offset[1]]], np.float32)
@@ -107,7 +107,7 @@ def joints_to_image(
         size = np.array(udp_input_size, np.float64)
         stride = size / cells
         image = middle - extent / 2 + (joints + offset) * stride / (size - 1) * extent
-    return image.astype(np.float32)
+    return np.asarray(image, np.float32)
 
 
 def stack_crops(

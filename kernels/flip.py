@@ -15,9 +15,7 @@ def mirror(batch: Float32) -> Float32:
     return np.ascontiguousarray(batch[..., ::-1])
 
 
-def fuse_flipped(
-    heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int, int]], *, shift: bool
-) -> Float32:
+def fuse_flipped(heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int, int]], *, shift: bool) -> Float32:
     """Average the heatmaps of a crop and of its mirror image.
 
     Args:

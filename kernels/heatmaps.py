@@ -99,7 +99,8 @@ def _rescale_factor(maps: Float64) -> Float64:
     """
     raw = maps.max(axis=(1, 2))
     blurred = _blur(np.pad(maps, ((0, 0), (1, 1), (1, 1)))).max(axis=(1, 2))
-    return np.divide(raw, blurred, out=np.ones_like(raw), where=blurred > 0)
+    factor: Float64 = np.divide(raw, blurred, out=np.ones_like(raw), where=blurred > 0)
+    return factor
 
 
 def _newton_step(window: Float64) -> Float64:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import BACKEND_PACKAGES, EXAMPLE, SHARED, missing_backend
 
 from hpi import Predictor
+
+from support import BACKEND_PACKAGES, EXAMPLE, SHARED, missing_backend
 
 
 @pytest.fixture(scope="session", autouse=True)

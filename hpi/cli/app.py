@@ -56,7 +56,8 @@ def paddlex(
     ] = None,
     use_hpip: Annotated[bool, typer.Option("--use_hpip", help="Accepted: always on.")] = False,
     hpi_config: Annotated[
-        str | None, typer.Option("--hpi_config", metavar="DICT", help="PaddleX's dictionary; its 'backend' counts.")
+        str | None,
+        typer.Option("--hpi_config", metavar="DICT", help="PaddleX's dictionary; its 'backend' counts."),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
     debug: Debug = False,

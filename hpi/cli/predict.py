@@ -26,7 +26,7 @@ def run(
     inputs: Sequence[str],
     save_path: Path | None,
     show_result: Callable[[Result], None],
-    **arguments: Any,  # noqa: ANN401
+    **arguments: Any,
 ) -> None:
     """Predict everything, show and save each result; bad images are reported and the rest go on.
 

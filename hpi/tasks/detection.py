@@ -50,9 +50,7 @@ class Detector:
         self.spec = spec
         self.session = session
         self._interpolation = spec.geometry.interp
-        self._table = normalization_table(
-            spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale
-        )
+        self._table = normalization_table(spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale)
 
     def predict(self, images: Sequence[Image], threshold: float | None = None) -> list[Detections]:
         """Detect in a batch of images.

@@ -61,9 +61,7 @@ class KeypointEstimator:
         self.skeleton = skeleton
         self.flip = bool(options.flip)
         self.udp = spec.geometry.use_udp if options.use_udp is None else options.use_udp
-        self._table = normalization_table(
-            spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale
-        )
+        self._table = normalization_table(spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale)
 
     def regions(self, boxes: Float32) -> Regions:
         """Crop regions of people given by their boxes ``[N, 4]``, pixels: padded, in the model's aspect ratio."""

@@ -60,7 +60,15 @@ def test_a_udp_region_spans_the_pixel_centres_both_ways(rng):
     assert mapped[:, 1] == pytest.approx(np.tile([95.0, 127.0], (len(center), 1)), abs=0.05)
 
 
-@given(x=place, y=place, width=extent, height=extent, offset=st.sampled_from([0.0, 0.5]), udp=st.booleans(), data=st.data())
+@given(
+    x=place,
+    y=place,
+    width=extent,
+    height=extent,
+    offset=st.sampled_from([0.0, 0.5]),
+    udp=st.booleans(),
+    data=st.data(),
+)
 def test_joints_come_back_to_where_they_were(x, y, width, height, offset, udp, data):
     """From the image through the crop matrix onto the heatmap, and back."""
     size, cells = (192, 256), (48, 64)

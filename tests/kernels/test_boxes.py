@@ -19,12 +19,23 @@ def test_clip_keeps_boxes_inside_the_image():
 
 
 def test_boxes_without_area_are_told_apart():
-    assert has_area(array([0, 0, 1, 1], [5, 5, 5, 9], [5, 5, 4, 9], [0, 0, 9, 0])).tolist() == [True, False, False, False]
+    assert has_area(array([0, 0, 1, 1], [5, 5, 5, 9], [5, 5, 4, 9], [0, 0, 9, 0])).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
     ("other", "expected"),
-    [([0, 0, 10, 10], 1), ([5, 0, 15, 10], 1 / 3), ([10, 0, 20, 10], 0), ([2, 2, 4, 4], 0.04), ([20, 20, 20, 20], 0)],
+    [
+        ([0, 0, 10, 10], 1),
+        ([5, 0, 15, 10], 1 / 3),
+        ([10, 0, 20, 10], 0),
+        ([2, 2, 4, 4], 0.04),
+        ([20, 20, 20, 20], 0),
+    ],
 )
 def test_iou(other, expected):
     assert box_iou(array([0, 0, 10, 10]), array(other))[0, 0] == pytest.approx(expected)

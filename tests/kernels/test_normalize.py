@@ -27,5 +27,7 @@ def test_the_table_is_the_reference_arithmetic_to_the_bit(rng, is_scale):
 def test_it_is_the_textbook_formula_up_to_rounding(rng):
     mean, std = IMAGENET
     images = rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
-    textbook = (images[..., ::-1].transpose(0, 3, 1, 2) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    textbook = (images[..., ::-1].transpose(0, 3, 1, 2) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(
+        std, (3, 1, 1)
+    )
     assert np.abs(normalize(images, normalization_table(mean, std)) - textbook).max() < 1e-6

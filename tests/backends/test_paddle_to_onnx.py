@@ -1,0 +1,77 @@
+import shutil
+
+import pytest
+
+from hpi.backends import BACKENDS
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
+from hpi.backends.messages import essence
+from hpi.backends.paddle_to_onnx import ensure_onnx
+from hpi.errors import BackendError
+from hpi.zoo import Zoo
+
+pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory, home):
+    """The bundled pose model without its ONNX file, read-only."""
+    folder = tmp_path_factory.mktemp("model")
+    spec = Zoo.default().find("MoveNet-Thunder_256x256")
+    for file in (spec.files.paddle.program, spec.files.paddle.params):
+        shutil.copy(file, folder)
+        (folder / file.name).chmod(0o444)
+    return ModelFiles(spec.name, PaddleFiles(folder / "inference.json", folder / "inference.pdiparams"))
+
+
+def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program, home):
+    cache = ArtifactCache(home / "artifacts")
+    before = sorted(program.paddle.program.parent.iterdir())
+    graph = ensure_onnx(program, cache)
+    made = graph.stat().st_mtime_ns
+    assert cache.root in graph.parents
+    assert sorted(program.paddle.program.parent.iterdir()) == before
+    assert ensure_onnx(program, cache).stat().st_mtime_ns == made
+    with BACKENDS["onnxruntime"].load(program, SessionOptions(cache)) as session:
+        assert session.info.model_path == graph
+        assert session.info.inputs[0].shape == (None, 3, 256, 256)
+
+
+def test_an_onnx_file_that_came_with_the_model_is_used_as_it_is(home):
+    files = Zoo.default().find("MoveNet-Thunder_256x256").files
+    assert ensure_onnx(files, ArtifactCache(home / "artifacts")) == files.onnx
+
+
+@pytest.mark.parametrize("broken", ["program", "params"])
+def test_a_damaged_model_is_one_readable_line(program, broken, tmp_path):
+    files = PaddleFiles(tmp_path / "inference.json", tmp_path / "inference.pdiparams")
+    for part in ("program", "params"):
+        content = getattr(program.paddle, part).read_bytes()
+        getattr(files, part).write_bytes(content[: len(content) // 2] if part == broken else content)
+    cache = ArtifactCache(tmp_path / "artifacts")
+    with pytest.raises(BackendError, match="damaged: paddle2onnx could not convert") as error:
+        ensure_onnx(ModelFiles("damaged", files), cache)
+    assert "\n" not in str(error.value)
+    assert "complete" in str(error.value)
+    assert not list(cache.root.rglob("model.onnx"))
+
+
+def test_without_paddle2onnx_the_error_says_how_to_install_it(program, home, monkeypatch):
+    monkeypatch.setattr("hpi.backends.paddle_to_onnx.is_installed", lambda _: False)
+    with pytest.raises(BackendError, match="pip install"):
+        ensure_onnx(program, ArtifactCache(home / "artifacts-unused"))
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("frames\nFatalError: `Abort` is detected\nValueError: bad weight\n", "bad weight"),
+        ("frames\nFatalError: `Abort` is detected\n  [TimeInfo]\n", "`Abort` is detected"),
+        ("\x1b[0;31m2026 [ERROR]\tFailed to convert\x1b[0m\nmore", "Failed to convert"),
+        ("(InvalidArgument) wrong file. (at x.cc:1)\n", "(InvalidArgument) wrong file. (at x.cc:1)"),
+        ("one\ntwo\n-----\n", "two"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_the_line_that_matters_is_found(said, line):
+    assert essence(said) == line

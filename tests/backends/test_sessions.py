@@ -1,0 +1,150 @@
+"""The contract of a session, on every runtime with the bundled models."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from hpi.backends import BACKENDS
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import ModelFiles, SessionOptions, usable_cores
+from hpi.errors import BackendError
+from hpi.zoo import Zoo
+
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+
+
+@pytest.fixture(scope="module")
+def options(home):
+    return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
+
+
+@pytest.fixture
+def pose(backend, options):
+    with BACKENDS[backend].load(Zoo.default().find(POSE).files, options) as session:
+        yield session
+
+
+@pytest.fixture
+def detector(backend, options):
+    with BACKENDS[backend].load(Zoo.default().find(DETECTOR).files, options) as session:
+        yield session
+
+
+def test_it_tells_what_is_engaged(pose, detector, backend):
+    for session in (pose, detector):
+        info = session.info
+        assert (info.backend, info.device, info.precision, info.threads) == (backend, "cpu", "fp32", 2)
+        assert info.version
+        assert info.model_path.is_file()
+    assert [(spec.name, spec.shape) for spec in pose.info.inputs] == [("image", (None, 3, 256, 256))]
+    assert {spec.name for spec in detector.info.inputs} == {"image", "scale_factor"}
+    assert pose.batch_size is None
+    assert detector.batch_size == 1
+
+
+def test_a_batch_is_its_items_one_by_one(pose, rng):
+    batch = rng.standard_normal((3, 3, 256, 256), np.float32)
+    together = pose.run({"image": batch})[0]
+    alone = np.concatenate([pose.run({"image": batch[i : i + 1]})[0] for i in range(3)])
+    assert together.shape == (3, 17, 64, 64)
+    assert np.abs(together - alone).max() < 1e-4
+
+
+def test_a_fixed_batch_of_one_is_split(detector, rng):
+    batch = rng.random((3, 3, 416, 416), np.float32)
+    scale = np.ones((3, 2), np.float32)
+    rows, counts = detector.run({"image": batch, "scale_factor": scale})
+    assert counts.shape == (3,)
+    assert rows.shape == (counts.sum(), 6)
+
+
+def test_the_runtimes_agree(backend, options, rng):
+    files = Zoo.default().find(POSE).files
+    batch = rng.standard_normal((2, 3, 256, 256), np.float32)
+    with (
+        BACKENDS["onnxruntime"].load(files, options) as reference,
+        BACKENDS[backend].load(files, options) as session,
+    ):
+        expected, found = reference.run({"image": batch})[0], session.run({"image": batch})[0]
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_many_threads_may_call_it(pose, rng):
+    batches = rng.standard_normal((6, 1, 3, 256, 256), np.float32)
+    expected = [pose.run({"image": batch})[0] for batch in batches]
+    found: dict[int, np.ndarray] = {}
+
+    def work(index):
+        for _ in range(2):
+            found[index] = pose.run({"image": batches[index]})[0]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, one in enumerate(expected):
+        assert np.abs(found[index] - one).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("feeds", "said"),
+    [
+        ({}, "takes inputs"),
+        ({"images": np.zeros((1, 3, 256, 256), np.float32)}, "takes inputs"),
+        ({"image": np.zeros((1, 3, 256, 256))}, "float64"),
+        ({"image": np.zeros((1, 3, 128, 96), np.float32)}, "128, 96"),
+        ({"image": np.zeros((0, 3, 256, 256), np.float32)}, "above 0"),
+    ],
+)
+def test_feeds_that_do_not_fit_are_refused(pose, feeds, said):
+    with pytest.raises(BackendError, match=said):
+        pose.run(feeds)
+
+
+def test_inputs_must_share_one_batch_size(detector):
+    feeds = {"image": np.zeros((2, 3, 416, 416), np.float32), "scale_factor": np.ones((1, 2), np.float32)}
+    with pytest.raises(BackendError, match="one batch size"):
+        detector.run(feeds)
+
+
+def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):
+    pose.close()
+    pose.close()
+    with pytest.raises(BackendError, match="closed"):
+        pose.run({"image": np.zeros((1, 3, 256, 256), np.float32)})
+
+
+def test_without_a_wish_all_usable_cores_are_taken(backend, options):
+    asked = dataclasses.replace(options, threads=None)
+    with BACKENDS[backend].load(Zoo.default().find(POSE).files, asked) as session:
+        assert session.info.threads == usable_cores()
+
+
+def test_reasons_against_a_runtime(options):
+    files = Zoo.default().find(POSE).files
+    bare = ModelFiles("model")
+    for runtime in BACKENDS.values():
+        assert "gpu:0" in runtime.unavailable(files, dataclasses.replace(options, device="gpu:0"))
+        assert "fp16" in runtime.unavailable(files, dataclasses.replace(options, precision="fp16"))
+    assert "no Paddle program" in BACKENDS["paddle"].cannot_read(dataclasses.replace(files, paddle=None))
+    assert BACKENDS["paddle"].cannot_read(bare) is not None
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(options, monkeypatch):
+    monkeypatch.setattr("hpi.backends.base.is_installed", lambda _: False)
+    for runtime in BACKENDS.values():
+        assert runtime.install in runtime.unavailable(Zoo.default().find(POSE).files, options)
+
+
+def test_a_graph_with_a_fixed_batch_above_one_is_refused(tmp_path, options):
+    onnx = pytest.importorskip("onnx")
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    values = [helper.make_tensor_value_info(name, tensor, [4, 3]) for name in ("image", "out")]
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["out"])], "graph", values[:1], values[1:])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    with pytest.raises(BackendError, match="fixed batch"):
+        BACKENDS["onnxruntime"].load(ModelFiles("four", onnx=path), options)

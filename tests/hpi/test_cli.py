@@ -1,0 +1,137 @@
+"""The command line, in processes of its own."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from support import EXAMPLE, NO_NETWORK, run_hpi
+
+POSE = "MoveNet-Thunder_256x256"
+
+
+def test_the_readme_command(tmp_path):
+    """From an empty cache and without network."""
+    done = run_hpi(
+        "predict",
+        EXAMPLE,
+        "--save_path",
+        "output",
+        cwd=tmp_path,
+        HPI_HOME=str(tmp_path / "home"),
+        **NO_NETWORK,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 people" in done.stdout
+    for joint in ("nose", "left_wrist", "right_ankle"):
+        assert joint in done.stdout
+    saved = json.loads((tmp_path / "output" / "basketball_res.json").read_text())
+    assert len(saved["boxes"]) == 2
+    assert (tmp_path / "output" / "basketball_res.png").stat().st_size > 100_000
+
+
+def test_paddlex_spelling(tmp_path):
+    done = run_hpi(
+        "--pipeline", "human_keypoint_detection_lite", "--input", EXAMPLE, "--det_threshold", "0.9",
+        "--save_path", "./output/", "--device", "cpu", "--use_hpip",
+        "--hpi_config", "{'backend': 'onnxruntime', 'auto_config': False}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{'res': {'input_path': ")
+    assert len(json.loads((tmp_path / "output" / "basketball_res.json").read_text())["boxes"]) == 1
+
+
+def test_get_pipeline_config(tmp_path):
+    arguments = ("--get_pipeline_config", "human_keypoint_detection", "--save_path", "my_path")
+    assert run_hpi(*arguments, cwd=tmp_path).returncode == 0
+    content = yaml.safe_load((tmp_path / "my_path" / "human_keypoint_detection.yaml").read_text())
+    assert content["SubModules"]["KeypointDetection"]["model_name"] == "PP-TinyPose_128x96"
+    again = run_hpi(*arguments, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+    assert yaml.safe_load(run_hpi("--get_pipeline_config", "human_keypoint_detection", cwd=tmp_path).stdout) == content
+
+
+def test_a_single_model(tmp_path):
+    done = run_hpi("predict", EXAMPLE, "--model", "PicoDet-S_person_416", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("person") == 2
+
+
+def test_models(tmp_path):
+    done = run_hpi("models", cwd=tmp_path, COLUMNS="150")
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "PP-TinyPose_256x192",
+        "to download",
+        "68.3 keypoint AP",
+        "Apache-2.0",
+        "human_keypoint_detection_lite",
+    ):
+        assert part in done.stdout
+
+
+def test_a_folder_with_a_bad_file(tmp_path):
+    """The bad one is reported, the rest go on, results of one name do not overwrite each other."""
+    photos = tmp_path / "photos"
+    for name in ("a.png", "b/a.png", "c.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(EXAMPLE, photos / name)
+    (photos / "bad.jpg").write_text("no image")
+    done = run_hpi("predict", "photos", "--save_path", "output", "--batch_size", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "error: photos/bad.jpg: not an image" in done.stderr
+    assert "Traceback" not in done.stderr
+    names = sorted(path.name for path in (tmp_path / "output").iterdir())
+    assert names == ["a_2_res.json", "a_2_res.png", "a_res.json", "a_res.png", "c_res.json", "c_res.png"]
+    assert json.loads((tmp_path / "output" / "a_2_res.json").read_text())["input_path"] == "photos/b/a.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["predict", "none.png"], 1, "error: none.png: cannot be read"),
+        (["predict", EXAMPLE, "--pipeline", "human_keypoints"], 2, "error: 'human_keypoints' is no pipeline"),
+        (["predict", EXAMPLE, "--model", "PP-TinyPos"], 2, "PP-TinyPose_128x96"),
+        (["predict", EXAMPLE, "--model", POSE, "--pipeline", "x"], 2, "not both"),
+        (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),
+        (["predict", EXAMPLE, "--det_threshold", "nan"], 2, "det_threshold"),
+        (["predict", EXAMPLE, "--batch_size", "0"], 2, "batch_size"),
+        (["predict", EXAMPLE, "--backend", "tflite"], 2, "known are auto"),
+        (["predict", EXAMPLE, "--device", "gpu:0"], 1, "only cpu"),
+        (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
+        (["predict"], 2, "Missing argument"),
+        (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
+        (["--pipeline", "human_keypoint_detection_lite"], 2, "--input together"),
+        (
+            ["--pipeline", "human_keypoint_detection_lite", "--input", EXAMPLE, "--hpi_config", "[1]"],
+            2,
+            "hpi_config",
+        ),
+        (["--get_pipeline_config", "none"], 2, "known are human_keypoint_detection"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
+    done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run_hpi("predict", EXAMPLE, "--backend", "tflite", "--debug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["models", "-h"], []])
+def test_help(tmp_path, arguments):
+    done = run_hpi(*arguments, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_version(tmp_path):
+    assert run_hpi("--version", cwd=tmp_path).stdout.startswith("hpi-pose 0.")

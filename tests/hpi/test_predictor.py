@@ -1,0 +1,481 @@
+"""The public interface, on the bundled models."""
+
+import logging
+import shutil
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_model, create_pipeline
+from hpi.backends import BACKENDS
+from hpi.zoo import Zoo
+
+from support import EXAMPLE, run_python
+
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+
+
+@pytest.fixture(scope="module")
+def pose(home):
+    with Predictor(POSE) as predictor:
+        yield predictor
+
+
+@pytest.fixture(scope="module")
+def detector(home):
+    with Predictor(DETECTOR) as predictor:
+        yield predictor
+
+
+def only(results):
+    (result,) = results
+    return result
+
+
+def joints_of(result):
+    return np.array([person["keypoints"] for person in result.people])
+
+
+# What it returns
+
+
+def test_two_people_play_basketball(lite, backend):
+    with Predictor("human_keypoint_detection_lite", backend=backend) as predictor:
+        assert predictor.backend == backend
+        result = only(predictor.predict(str(EXAMPLE)))
+    left, right = sorted(result["boxes"], key=lambda person: person["coordinate"][0])
+    # Read off the photo by eye, in pixels.
+    for person, joint, place in (
+        (left, 0, (95, 113)),
+        (left, 5, (118, 158)),
+        (left, 6, (50, 156)),
+        (left, 13, (119, 374)),
+        (right, 0, (516, 95)),
+        (right, 6, (620, 164)),
+    ):
+        assert np.hypot(*(person["keypoints"][joint, :2] - place)) < 12
+    expected = joints_of(only(lite.predict(str(EXAMPLE))))
+    assert np.abs(joints_of(result) - expected).max() < 0.2
+
+
+def test_batches_do_not_change_the_answer(lite, photo):
+    images = [photo, photo[:, :300], np.zeros((50, 60, 3), np.uint8), photo[:, 300:], photo[::-1]]
+    alone = [joints_of(only(lite.predict(image))) for image in images]
+    for batch_size in (1, 2, 5, 50):
+        together = [joints_of(result) for result in lite.predict(images, batch_size=batch_size)]
+        assert [len(people) for people in together] == [len(people) for people in alone]
+        for one, other in zip(alone, together, strict=True):
+            assert one.size == 0 or np.abs(one - other).max() < 0.1
+
+
+def test_more_people_than_fit_one_run(pose, photo):
+    boxes = np.tile(np.array([[40, 70, 160, 475]], np.float32), (70, 1))
+    people = joints_of(only(pose.predict(photo, boxes=boxes)))
+    assert people.shape == (70, 17, 3)
+    assert np.abs(people - people[0]).max() < 0.05
+
+
+def test_nobody_in_the_picture(lite, pose, tmp_path):
+    empty = np.zeros((200, 300, 3), np.uint8)
+    result = only(lite.predict(empty))
+    assert result["boxes"] == []
+    assert result.json == {"res": {"input_path": None, "boxes": []}}
+    result.save_all(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert only(pose.predict(empty, boxes=[]))["kpts"] == []
+
+
+def test_a_keypoint_model_alone_takes_the_photo_for_one_person(pose, photo):
+    result = only(pose.predict(photo[30:480, :450]))
+    assert list(result) == ["input_path", "input_img", "kpts"]
+    (person,) = result["kpts"]
+    assert list(person) == ["keypoints", "kpt_score"]
+    assert person["kpt_score"] > 0.5
+
+
+def test_boxes_of_a_detector_of_your_own_give_the_pipeline_s_joints(lite, pose, photo):
+    expected = only(lite.predict(photo))
+    boxes = [person["coordinate"] for person in expected["boxes"]]
+    found = only(pose.predict(photo, boxes=boxes))
+    assert np.abs(joints_of(found) - joints_of(expected)).max() < 0.01
+    both = list(pose.predict([photo, photo], boxes=[boxes[:1], boxes]))
+    assert [len(result["kpts"]) for result in both] == [1, 2]
+
+
+def test_a_detector_alone(detector, photo):
+    result = only(detector.predict(photo, threshold=0.5))
+    assert list(result) == ["input_path", "page_index", "input_img", "boxes"]
+    assert [box["label"] for box in result["boxes"]] == ["person", "person"]
+    assert result["boxes"][0]["score"] > result["boxes"][1]["score"]
+    assert result.draw().shape == photo.shape
+
+
+@pytest.mark.parametrize("threshold", [0, 0.3, 0.74, np.float32(0.9), 1])
+def test_the_threshold_is_strict_and_may_be_an_int(lite, photo, threshold):
+    scores = [person["det_score"] for person in only(lite.predict(photo, det_threshold=0))["boxes"]]
+    kept = [person["det_score"] for person in only(lite.predict(photo, det_threshold=threshold))["boxes"]]
+    assert kept == pytest.approx([score for score in scores if score > threshold])
+
+
+def test_flip_and_udp_change_a_little(photo):
+    plain, flipped, udp = (
+        joints_of(only(Predictor("human_keypoint_detection_lite", **options).predict(photo)))
+        for options in ({}, {"flip": True}, {"use_udp": True})
+    )
+    for other in (flipped, udp):
+        distance = np.linalg.norm(plain[0, :, :2] - other[0, :, :2], axis=1)
+        assert 0 < np.median(distance) < 5
+
+
+def test_udp_has_its_own_inverse(shared, photo):
+    """Joints by both conventions lie on the same spots; with the reference's inverse they would be 1.6 px off."""
+    model = "PP-TinyPose_256x192"
+    people = []
+    for use_udp in (False, True):
+        with Predictor(model, model_dir=shared / "models" / model, use_udp=use_udp) as predictor:
+            people.append(joints_of(only(predictor.predict(photo, boxes=[[20, 60, 180, 478]])))[0])
+    clear = (people[0][:, 2] > 0.5) & (people[1][:, 2] > 0.5)
+    assert clear.sum() > 10
+    assert np.abs((people[0] - people[1])[clear, :2].mean(axis=0)).max() < 1
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    x1=st.floats(-600, 630),
+    y1=st.floats(-400, 470),
+    width=st.floats(0.25, 1500),
+    height=st.floats(0.25, 1500),
+)
+def test_any_box_that_touches_the_image_gives_finite_joints(pose, photo, x1, y1, width, height):
+    box = np.array([x1, y1, x1 + width, y1 + height], np.float32)
+    outside = box[2] <= 0 or box[3] <= 0 or not (box[2] > box[0] and box[3] > box[1])
+    if outside:
+        with pytest.raises(InputError, match="box"):
+            only(pose.predict(photo, boxes=[box]))
+    else:
+        assert np.isfinite(joints_of(only(pose.predict(photo, boxes=[box])))).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(width=st.integers(1, 300), height=st.integers(1, 300))
+def test_any_size_of_image_will_do(lite, width, height):
+    assert only(lite.predict(np.zeros((height, width, 3), np.uint8)))["boxes"] == []
+
+
+def test_extreme_shapes(lite, photo):
+    wide = np.zeros((480, 30_000, 3), np.uint8)
+    wide[:, 15_000:15_640] = photo
+    assert only(lite.predict(wide))["input_img"].shape == (480, 30_000, 3)
+    assert only(lite.predict(np.zeros((1, 1, 3), np.uint8)))["boxes"] == []
+
+
+def test_a_person_in_a_very_wide_image(pose, photo):
+    wide = np.zeros((480, 30_000, 3), np.uint8)
+    wide[:, 15_000:15_640] = photo
+    box = np.array([[40, 70, 160, 475]], np.float32)
+    here = joints_of(only(pose.predict(photo, boxes=box)))[0]
+    there = joints_of(only(pose.predict(wide, boxes=box + np.array([15_000, 0, 15_000, 0]))))[0]
+    clear = here[:, 2] > 0.3
+    assert np.abs(there[clear, :2] - [15_000, 0] - here[clear, :2]).max() < 1
+
+
+def test_the_caller_s_image_is_not_changed(lite, photo):
+    before = photo.copy()
+    only(lite.predict(photo)).draw()
+    assert np.array_equal(photo, before)
+
+
+def test_many_threads_may_use_one_predictor(lite, photo):
+    expected = joints_of(only(lite.predict(photo)))
+    found = []
+
+    def work():
+        found.extend(joints_of(result) for result in lite.predict([photo, photo]))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(np.abs(one - expected).max() < 0.1 for one in found)
+
+
+# How it goes on when an image is bad
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    for name in ("1.png", "3.jpg", "5.png"):
+        cv2.imwrite(str(tmp_path / name), photo)
+    (tmp_path / "2.jpg").write_text("no image")
+    (tmp_path / "4.png").write_bytes(EXAMPLE.read_bytes()[:5000])
+    return tmp_path
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 10])
+def test_in_a_folder_bad_files_are_logged_and_the_rest_go_on(lite, folder, caplog, batch_size):
+    with caplog.at_level(logging.ERROR):
+        found = [result["input_path"] for result in lite.predict(str(folder), batch_size=batch_size)]
+    assert found == [str(folder / name) for name in ("1.png", "3.jpg", "5.png")]
+    assert [("2.jpg" in record.message, "4.png" in record.message) for record in caplog.records] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_in_a_list_a_bad_file_is_raised_in_its_place(lite, folder, batch_size):
+    stream = lite.predict([str(folder / name) for name in ("1.png", "2.jpg", "3.jpg")], batch_size=batch_size)
+    assert next(stream)["input_path"].endswith("1.png")
+    with pytest.raises(InputError, match=r"2\.jpg"):
+        next(stream)
+
+
+def test_errors_can_be_collected(lite, folder):
+    errors = []
+    sources = [str(folder / "2.jpg"), np.zeros((4, 4)), str(folder / "1.png"), str(folder / "none.png")]
+    assert len(list(lite.predict(sources, on_error=errors.append))) == 1
+    assert len(errors) == 3
+    assert all(isinstance(error, InputError) for error in errors)
+
+
+def test_nothing_runs_before_it_is_asked_for(lite):
+    stream = lite.predict(["none.jpg"])
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        next(stream)
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.1, float("inf"), 2, True, "0.5"])
+def test_wrong_thresholds_are_refused_at_once(lite, photo, threshold):
+    with pytest.raises(InputError, match="from 0 to 1"):
+        lite.predict(photo, det_threshold=threshold)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, True])
+def test_wrong_batch_sizes_are_refused_at_once(lite, photo, batch_size):
+    with pytest.raises(InputError, match="batch_size"):
+        lite.predict(photo, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        ([[0, 0, 10]], r"\[N, 4\]"),
+        ([0, 0, 10, 10], r"\[N, 4\]"),
+        ([[0, 0, 0, 10]], "number 0"),
+        ([[0, 0, 10, 10], [5, 5, 4, 9]], "number 1"),
+        ([[0, 0, float("nan"), 10]], "not finite"),
+        ([[0, 0, float("inf"), 10]], "not finite"),
+        ([["a", 0, 1, 1]], "not numbers"),
+        ([[0, 0, 1, 1], [0, 0, 1]], "not numbers"),
+    ],
+)
+def test_wrong_boxes_are_refused_at_once(pose, photo, boxes, said):
+    with pytest.raises(InputError, match=said):
+        pose.predict(photo, boxes=boxes)
+
+
+def test_a_box_outside_the_image_is_an_error_of_that_image(pose, photo):
+    with pytest.raises(InputError, match=r"number 1, \[700"):
+        only(pose.predict(photo, boxes=[[0, 0, 10, 10], [700, 0, 800, 100]]))
+
+
+def test_boxes_and_images_must_pair_up(lite, pose, photo, tmp_path):
+    box = [[0, 0, 10, 10]]
+    for source, boxes in (([photo, photo], [box]), ([photo], box), (str(tmp_path), box)):
+        with pytest.raises(InputError, match="boxes"):
+            pose.predict(source, boxes=boxes)
+    with pytest.raises(InputError, match="finds its own"):
+        lite.predict(photo, boxes=box)
+
+
+# Making one
+
+
+def test_description(lite):
+    description = lite.describe()
+    assert description["name"] == "human_keypoint_detection_lite"
+    assert [model["model"] for model in description["models"]] == [DETECTOR, POSE]
+    for model in description["models"]:
+        assert (model["backend"], model["device"], model["precision"]) == ("onnxruntime", "cpu", "fp32")
+        assert model["threads"] >= 1
+        assert model["reason"]
+    assert lite.backend == "onnxruntime"
+
+
+def test_closing(photo):
+    with Predictor(POSE) as predictor:
+        predictor.warmup()
+    predictor.close()
+    with pytest.raises(BackendError, match="closed"):
+        only(predictor.predict(photo))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"name": "PP-TinyPos"}, ConfigError, "PP-TinyPose_128x96"),
+        ({"name": "none.yaml"}, ConfigError, "No such file"),
+        ({"name": POSE, "device": "tpu"}, ConfigError, "tpu"),
+        ({"name": POSE, "device": "gpu:0"}, BackendError, "gpu:0"),
+        ({"name": POSE, "precision": "int4"}, BackendError, "int4"),
+        ({"name": POSE, "backend": "tflite"}, ConfigError, "tflite"),
+        ({"name": POSE, "threads": 0}, ConfigError, "threads"),
+        ({"name": POSE, "model_dir": "/none"}, ModelError, "/none"),
+        ({"name": DETECTOR, "flip": True}, ConfigError, "detector"),
+        ({"name": "human_keypoint_detection_lite", "model_dir": "/none"}, ConfigError, "its YAML"),
+    ],
+)
+def test_what_cannot_be_made(arguments, error, said):
+    with pytest.raises(error, match=said):
+        Predictor(**arguments)
+
+
+def lite_config(**keypoints):
+    return {
+        "pipeline_name": "mine",
+        "SubModules": {
+            "ObjectDetection": {"model_name": DETECTOR, "threshold": 0.9, "batch_size": 3},
+            "KeypointDetection": {"model_name": POSE, **keypoints},
+        },
+    }
+
+
+def test_a_pipeline_of_your_own(tmp_path, photo, backend):
+    config = lite_config(hpi_config={"backend": backend})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    for predictor in (
+        Predictor(tmp_path / "mine.yaml"),
+        Predictor("mine", config=config),
+        create_pipeline(config=config),
+    ):
+        with predictor:
+            assert predictor.name == "mine"
+            assert [model["backend"] for model in predictor.describe()["models"]] == ["onnxruntime", backend]
+            assert len(only(predictor.predict(photo))["boxes"]) == 1  # the file's threshold
+            assert len(only(predictor.predict(photo, det_threshold=0.5))["boxes"]) == 2
+    with Predictor("mine", config=config, backend="onnxruntime") as predictor:
+        assert predictor.backend == "onnxruntime"
+
+
+def test_models_in_the_wrong_place(tmp_path):
+    config = lite_config()
+    config["SubModules"]["KeypointDetection"]["model_name"] = DETECTOR
+    with pytest.raises(ConfigError, match="stands where keypoint_detection is needed"):
+        Predictor("mine", config=config)
+
+
+def test_a_model_folder_of_your_own(tmp_path, photo):
+    shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "mine")
+    yml = yaml.safe_load((tmp_path / "mine" / "inference.yml").read_text())
+    del yml["Global"]
+    (tmp_path / "mine" / "inference.yml").write_text(yaml.safe_dump(yml))
+    with Predictor("my-pose", model_dir=tmp_path / "mine", flip=True) as predictor:
+        assert len(only(predictor.predict(photo))["kpts"]) == 1
+        assert predictor.describe()["models"][0]["model_dir"] == str(tmp_path / "mine")
+
+
+def test_adding_a_model_is_one_yaml(tmp_path, photo):
+    """As the README shows."""
+    (tmp_path / "my-detector.yaml").write_text(
+        "name: PicoDet-S_person_416\n"
+        "task: object_detection\n"
+        "summary: finds people\n"
+        "input_size: [416, 416]\n"
+        "license: Apache-2.0\n"
+        "sources:\n"
+        "  - {url: 'https://example.org/PicoDet-S_person_416_infer.tar'}\n"
+    )
+    with Predictor(tmp_path / "my-detector.yaml") as predictor:
+        assert len(only(predictor.predict(photo))["boxes"]) == 2
+
+
+@pytest.mark.parametrize("damaged", ["weights", "yml"])
+def test_a_damaged_model_folder(tmp_path, damaged, backend):
+    source = Zoo.default().find(POSE).folder
+    folder = shutil.copytree(source, tmp_path / "damaged")
+    if damaged == "yml":
+        (folder / "inference.yml").write_text("Preprocess: [")
+    else:
+        for name in ("inference.onnx", "inference.pdiparams"):
+            (folder / name).write_bytes((source / name).read_bytes()[:100_000])
+    with pytest.raises((ModelError, BackendError)) as error:
+        Predictor(POSE, model_dir=folder, backend=backend)
+    assert str(folder) in str(error.value)
+
+
+def test_a_runtime_that_fails_while_running(photo, monkeypatch):
+    with Predictor(POSE) as predictor:
+        session = predictor._opened[0].choice.session
+        monkeypatch.setattr(session, "_session", None)
+        with pytest.raises(BackendError, match="onnxruntime failed"):
+            only(predictor.predict(photo))
+
+
+# PaddleX's functions
+
+
+def test_paddlex_pipeline_sample(tmp_path):
+    pipeline = create_pipeline(pipeline="human_keypoint_detection_lite", device="cpu", use_hpip=True)
+    for result in pipeline.predict(str(EXAMPLE), det_threshold=0.5):
+        result.print()
+        result.save_to_img(tmp_path)
+        result.save_to_json(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["basketball_res.json", "basketball_res.png"]
+
+
+def test_paddlex_module_sample(tmp_path):
+    model = create_model(model_name=POSE, flip=True, hpi_config={"backend": "onnxruntime"})
+    for result in model.predict(str(EXAMPLE), batch_size=1):
+        result.print(json_format=False)
+        result.save_to_json(tmp_path / "res.json")
+    assert (tmp_path / "res.json").is_file()
+
+
+def test_paddlex_arguments_that_are_wrong():
+    with pytest.raises(ConfigError, match="name or YAML file"):
+        create_pipeline()
+    with pytest.raises(ConfigError, match="backend"):
+        create_model(POSE, hpi_config={"backend": "magic"})
+
+
+def test_gpu_is_refused_with_every_reason():
+    with pytest.raises(BackendError) as error:
+        create_pipeline("human_keypoint_detection_lite", device="gpu:0")
+    for name in BACKENDS:
+        assert name in str(error.value)
+
+
+# Starting
+
+
+def test_importing_is_light(tmp_path):
+    script = (
+        "import sys, hpi\n"
+        "heavy = {'numpy', 'cv2', 'onnxruntime', 'openvino', 'paddle', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "hpi.Predictor\n"
+        "heavy = {'onnxruntime', 'openvino', 'paddle', 'huggingface_hub', 'PIL', 'rich', 'typer'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = run_python("-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_runtime_in_use_is_imported(tmp_path, home):
+    script = (
+        "import sys; from hpi import Predictor; Predictor('human_keypoint_detection_lite').warmup()\n"
+        "assert 'onnxruntime' in sys.modules\n"
+        "assert not {'openvino', 'paddle', 'paddle2onnx', 'huggingface_hub'} & set(sys.modules)\n"
+    )
+    done = run_python("-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

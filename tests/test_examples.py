@@ -1,0 +1,20 @@
+import pytest
+
+from support import ROOT, run_python
+
+SAID = {
+    "pipeline.py": "a nose at 9",
+    "own_boxes.py": "2 people, on onnxruntime",
+    "paddlex_sample.py": "{'res': {'input_path': ",
+}
+
+
+def test_every_example_is_here():
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(SAID)
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_example(tmp_path, name):
+    done = run_python(ROOT / "examples" / name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert SAID[name] in done.stdout
