@@ -29,15 +29,16 @@ def unpack(archive: Path, target: Path) -> None:
     """
     try:
         _unpack(archive, target)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        lzma.LZMAError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-    ) as error:
-        raise ModelError(f"{archive.name}: not a usable archive, or damaged: {error}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError) as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's; those of gzip and bz2 have no number
+            raise
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive: Path, error: Exception) -> ModelError:
+    return ModelError(f"{archive.name}: not a usable archive, or damaged: {' '.join(str(error).split())}")
 
 
 def _unpack(archive: Path, target: Path) -> None:
@@ -87,3 +88,14 @@ def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                 if content is None or member.issparse():
                     raise ModelError(f"{archive.name}: entry {member.name!r} is not a plain file")
                 yield member.name, member.size, content
+            _read_to_the_end(archive, bundle)
+
+
+def _read_to_the_end(archive: Path, bundle: tarfile.TarFile) -> None:
+    """Read what follows the last file: a compressed archive has its checksum there."""
+    remaining = MAX_UNPACKED_BYTES
+    assert bundle.fileobj is not None  # only a bundle that is written without a file has none
+    while block := bundle.fileobj.read(1 << 20):
+        remaining -= len(block)
+        if remaining < 0:
+            raise ModelError(f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from hpi import Predictor
 
 from support import BACKEND_PACKAGES, EXAMPLE, SHARED, missing_backend
+
+# No time limits: the machines that run this are shared and slow by turns. A failure prints how to repeat it.
+settings.register_profile("hpi", deadline=None, print_blob=True)
+settings.load_profile("hpi")
 
 
 @pytest.fixture(scope="session", autouse=True)

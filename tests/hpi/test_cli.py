@@ -97,7 +97,6 @@ def test_a_folder_with_a_bad_file(tmp_path):
         (["predict", EXAMPLE, "--model", "PP-TinyPos"], 2, "PP-TinyPose_128x96"),
         (["predict", EXAMPLE, "--model", POSE, "--pipeline", "x"], 2, "not both"),
         (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),
-        (["predict", EXAMPLE, "--det_threshold", "nan"], 2, "det_threshold"),
         (["predict", EXAMPLE, "--batch_size", "0"], 2, "batch_size"),
         (["predict", EXAMPLE, "--backend", "tflite"], 2, "known are auto"),
         (["predict", EXAMPLE, "--device", "gpu:0"], 1, "only cpu"),

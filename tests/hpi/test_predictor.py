@@ -144,7 +144,7 @@ def test_udp_has_its_own_inverse(shared, photo):
     assert np.abs((people[0] - people[1])[clear, :2].mean(axis=0)).max() < 1
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     x1=st.floats(-600, 630),
     y1=st.floats(-400, 470),
@@ -161,7 +161,7 @@ def test_any_box_that_touches_the_image_gives_finite_joints(pose, photo, x1, y1,
         assert np.isfinite(joints_of(only(pose.predict(photo, boxes=[box])))).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
 def test_any_size_of_image_will_do(lite, width, height):
     assert only(lite.predict(np.zeros((height, width, 3), np.uint8)))["boxes"] == []
