@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 from collections.abc import Iterator
@@ -47,6 +48,14 @@ def backend(request: pytest.FixtureRequest) -> str:
     if reason := missing_backend(request.param):
         pytest.skip(reason)
     return str(request.param)
+
+
+@pytest.fixture
+def paddle_model_backend(backend: str) -> str:
+    """Each runtime that can be given a Paddle model: as it is, or converted."""
+    if backend != "paddle" and importlib.util.find_spec("paddle2onnx") is None:
+        pytest.skip("paddle2onnx, which makes the ONNX file, is not installed (it has no wheel for Python 3.13)")
+    return backend
 
 
 @pytest.fixture(scope="session")

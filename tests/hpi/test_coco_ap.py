@@ -39,18 +39,18 @@ def folder_of(shared, model):
         ("MoveNet-Thunder_256x256", False),
     ],
 )
-def test_keypoints(shared, dataset, backend, model, flip):
+def test_keypoints(shared, dataset, paddle_model_backend, model, flip):
     expected = json.loads((shared / "golden" / "coco_val_ap.json").read_text())["keypoints"]
     name = f"{model} flip" if flip else model
-    with Predictor(model, model_dir=folder_of(shared, model), backend=backend, flip=flip) as predictor:
+    with Predictor(model, model_dir=folder_of(shared, model), backend=paddle_model_backend, flip=flip) as predictor:
         found = keypoint_ap(predictor, dataset)
     assert sum(len(dataset.people(photo)) for photo, _ in dataset.photos()) == expected[name]["people"]
     assert found == pytest.approx({key: expected[name][key] for key in ("AP", "AP50", "AP75")}, abs=WITHIN)
 
 
 @pytest.mark.parametrize("model", PADDLEX_BOX_AP)
-def test_boxes(shared, dataset, backend, model):
-    with Predictor(model, model_dir=folder_of(shared, model), backend=backend) as predictor:
+def test_boxes(shared, dataset, paddle_model_backend, model):
+    with Predictor(model, model_dir=folder_of(shared, model), backend=paddle_model_backend) as predictor:
         found = box_ap(predictor, dataset)
     for name, value in PADDLEX_BOX_AP[model].items():
         assert found[name] == pytest.approx(value, abs=WITHIN)

@@ -69,12 +69,12 @@ def assert_same_joints(pairs: list[tuple[list, np.ndarray]]) -> None:
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("pose", POSES)
-def test_pipeline(shared, backend, pose, flip):
+def test_pipeline(shared, paddle_model_backend, pose, flip):
     expected = goldens(shared, f"pipeline/{pose}_flip" if flip else f"pipeline/{pose}")
     photos = [photo_of(shared, golden["input_path"]) for golden in expected]
     pairs = []
-    with Predictor("x", config=pipeline_config(shared, pose, flip), backend=backend) as predictor:
-        assert predictor.backend == backend
+    with Predictor("x", config=pipeline_config(shared, pose, flip), backend=paddle_model_backend) as predictor:
+        assert predictor.backend == paddle_model_backend
         for golden, result in zip(expected, predictor.predict(photos, batch_size=5), strict=True):
             boxes = [
                 np.array([box["coordinate"] for box in of["boxes"]], np.float32).reshape(-1, 4)
@@ -89,12 +89,12 @@ def test_pipeline(shared, backend, pose, flip):
 
 
 @pytest.mark.parametrize("pose", [*POSES, "tinypose_256x192_paddle2"])
-def test_keypoint_model_on_whole_photos(shared, backend, pose):
+def test_keypoint_model_on_whole_photos(shared, paddle_model_backend, pose):
     """Also the same weights in PaddleDetection's Paddle 2 layout."""
     folder = "PP-TinyPose_256x192" if pose.endswith("paddle2") else pose
     expected = goldens(shared, f"module/{folder}")
     photos = [photo_of(shared, golden["input_path"]) for golden in expected]
-    with Predictor(pose, model_dir=shared / "models" / pose, backend=backend) as predictor:
+    with Predictor(pose, model_dir=shared / "models" / pose, backend=paddle_model_backend) as predictor:
         found = [result["kpts"][0]["keypoints"] for result in predictor.predict(photos, batch_size=12)]
     pairs = [(golden["kpts"][0]["keypoints"], joints) for golden, joints in zip(expected, found, strict=True)]
     expected_joints = np.concatenate([np.array(golden) for golden, _ in pairs])
@@ -103,8 +103,8 @@ def test_keypoint_model_on_whole_photos(shared, backend, pose):
     assert np.abs(expected_joints - np.concatenate(found))[clear].max() < 0.02
 
 
-def test_detector(shared, backend):
-    with Predictor(DETECTOR, model_dir=shared / "models" / DETECTOR, backend=backend) as predictor:
+def test_detector(shared, paddle_model_backend):
+    with Predictor(DETECTOR, model_dir=shared / "models" / DETECTOR, backend=paddle_model_backend) as predictor:
         for golden in goldens(shared, f"detector/{DETECTOR}"):
             (result,) = predictor.predict(photo_of(shared, golden["input_path"]))
             assert [box["label"] for box in result["boxes"]] == [box["label"] for box in golden["boxes"]]
