@@ -6,8 +6,11 @@ arrays.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
+import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
@@ -93,6 +97,7 @@ class Session(ABC):
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
         self._closed = False
+        self._closing = threading.Lock()
         self.batch_size = _fixed_batch(info)
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
@@ -109,27 +114,34 @@ class Session(ABC):
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
         """
-        if self._closed:
-            raise BackendError(f"{self.info.model_path.name}: this {self.info.backend} session is closed")
         count = self._check(feeds)
         if self.batch_size is None or count == self.batch_size:
-            return self._run(feeds)
-        items = [self._run({name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
+            return self._run_guarded(feeds)
+        items = [self._run_guarded({name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
         return [np.concatenate(parts) for parts in zip(*items, strict=True)]
+
+    def _run_guarded(self, feeds: Mapping[str, Array]) -> list[Array]:
+        try:
+            return self._run(feeds)
+        except Exception as error:
+            if self._closed:  # also by another thread, while this one was running
+                raise BackendError(f"{self._where()}: this session is closed") from error
+            raise BackendError(f"{self._where()} failed: {essence(str(error))}") from error
 
     @abstractmethod
     def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """Run one batch of a size that the model takes."""
+        """Run one batch of a size that the model takes; whatever it raises becomes a BackendError."""
 
     def close(self) -> None:
         """Give the runtime's memory back; further runs raise. Closing twice is harmless."""
-        if not self._closed:
-            self._closed = True
-            self._release()
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._release()
 
     @abstractmethod
     def _release(self) -> None:
-        """Let go of the runtime's objects; called once."""
+        """Let go of the runtime's objects; called once, perhaps while another thread is in :meth:`_run`."""
 
     def __enter__(self) -> Session:
         return self
@@ -156,7 +168,7 @@ class Session(ABC):
         return counts.pop()
 
     def _where(self) -> str:
-        return f"{self.info.model_path.name} on {self.info.backend}"
+        return f"{self.info.model_path} on {self.info.backend}"
 
 
 class Backend(ABC):
@@ -202,6 +214,20 @@ class Backend(ABC):
 def is_installed(package: str) -> bool:
     """Whether a package can be imported, without importing it."""
     return importlib.util.find_spec(package) is not None
+
+
+def import_runtime(module: str, install: str) -> Any:
+    """Import a runtime.
+
+    Raises:
+        BackendError: it is missing, or its installation is broken, in whatever way.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Paddle warns of a missing ccache, which nothing here compiles with
+            return importlib.import_module(module)
+    except Exception as error:
+        raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
 
 
 def usable_cores() -> int:

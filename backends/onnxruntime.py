@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.base import (
+    Array,
+    Backend,
+    ModelFiles,
+    Session,
+    SessionInfo,
+    SessionOptions,
+    TensorSpec,
+    import_runtime,
+)
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
 from hpi.errors import BackendError
@@ -33,15 +43,14 @@ class OnnxRuntimeSession(Session):
     """One ``InferenceSession``; ONNX Runtime lets any number of threads call it at once."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime as ort
-
+        ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         wanted = ["CPUExecutionProvider"]
         try:
-            self._session = ort.InferenceSession(str(path), settings, providers=wanted)
+            self._session: Any = ort.InferenceSession(str(path), settings, providers=wanted)
         except Exception as error:
             raise BackendError(f"onnxruntime cannot load {path}: {essence(str(error))}") from error
         engaged = self._session.get_providers()
@@ -61,14 +70,11 @@ class OnnxRuntimeSession(Session):
         )
 
     def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        try:
-            outputs: list[Array] = self._session.run(None, dict(feeds))
-        except Exception as error:
-            raise BackendError(f"onnxruntime failed on {self.info.model_path}: {essence(str(error))}") from error
+        outputs: list[Array] = self._session.run(None, dict(feeds))
         return outputs
 
     def _release(self) -> None:
-        del self._session
+        self._session = None
 
 
 def _spec(path: Path, value: object) -> TensorSpec:

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from hpi.backends.base import Array, Backend, ModelFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.base import (
+    Array,
+    Backend,
+    ModelFiles,
+    Session,
+    SessionInfo,
+    SessionOptions,
+    TensorSpec,
+    import_runtime,
+)
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
 from hpi.errors import BackendError
@@ -37,8 +46,7 @@ class OpenVinoSession(Session):
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        import openvino as ov
-
+        ov = import_runtime(OpenVino.package, OpenVino.install)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
@@ -52,7 +60,7 @@ class OpenVinoSession(Session):
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if devices != ["CPU"] or precision != "f32":
             raise BackendError(f"openvino engaged {devices} at {precision} for {path.name} instead of CPU at f32")
-        self._compiled = compiled
+        self._compiled: Any = compiled
         self._idle: SimpleQueue[Any] = SimpleQueue()
         super().__init__(
             SessionInfo(
@@ -68,20 +76,18 @@ class OpenVinoSession(Session):
         )
 
     def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+        compiled, idle = self._compiled, self._idle
         try:
-            request = self._idle.get_nowait()
+            request = idle.get_nowait()
         except Empty:
-            request = self._compiled.create_infer_request()
-        try:
-            outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
-        except Exception as error:
-            raise BackendError(f"openvino failed on {self.info.model_path}: {essence(str(error))}") from error
-        self._idle.put(request)
+            request = compiled.create_infer_request()
+        outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
+        idle.put(request)
         return outputs
 
     def _release(self) -> None:
         self._idle = SimpleQueue()
-        del self._compiled
+        self._compiled = None
 
 
 def _spec(port: Any) -> TensorSpec:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hpi.backends.base import Array, Backend, ModelFiles, PaddleFiles, Session, SessionInfo, SessionOptions, TensorSpec
+from hpi.backends.base import (
+    Array,
+    Backend,
+    ModelFiles,
+    PaddleFiles,
+    Session,
+    SessionInfo,
+    SessionOptions,
+    TensorSpec,
+    import_runtime,
+)
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -44,7 +53,8 @@ class PaddleSession(Session):
     """One predictor, used by one caller at a time."""
 
     def __init__(self, files: PaddleFiles, threads: int) -> None:
-        version, inference = _import_paddle()
+        version = import_runtime(Paddle.package, Paddle.install).__version__
+        inference = import_runtime("paddle.inference", Paddle.install)
         shapes = _input_shapes(files.program)
         self._lock = threading.Lock()
         self._predictor, note = _start(inference, files, threads, shapes)
@@ -65,26 +75,12 @@ class PaddleSession(Session):
         )
 
     def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        try:
-            with self._lock:
-                return _run_predictor(self._predictor, feeds)
-        except Exception as error:
-            raise BackendError(f"paddle failed on {self.info.model_path}: {essence(str(error))}") from error
+        with self._lock:
+            return _run_predictor(self._predictor, feeds)
 
     def _release(self) -> None:
         with self._lock:
-            del self._predictor
-
-
-def _import_paddle() -> tuple[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of a missing ccache, which nothing here compiles with
-            import paddle
-            from paddle import inference
-    except ImportError as error:
-        raise BackendError(f"paddle cannot be imported: {error}; {Paddle.install}") from error
-    return paddle.__version__, inference
+            self._predictor = None
 
 
 def _start(inference: Any, files: PaddleFiles, threads: int, shapes: Shapes) -> tuple[Any, str]:
@@ -127,9 +123,10 @@ def _create_predictor(inference: Any, files: PaddleFiles, threads: int, shapes: 
     else:
         config.disable_mkldnn()
     predictor = inference.create_predictor(config)
-    # Free dimensions count as 1, and ones keep divisors like scale_factor finite.
-    sizes = {name: [size or 1 for size in shapes[name]] for name in predictor.get_input_names()}
-    _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
+    sizes = {name: [batch or 1, *(side or 0 for side in sides)] for name, (batch, *sides) in shapes.items()}
+    if all(all(size) for size in sizes.values()):  # with free sides there is nothing to try it on
+        # Ones keep divisors like scale_factor finite.
+        _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
     return predictor
 
 

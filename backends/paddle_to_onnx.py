@@ -26,8 +26,10 @@ INSTALL = 'pip install "hpi-pose[paddle]"'
 
 # No optimiser: paddle2onnx's default (polygraphy) takes 25 s for PP-TinyPose and may call pip by itself, and the
 # runtimes fold the same constants when they load the graph. Its own check only prints when the graph is invalid.
+# Without the working folder on the path, since files in it could pass for the modules.
 _SCRIPT = """
 import sys
+sys.path = [folder for folder in sys.path if folder]
 import onnx
 import paddle2onnx
 program, params, target, opset = sys.argv[1:]

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 from hpi.errors import ModelError
 
 MAX_UNPACKED_BYTES = 2 << 30
+MAX_FILES = 100
+MAX_OVERHEAD_BYTES = 1 << 20
+"""Most bytes of a tar that are not content of its files: headers, padding, what follows the end."""
+
+_DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
+    b"\xfd7zXZ": lzma.open,
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"": lambda path: path.open("rb"),
+}
+# RuntimeError: an encrypted zip, a recursion without end; ValueError: a name with a NUL.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack the files of an archive's one top folder into ``target``.
+    """Unpack the files of an archive, which lie in one folder or in none, into ``target``.
 
     Args:
         archive: ``.tar``, compressed or not, or ``.zip``.
         target: an existing empty folder; its content is undefined after an error.
 
     Raises:
-        ModelError: not an archive, damaged, larger than :data:`MAX_UNPACKED_BYTES`, or with an entry that is not a
-            plain file or folder inside one top folder.
+        ModelError: not an archive, damaged, too large or of too many files, or with an entry that is not a plain file
+            in one top folder.
+        OSError: the disk's.
     """
     try:
         _unpack(archive, target)
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
         if error.errno is not None:  # the disk's; those of gzip and bz2 have no number
@@ -43,59 +59,86 @@ def _damaged(archive: Path, error: Exception) -> ModelError:
 
 def _unpack(archive: Path, target: Path) -> None:
     remaining = MAX_UNPACKED_BYTES
-    top: set[str] = set()
-    for name, size, stream in _files(archive):
+    tops: set[str] = set()
+    names: set[str] = set()
+    for entry, size, stream in _files(archive):
+        top, name = _split(archive, entry)
+        tops.add(top)
+        if len(tops) > 1:
+            raise ModelError(f"{archive.name}: more than one folder at the top: {', '.join(sorted(tops))}")
+        if name in names:
+            raise ModelError(f"{archive.name}: entry {entry!r} is there twice")
+        names.add(name)
         remaining -= size
-        if remaining < 0:
-            raise ModelError(f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive:
-            raise ModelError(f"{archive.name}: entry {name!r} points outside the archive's folder")
-        parts = path.parts
-        top.add(parts[0] if len(parts) > 1 else "")
-        if len(top) > 1:
-            raise ModelError(f"{archive.name}: more than one folder at the top: {', '.join(sorted(top))}")
-        destination = target.joinpath(*parts[1:]) if len(parts) > 1 else target / path
-        if destination.exists():
-            raise ModelError(f"{archive.name}: entry {name!r} is there twice")
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("xb") as out:
+        if remaining < 0 or len(names) > MAX_FILES:
+            raise ModelError(
+                f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB or {MAX_FILES} files"
+            )
+        with (target / name).open("xb") as out:
             shutil.copyfileobj(stream, out)
-        if destination.stat().st_size != size:
-            raise ModelError(f"{archive.name}: damaged: entry {name!r} breaks off")
-    if not top:
+            if out.tell() != size:
+                raise ModelError(f"{archive.name}: damaged: entry {entry!r} breaks off")
+    if not names:
         raise ModelError(f"{archive.name}: holds no files")
+
+
+def _split(archive: Path, entry: str) -> tuple[str, str]:
+    """Top folder, or nothing, and file name of an entry. Model archives have no folders inside that one."""
+    path = PurePosixPath(entry)
+    if path.is_absolute() or ".." in path.parts or any(character in entry for character in '\\:\0"*?<>|'):
+        raise ModelError(f"{archive.name}: entry {entry!r} points outside the archive's folder")
+    if not 1 <= len(path.parts) <= 2 or len(entry.encode()) > 200:
+        raise ModelError(f"{archive.name}: entry {entry[:200]!r} is not a file of a model")
+    return "".join(path.parts[:-1]), path.name
 
 
 def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Name, declared size and content of each file; both readers stop at the declared size."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as bundle:
-            for entry in bundle.infolist():
-                kind = entry.external_attr >> 28  # the file type bits of a Unix mode; 0 when not stated
-                if entry.is_dir():
-                    continue
-                if kind not in {0, 0o10}:
-                    raise ModelError(f"{archive.name}: entry {entry.filename!r} is not a plain file")
-                with bundle.open(entry) as stream:
-                    yield entry.filename, entry.file_size, stream
-    else:
-        with tarfile.open(archive) as bundle:
+    yield from _zip_files(archive) if zipfile.is_zipfile(archive) else _tar_files(archive)
+
+
+def _zip_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as bundle:
+        for entry in bundle.infolist():
+            if entry.is_dir():
+                continue
+            kind = entry.external_attr >> 28  # the file type bits of a Unix mode; 0 when not stated
+            if kind not in {0, 0o10}:
+                raise ModelError(f"{archive.name}: entry {entry.filename!r} is not a plain file")
+            with bundle.open(entry) as stream:
+                yield entry.filename, entry.file_size, stream
+
+
+def _tar_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with archive.open("rb") as raw:
+        magic = raw.read(8)
+    decompress = next(opener for start, opener in _DECOMPRESSORS.items() if magic.startswith(start))
+    with closing(decompress(archive)) as content:
+        meter = _Meter(archive, content)
+        with tarfile.open(fileobj=cast(IO[bytes], meter), mode="r|") as bundle:
             for member in bundle:
                 if member.isdir():
                     continue
-                content = bundle.extractfile(member) if member.isreg() else None
-                if content is None or member.issparse():
+                stream = bundle.extractfile(member) if member.isreg() and not member.issparse() else None
+                if stream is None:
                     raise ModelError(f"{archive.name}: entry {member.name!r} is not a plain file")
-                yield member.name, member.size, content
-            _read_to_the_end(archive, bundle)
+                meter.allowed += member.size
+                yield member.name, member.size, stream
+        while meter.read(1 << 16):  # a compressed archive has its checksum at the very end
+            pass
 
 
-def _read_to_the_end(archive: Path, bundle: tarfile.TarFile) -> None:
-    """Read what follows the last file: a compressed archive has its checksum there."""
-    remaining = MAX_UNPACKED_BYTES
-    assert bundle.fileobj is not None  # only a bundle that is written without a file has none
-    while block := bundle.fileobj.read(1 << 20):
-        remaining -= len(block)
-        if remaining < 0:
-            raise ModelError(f"{archive.name}: unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")
+class _Meter:
+    """Reads a tar's bytes and refuses when more than a little of them is not content of its files."""
+
+    def __init__(self, archive: Path, stream: IO[bytes]) -> None:
+        self.allowed = MAX_OVERHEAD_BYTES
+        self._archive = archive
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        self.allowed -= len(block)
+        if self.allowed < 0:
+            raise ModelError(f"{self._archive.name}: more than {MAX_OVERHEAD_BYTES} bytes that belong to no file")
+        return block

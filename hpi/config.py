@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,7 @@ class HpiConfig(BaseModel):
     """PaddleX's ``hpi_config``: ``backend`` is honoured; what only its plugin has is accepted and has no effect."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    backend: Literal["paddle", "openvino", "onnxruntime", "tensorrt"] | None = None
+    backend: str | None = None
 
 
 class _Module(Record):
@@ -113,6 +113,6 @@ def check_device(device: str) -> str:
     Raises:
         ConfigError: it is none.
     """
-    if not _DEVICE.fullmatch(device):
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise ConfigError(f"device {device!r}: give cpu, gpu, or gpu:0 and the like")
     return device

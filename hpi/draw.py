@@ -43,7 +43,7 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
         return
     points = keypoints[:, :2]
     extent = float(np.ptp(points[visible], axis=0).max())
-    thickness = int(np.clip(round(extent / 80), 1, 8))
+    thickness = int(np.clip(round(extent / 100), 1, 8))
     if len(keypoints) == len(skeleton.joints):
         for side, edges in skeleton.edges.items():
             for start, end in edges:
@@ -51,8 +51,8 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
                     a, b = _fixed_point(points[start]), _fixed_point(points[end])
                     cv2.line(canvas, a, b, _COLORS[side], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     for point in points[visible]:
-        _dot(canvas, point, thickness + 1, (0, 0, 0))
-        _dot(canvas, point, thickness, _JOINT)
+        _dot(canvas, point, 0.6 * thickness + 1, (0, 0, 0))
+        _dot(canvas, point, 0.6 * thickness, _JOINT)
 
 
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
@@ -63,9 +63,9 @@ def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_
     return near
 
 
-def _dot(canvas: Image, point: NDArray[np.float32], radius: int, color: tuple[int, int, int]) -> None:
+def _dot(canvas: Image, point: NDArray[np.float32], radius: float, color: tuple[int, int, int]) -> None:
     center = _fixed_point(point)
-    cv2.circle(canvas, center, radius << _SUBPIXEL_BITS, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.circle(canvas, center, round(radius * (1 << _SUBPIXEL_BITS)), color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _fixed_point(point: NDArray[np.float32]) -> tuple[int, int]:

@@ -18,6 +18,8 @@ from hpi.validation import Record, parse, read_yaml
 
 Task = Literal["object_detection", "keypoint_detection"]
 
+Side = Annotated[int, Field(gt=0, le=8192)]
+
 YML_NAMES = ("inference.yml", "infer_cfg.yml")
 
 
@@ -25,7 +27,7 @@ class Resize(Record):
     """Scale the image to ``target_size`` (height, width) regardless of its aspect ratio."""
 
     type: Literal["Resize"]
-    target_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    target_size: tuple[Side, Side]
     keep_ratio: Literal[False]
     interp: Annotated[int, Field(ge=0, le=4)] = 1
 
@@ -34,7 +36,7 @@ class TopDownEvalAffine(Record):
     """Crop one person to ``trainsize`` (width, height) with an affine map."""
 
     type: Literal["TopDownEvalAffine"]
-    trainsize: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    trainsize: tuple[Side, Side]
     use_udp: bool = False
 
 
@@ -68,7 +70,7 @@ class TopDown(Record):
         heatmap_offset: a joint is at ``(heatmap index + heatmap_offset) * stride`` in crop pixels.
     """
 
-    padding: Annotated[float, Field(gt=0)] = 1.25
+    padding: Annotated[float, Field(gt=0, le=100)] = 1.25
     heatmap_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -80,7 +82,7 @@ class _Global(BaseModel):
 class InferenceYml(BaseModel):
     """The fields of ``inference.yml`` / ``infer_cfg.yml`` that matter here; the others are left to their readers."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, protected_namespaces=())
     global_section: _Global | None = Field(None, alias="Global")
     preprocess: Annotated[list[Operator], Field(alias="Preprocess", min_length=1)]
     label_list: Annotated[list[str], BeforeValidator(lambda labels: labels or [])] = []

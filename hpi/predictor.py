@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.config import HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
-from hpi.errors import ConfigError, InputError
+from hpi.errors import ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
 from hpi.pipelines import HumanPose
@@ -33,6 +34,12 @@ logger = logging.getLogger(__name__)
 
 Boxes = NDArray[np.float32]
 OnError = Callable[[InputError], None]
+
+MAX_BATCH_SIZE = 1024
+MAX_THREADS = 1024
+MAX_COORDINATE = 1e6
+
+_ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class Predictor:
     """People and joints in images, by a pipeline or by a single model, on the runtime that serves each model.
 
     Safe to use from several threads. Owns the sessions that it opens: close it, or use it in a ``with`` statement.
+
+    Attributes:
+        name: the pipeline or model.
+        batch_size: images that go through the models together, where :meth:`predict` does not say.
     """
 
     def __init__(
@@ -91,8 +102,13 @@ class Predictor:
             ModelError: a model cannot be found, fetched or read.
             BackendError: no runtime, or not the one asked for, can serve a model.
         """
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads is {threads}: give 1 or more, or None for all usable cores")
+        if not isinstance(name, (str, PathLike)):
+            raise ConfigError(f"name is {name!r}: give that of a pipeline, a model or a YAML file")
+        for argument, value in (("flip", flip), ("use_udp", use_udp)):
+            if value is not None and not isinstance(value, bool):
+                raise ConfigError(f"{argument} is {value!r}: give True, False, or None for the default")
+        if threads is not None:
+            threads = _count("threads", threads, MAX_THREADS, ConfigError)
         self.name = fspath(name)
         self._zoo = Zoo.default()
         self._options = SessionOptions(
@@ -101,7 +117,7 @@ class Predictor:
         self._opened: list[_Opened] = []
         self._detector: Detector | None = None
         self._estimator: KeypointEstimator | None = None
-        self._batch_size = 1
+        self.batch_size = 1
         self._threshold: float | None = None
         try:
             pipeline = self._read_pipeline(config)
@@ -146,12 +162,14 @@ class Predictor:
             InputError: an argument is wrong; while iterating, an image is.
             BackendError: while iterating, a runtime failed.
         """
-        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-            raise InputError(f"batch_size is {batch_size}: give 1 or more")
+        if batch_size is not None:
+            batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, InputError)
         score = _check_threshold(threshold if det_threshold is None else det_threshold)
         per_image = self._check_boxes(input, boxes)
         jobs = zip(read_items(input), repeat(None) if per_image is None else per_image, strict=False)
-        return self._stream(jobs, batch_size or self._batch_size, score, on_error)
+        return self._stream(jobs, batch_size or self.batch_size, score, on_error)
+
+    __call__ = predict
 
     @property
     def backend(self) -> str:
@@ -212,7 +230,7 @@ class Predictor:
                 keypoints.use_udp if options.use_udp is None else options.use_udp,
             ),
         )
-        self._batch_size, self._threshold = detection.batch_size, detection.threshold
+        self.batch_size, self._threshold = detection.batch_size, detection.threshold
 
     def _open_model(self, model_dir: str | PathLike[str] | None, backend: str, options: KeypointOptions) -> None:
         if model_dir is None and self.name not in self._zoo.models:
@@ -247,8 +265,11 @@ class Predictor:
         if self._estimator is None or self._detector is not None:
             raise InputError(f"boxes are for a keypoint model; {self.name} finds its own")
         several = isinstance(source, Sequence) and not isinstance(source, str)
-        per_image: Sequence[Any] = boxes if several else [boxes]  # type: ignore[assignment]
-        if not (len(per_image) == count_items(source) == (len(source) if several else 1)):  # type: ignore[arg-type]
+        per_image: Any = boxes if several else [boxes]
+        images: Sequence[Any] = source if several else [source]  # type: ignore[assignment]
+        if not isinstance(per_image, Sequence | np.ndarray) or not (
+            len(per_image) == count_items(source) == len(images)
+        ):
             raise InputError("boxes: give one list of boxes for each image, and name the images, not folders")
         return [_check_box_array(of_image) for of_image in per_image]
 
@@ -311,6 +332,8 @@ def create_pipeline(
     device: str | None = None,
     use_hpip: bool | None = None,
     hpi_config: Mapping[str, Any] | None = None,
+    *,
+    engine: str | None = None,
 ) -> Predictor:
     """PaddleX's ``create_pipeline``.
 
@@ -320,6 +343,7 @@ def create_pipeline(
         device: ``"cpu"``.
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: of PaddleX's fields ``backend`` is honoured.
+        engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
 
     Raises:
         ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`Predictor`.
@@ -328,7 +352,7 @@ def create_pipeline(
     if pipeline is None and config is None:
         raise ConfigError("give the name or YAML file of a pipeline, or its config")
     name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or "cpu", backend=_backend_of(hpi_config))
+    return Predictor(name, config=config, device=device or "cpu", backend=_backend_of(hpi_config, engine))
 
 
 def create_model(
@@ -338,6 +362,8 @@ def create_model(
     use_hpip: bool | None = None,
     hpi_config: Mapping[str, Any] | None = None,
     *,
+    engine: str | None = None,
+    batch_size: int = 1,
     flip: bool | None = None,
     use_udp: bool | None = None,
 ) -> Predictor:
@@ -349,6 +375,8 @@ def create_model(
         device: ``"cpu"``.
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: of PaddleX's fields ``backend`` is honoured.
+        engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
+        batch_size: images that go through the model together, where ``predict`` does not say.
         flip: for keypoint models, average with the mirrored crop.
         use_udp: for keypoint models, crop by the UDP convention.
 
@@ -356,18 +384,22 @@ def create_model(
         HpiError: as :class:`Predictor`.
     """
     del use_hpip
-    return Predictor(
+    predictor = Predictor(
         model_name,
         model_dir=model_dir,
         device=device or "cpu",
-        backend=_backend_of(hpi_config),
+        backend=_backend_of(hpi_config, engine),
         flip=flip,
         use_udp=use_udp,
     )
+    predictor.batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, ConfigError)
+    return predictor
 
 
-def _backend_of(hpi_config: Mapping[str, Any] | None) -> str:
-    return parse(HpiConfig, hpi_config or {}, "hpi_config").backend or AUTO
+def _backend_of(hpi_config: Mapping[str, Any] | None, engine: str | None) -> str:
+    """The backend that PaddleX's arguments stand for; ``hpi_config`` outranks ``engine``."""
+    configured = parse(HpiConfig, hpi_config or {}, "hpi_config").backend
+    return configured or _ENGINES.get(engine or AUTO, engine) or AUTO
 
 
 def _describe(opened: _Opened) -> dict[str, Any]:
@@ -390,6 +422,16 @@ def _describe(opened: _Opened) -> dict[str, Any]:
     }
 
 
+def _count(argument: str, value: int, most: int, error: type[HpiError]) -> int:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= most:
+        raise error(f"{argument} is {value!r}: give a whole number from 1 to {most}, or None for the default")
+    return number
+
+
 def _check_threshold(value: float | None) -> float | None:
     if value is None:
         return None
@@ -408,11 +450,12 @@ def _check_box_array(boxes: ArrayLike) -> Boxes:
         return np.empty((0, 4), np.float32)
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"boxes: shape {array.shape} instead of [N, 4]: one (x1, y1, x2, y2) per person")
-    wrong = np.flatnonzero(~(np.isfinite(array).all(axis=1) & has_area(array)))
+    # NaN fails the comparison too.
+    wrong = np.flatnonzero(~((np.abs(array) < MAX_COORDINATE).all(axis=1) & has_area(array)))
     if wrong.size:
         raise InputError(
-            f"boxes: number {wrong[0]}, {array[wrong[0]].tolist()}, has no area or is not finite; give x1 < x2 and "
-            "y1 < y2 in pixels"
+            f"boxes: number {wrong[0]}, {array[wrong[0]].tolist()}, has no area, is not finite or is far too large; "
+            "give x1 < x2 and y1 < y2 in pixels"
         )
     return array
 

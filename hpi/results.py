@@ -6,8 +6,8 @@ import json
 import mimetypes
 import os
 import random
-import tempfile
 import time
+import uuid
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +34,9 @@ Json = dict[str, Any]
 Image = NDArray[np.uint8]
 SavePath = str | os.PathLike[str]
 
+COLOR_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""Formats of the input in which its picture is saved too; others are saved as PNG."""
+
 
 class Result(dict[str, Any]):
     """A dictionary of one image's results.
@@ -55,9 +58,9 @@ class Result(dict[str, Any]):
         return {"res": {key: _plain(value) for key, value in self.items() if key != "input_img"}}
 
     @property
-    def str(self) -> dict[Text, Text]:
-        """``{"res": ...}`` as :meth:`print` shows it."""
-        return {"res": self._text()}
+    def str(self) -> Json:
+        """``{"res": ...}`` without the image, as :meth:`print` shows it."""
+        return {"res": {key: value for key, value in self.items() if key != "input_img"}}
 
     @property
     def img(self) -> dict[Text, Pillow.Image]:
@@ -72,7 +75,7 @@ class Result(dict[str, Any]):
 
     def print(self, json_format: bool = False, indent: int = 4, ensure_ascii: bool = False) -> None:
         """Print the results, as a Python literal or as JSON."""
-        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if json_format else self._text()
+        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if json_format else repr(self.str)
         print(text)  # noqa: T201
 
     def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False) -> Path:
@@ -87,7 +90,9 @@ class Result(dict[str, Any]):
             The file written.
         """
         target = self._target(save_path, "application/json", f"{Path(self.name).stem}_res.json")
-        return _write(target, json.dumps(self.json["res"], indent=indent, ensure_ascii=ensure_ascii).encode())
+        text = json.dumps(self.json["res"], indent=indent, ensure_ascii=ensure_ascii)
+        # A file name that is not UTF-8 has lone surrogates; escaped, they are valid JSON.
+        return _write(target, text.encode("utf-8", "backslashreplace"))
 
     def save_to_img(self, save_path: SavePath) -> Path:
         """Save the picture with the results drawn on it.
@@ -99,21 +104,20 @@ class Result(dict[str, Any]):
             The file written.
         """
         name = Path(self.name)
-        suffix = name.suffix if _is_kind(name, "image/") else ".png"
+        suffix = name.suffix if name.suffix.lower() in COLOR_SUFFIXES else ".png"
         target = self._target(save_path, "image/", f"{name.stem}_res{suffix}")
         try:
-            _, data = cv2.imencode(target.suffix, self.draw())
+            done, data = cv2.imencode(target.suffix, self.draw())
         except cv2.error as error:
             raise InputError(f"{target}: OpenCV does not write {target.suffix} files; use .jpg or .png") from error
+        if not done:
+            raise InputError(f"{target}: OpenCV cannot write this picture as {target.suffix}; use .png")
         return _write(target, data.tobytes())
 
     def save_all(self, save_path: SavePath) -> None:
         """Save JSON and picture into a folder."""
         self.save_to_json(save_path)
         self.save_to_img(save_path)
-
-    def _text(self) -> Text:
-        return repr({"res": {key: value for key, value in self.items() if key != "input_img"}})
 
     @staticmethod
     def _target(save_path: SavePath, kind: Text, name: Text) -> Path:
@@ -205,7 +209,7 @@ def _joints(keypoints: NDArray[np.float32]) -> Json:
 def _file_name(path: str | None) -> str:
     if path is None:
         return f"{int(time.time())}_{random.randint(0, 9999):04d}.png"
-    return Path(urlsplit(path).path if is_url(path) else path).name
+    return Path(urlsplit(path).path if is_url(path) else path).name or "image.png"
 
 
 def _plain(value: Any) -> Any:
@@ -226,19 +230,15 @@ def _is_kind(path: Path, kind: str) -> bool:
 
 def _write(target: Path, data: bytes) -> Path:
     """Write a file whole or not at all."""
+    partial = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".hpi.", delete=False) as stream:
-            partial = Path(stream.name)
-            try:
-                stream.write(data)
-                stream.close()
-                partial.chmod(0o644)
-                partial.replace(target)
-            except BaseException:
-                stream.close()
-                partial.unlink(missing_ok=True)
-                raise
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target

@@ -50,8 +50,8 @@ def open_session(files: ModelFiles, options: SessionOptions, backend: str = AUTO
             else:
                 return Choice(session, f"first that can run it in the order {', '.join(BACKENDS)}", rejected)
         rejected[name] = reason
-    reasons = "\n".join(f"  - {name}: {reason}" for name, reason in rejected.items())
-    raise BackendError(f"{files.name}: no runtime can serve it on {options.device}:\n{reasons}")
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in rejected.items())
+    raise BackendError(f"{files.name}: no runtime can serve it on {options.device}: {reasons}")
 
 
 def _open_named(files: ModelFiles, options: SessionOptions, name: str) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,14 +19,19 @@ from hpi.errors import InputError
 from hpi.fetch import fetch, is_url
 from hpi.kernels.affine import MAX_WARP_SIDE
 
+logger = logging.getLogger(__name__)
+
 Image = NDArray[np.uint8]
 Input = str | PathLike[str] | NDArray[Any] | Sequence["Input"]
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {
+    ".bmp", ".dib", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 KINDS = "a BGR uint8 array, a path, a folder, or an http(s) URL"
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels: the bound that PaddleX's service and Pillow use."""
 MAX_IMAGE_BYTES = 256 << 20
+MAX_FETCH_S = 60
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def count_items(source: Input) -> int:
     """How many images :func:`read_items` will return, without reading any."""
     if isinstance(source, (str, PathLike)):
         path = fspath(source)
-        return len(_images_in(Path(path))) if not is_url(path) and Path(path).is_dir() else 1
+        return len(_images_in(Path(path))) if not is_url(path) and _is_folder(path) else 1
     if isinstance(source, Sequence):
         return sum(count_items(entry) for entry in source)
     return 1
@@ -70,7 +76,7 @@ def count_items(source: Input) -> int:
 def _read_path(path: str) -> Iterator[Item]:
     if is_url(path):
         yield _item(path, partial(_read_url, path))
-    elif Path(path).is_dir():
+    elif _is_folder(path):
         found = _images_in(Path(path))
         if not found:
             yield Item(path, InputError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"))
@@ -78,6 +84,13 @@ def _read_path(path: str) -> Iterator[Item]:
             yield _item(str(file), partial(_read_file, file), from_folder=True)
     else:
         yield _item(path, partial(_read_file, Path(path)))
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # too long, or with a NUL; opening it says so
+        return False
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -93,18 +106,20 @@ def _item(path: str | None, read: Callable[[], Image], *, from_folder: bool = Fa
 
 def _read_file(path: Path) -> Image:
     try:
-        size = path.stat().st_size
-        if size > MAX_IMAGE_BYTES:
-            raise InputError(f"{path}: {size >> 20} MiB; images of up to {MAX_IMAGE_BYTES >> 20} MiB are read")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a regular file")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_IMAGE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > MAX_IMAGE_BYTES:
+        raise InputError(f"{path}: images of up to {MAX_IMAGE_BYTES >> 20} MiB are read, this one is larger")
     return decode_image(data, str(path))
 
 
 def _read_url(url: str) -> Image:
     stream = io.BytesIO()
-    fetch(url, stream, MAX_IMAGE_BYTES, InputError)
+    fetch(url, stream, limit=MAX_IMAGE_BYTES, seconds=MAX_FETCH_S, error=InputError)
     return decode_image(stream.getvalue(), url)
 
 
@@ -126,6 +141,8 @@ def decode_image(data: bytes, label: str) -> Image:
     try:
         with Pillow.open(io.BytesIO(data)) as header:
             size = header.size
+            if getattr(header, "is_animated", False):
+                logger.warning("%s: has several pages or frames; only the first is used", label)
     except Pillow.DecompressionBombError as error:
         raise InputError(f"{label}: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:

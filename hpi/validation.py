@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,13 @@ from hpi.errors import ConfigError, HpiError
 
 
 class Record(BaseModel):
-    """A frozen record that refuses fields it does not know, so that a typo is an error."""
+    """A frozen record that refuses fields it does not know, so that a typo is an error, and infinite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
+
+MAX_YAML_BYTES = 1 << 20
+MAX_ERRORS = 5
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
@@ -28,10 +32,12 @@ def is_yaml(name: str | Path) -> bool:
 def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     """The content of a YAML file; ``error`` when it cannot be read or parsed."""
     try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date or number that is none
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
 
 
@@ -40,7 +46,9 @@ def parse(kind: type[AnyRecord], content: object, where: str, error: type[HpiErr
     try:
         return kind.model_validate(content)
     except ValidationError as problem:
-        raise error("; ".join(f"{where}: {_describe(dict(one))}" for one in problem.errors())) from problem
+        found = problem.errors()
+        more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
+        raise error("; ".join(f"{where}: {_describe(dict(one))}" for one in found[:MAX_ERRORS]) + more) from problem
 
 
 def _describe(problem: dict[str, Any]) -> str:
@@ -49,4 +57,4 @@ def _describe(problem: dict[str, Any]) -> str:
         return f"field {field!r} is missing"
     if problem["type"] == "extra_forbidden":
         return f"unknown field {field!r}"
-    return f"field {field!r}: {problem['msg']} (got {problem['input']!r})"
+    return f"field {field!r}: {problem['msg']} (got {reprlib.repr(problem['input'])})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -26,14 +27,17 @@ from hpi.validation import Record, parse, read_yaml
 
 DEFAULT_SKELETON = "coco17"
 MAX_DOWNLOAD_BYTES = 1 << 30
+MAX_DOWNLOAD_S = 3600
+SOURCES_NOTE = "sources.json"
 
 
 class Accuracy(Record):
-    """A published figure."""
+    """A figure, and who measured it: ``by`` is ``hpi`` for our own."""
 
     metric: str
     value: float
     dataset: str
+    by: str
 
 
 class Bundled(Record):
@@ -83,7 +87,7 @@ class Skeleton(Record):
 class ModelConfig(Record):
     """One file of ``configs/models``."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     task: Task
     summary: str
     input_size: tuple[int, int]
@@ -121,8 +125,14 @@ class Zoo:
         return configs
 
     def add(self, path: Path) -> ModelConfig:
-        """Make the model of a YAML file (the form of ``configs/models``) known to this zoo."""
+        """Make the model of a YAML file (the form of ``configs/models``) known to this zoo.
+
+        Raises:
+            ConfigError: the file is wrong, or it takes the name of another model.
+        """
         config = parse(ModelConfig, read_yaml(path), str(path))
+        if self.models.get(config.name, config) != config:
+            raise ConfigError(f"{path}: {config.name!r} is the name of another model; choose one of its own")
         self.models[config.name] = config
         return config
 
@@ -134,9 +144,15 @@ class Zoo:
             return parse(Skeleton, read_yaml(path), str(path))
 
     def cached(self, name: str) -> Path | None:
-        """The folder of a model that needs no fetching, or None."""
+        """The folder of a model that needs no fetching, or None.
+
+        A folder that came from other sources than the model's YAML now names does not count; one that was put there
+        by hand, without a note of its sources, does.
+        """
         folder = self.home / "models" / name
-        return folder if folder.is_dir() else None
+        note = folder / SOURCES_NOTE
+        stale = note.is_file() and note.read_text(encoding="utf-8") != _sources_text(self.models[name])
+        return folder if folder.is_dir() and not stale else None
 
     def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
         """Find a model: ``model_dir`` if given, else the cache, else the first of its sources that answers.
@@ -160,9 +176,12 @@ class Zoo:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(f".{config.name}.lock")):
-                if not folder.is_dir():
+                if self.cached(config.name) is None:
                     with _staging(folder) as staging:
                         self._fetch_from_first(config, staging)
+                        (staging / SOURCES_NOTE).write_text(_sources_text(config), encoding="utf-8")
+                        if folder.is_dir():
+                            shutil.rmtree(folder)
                         staging.rename(folder)
         except OSError as error:
             raise ModelError(
@@ -189,13 +208,17 @@ class Zoo:
                 staging.mkdir()
             else:
                 return
-        tried = "\n".join(f"  - {failure}" for failure in failures)
         raise ModelError(
-            f"{config.name} is not in the cache ({self.home / 'models'}) and could not be fetched:\n{tried}\n"
+            f"{config.name} is not in the cache ({self.home / 'models'}) and could not be fetched. Tried: "
+            f"{'; '.join(failures)}. "
             "Three ways out: connect to the network and try again; put the model's folder into the cache as "
             f"{self.home / 'models' / config.name}; or pass its folder as model_dir. "
             "Without any download: the pipeline human_keypoint_detection_lite."
         )
+
+
+def _sources_text(config: ModelConfig) -> str:
+    return json.dumps([source.model_dump() for source in config.sources], indent=1)
 
 
 @contextmanager
@@ -222,8 +245,17 @@ def _download_archive(source: Url, target: Path) -> None:
         archive = Path(stream.name)
         try:
             with _progress_bar(source.url) as advance:
-                fetch(source.url, stream, MAX_DOWNLOAD_BYTES, ModelError, advance)
+                announced = fetch(
+                    source.url,
+                    stream,
+                    limit=MAX_DOWNLOAD_BYTES,
+                    seconds=MAX_DOWNLOAD_S,
+                    error=ModelError,
+                    progress=advance,
+                )
             stream.close()
+            if announced is None and source.sha256 is None:
+                raise ModelError(f"{source.url}: the server does not say how large it is, so it cannot be checked")
             if source.sha256:
                 _check_hash(archive, source.sha256, source.url)
             unpack(archive, target)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
 
 from hpi import Predictor
+from hpi.archives import unpack
 
-from support import BACKEND_PACKAGES, EXAMPLE, SHARED, missing_backend
+from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, missing_backend
 
 # No time limits: the machines that run this are shared and slow by turns. A failure prints how to repeat it.
 settings.register_profile("hpi", deadline=None, print_blob=True)
@@ -64,6 +67,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real models and photos in {SHARED}; HPI_SHARED sets another place")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def my_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled detector as an archive that states no name: a model of someone's own."""
+    folder = tmp_path_factory.mktemp("archive") / "my-detector_infer"
+    folder.mkdir()
+    unpack(BUNDLED / "PicoDet-S_person_416_infer.tar.xz", folder)
+    yml = yaml.safe_load((folder / "inference.yml").read_text())
+    del yml["Global"]
+    (folder / "inference.yml").write_text(yaml.safe_dump(yml))
+    served = tmp_path_factory.mktemp("served") / "my-detector_infer.tar"
+    with tarfile.open(served, "w") as bundle:
+        bundle.add(folder, folder.name)
+    return served
 
 
 @pytest.fixture(scope="session")

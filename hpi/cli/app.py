@@ -55,6 +55,7 @@ def paddlex(
         typer.Option("--get_pipeline_config", metavar="NAME", help="Write a pipeline's YAML into --save_path."),
     ] = None,
     use_hpip: Annotated[bool, typer.Option("--use_hpip", help="Accepted: always on.")] = False,
+    engine: Annotated[str | None, typer.Option("--engine", help="PaddleX's name of a runtime, or hpi.")] = None,
     hpi_config: Annotated[
         str | None,
         typer.Option("--hpi_config", metavar="DICT", help="PaddleX's dictionary; its 'backend' counts."),
@@ -69,6 +70,7 @@ def paddlex(
     """
     del use_hpip
     if context.invoked_subcommand is not None:
+        _refuse_options_before(context)
         return
     with _friendly_errors(debug=debug):
         if version:
@@ -82,7 +84,7 @@ def paddlex(
             from hpi.predictor import create_pipeline
 
             chosen = {"backend": backend} if backend != "auto" else _read_hpi_config(hpi_config)
-            with create_pipeline(pipeline, device=device, hpi_config=chosen) as predictor:
+            with create_pipeline(pipeline, device=device, hpi_config=chosen, engine=engine) as predictor:
                 run(predictor, [source], save_path, lambda result: result.print(), det_threshold=det_threshold)
         elif pipeline is not None or source is not None:
             raise typer.BadParameter("give --pipeline and --input together, or use: hpi predict INPUT")
@@ -133,9 +135,17 @@ def models(debug: Debug = False) -> None:
         show()
 
 
+def _refuse_options_before(context: typer.Context) -> None:
+    """Options of PaddleX's spelling have no effect before a command, so they must not look as if they had."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{parameter.opts[0]} belongs behind '{context.invoked_subcommand}'")
+
+
 @contextmanager
 def _friendly_errors(*, debug: bool) -> Iterator[None]:
-    """Turn this project's errors into one message and an exit code: 2 for wrong usage, 1 for the rest."""
+    """Turn this project's errors into one line and an exit code: 2 for wrong usage, 1 for the rest."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
     try:
         yield

@@ -39,7 +39,7 @@ def _table(title: str, *headings: str) -> Table:
 
 def _accuracy(config: ModelConfig) -> str:
     figure = config.accuracy
-    return f"{figure.value} {figure.metric}, {figure.dataset}" if figure else ""
+    return f"{figure.value} {figure.metric}, {figure.dataset} ({figure.by})" if figure else ""
 
 
 def _place(zoo: Zoo, config: ModelConfig) -> str:

@@ -28,10 +28,10 @@ def run(
     show_result: Callable[[Result], None],
     **arguments: Any,
 ) -> None:
-    """Predict everything, show and save each result; bad images are reported and the rest go on.
+    """Predict everything, show and save each result; what cannot be read or saved is reported and the rest go on.
 
     Raises:
-        typer.Exit: with code 1, at the end, when an image could not be used.
+        typer.Exit: with code 1, at the end, when there was such an error.
     """
     failed = 0
 
@@ -47,12 +47,20 @@ def run(
         task = progress.add_task("images", total=total)
         for result in predictor.predict(list(inputs), on_error=report, **arguments):
             show_result(result)
-            if save_path is not None:
-                _make_unique(result, stems)
-                print(f"saved {result.save_to_img(save_path)} and {result.save_to_json(save_path)}")  # noqa: T201
-            progress.advance(task)
+            try:
+                _save(result, save_path, stems)
+            except InputError as error:
+                report(error)
+            else:
+                progress.advance(task)
     if failed:
         raise typer.Exit(1)
+
+
+def _save(result: Result, save_path: Path | None, stems: Counter[str]) -> None:
+    if save_path is not None:
+        _make_unique(result, stems)
+        print(f"saved {result.save_to_json(save_path)} and {result.save_to_img(save_path)}")  # noqa: T201
 
 
 def show(result: Result) -> None:

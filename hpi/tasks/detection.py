@@ -14,6 +14,7 @@ from hpi.errors import ModelError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.kernels.normalize import normalization_table, normalize
 from hpi.model_files import ModelSpec, Resize
+from hpi.tasks.checks import check_image_input
 
 Image = NDArray[np.uint8]
 
@@ -40,6 +41,7 @@ class Detector:
 
     def __init__(self, spec: ModelSpec, session: Session) -> None:
         assert isinstance(spec.geometry, Resize)
+        check_image_input(spec, session)
         unknown = {of_input.name for of_input in session.info.inputs} - _INPUTS
         if unknown or len(session.info.outputs) < 2:
             raise ModelError(

@@ -16,6 +16,7 @@ from hpi.kernels.flip import fuse_flipped, mirror
 from hpi.kernels.heatmaps import decode_dark
 from hpi.kernels.normalize import normalization_table, normalize
 from hpi.model_files import ModelSpec, TopDownEvalAffine
+from hpi.tasks.checks import check_image_input
 from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
@@ -51,6 +52,7 @@ class KeypointEstimator:
 
     def __init__(self, spec: ModelSpec, session: Session, skeleton: Skeleton, options: KeypointOptions) -> None:
         assert isinstance(spec.geometry, TopDownEvalAffine)
+        check_image_input(spec, session)
         if [of_input.name for of_input in session.info.inputs] != ["image"]:
             raise ModelError(
                 f"{session.info.model_path}: takes {[of_input.name for of_input in session.info.inputs]}; "

@@ -13,7 +13,7 @@ if reason := missing_backend("paddle"):
 
 from hpi.backends import BACKENDS, paddle
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
+from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions, import_runtime
 from hpi.errors import BackendError
 from hpi.model_files import read_model
 from hpi.zoo import Zoo
@@ -31,7 +31,7 @@ def detector(home):
 
 def plain_outputs(files, feeds):
     """The outputs of Paddle without oneDNN."""
-    _, inference = paddle._import_paddle()
+    inference = import_runtime("paddle.inference", "")
     shapes = paddle._input_shapes(files.paddle.program)
     predictor = paddle._create_predictor(inference, files.paddle, 2, shapes, onednn=False)
     return paddle._run_predictor(predictor, feeds)

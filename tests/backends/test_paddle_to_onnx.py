@@ -37,6 +37,13 @@ def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program,
         assert session.info.inputs[0].shape == (None, 3, 256, 256)
 
 
+def test_files_in_the_working_folder_do_not_pass_for_modules(program, tmp_path, monkeypatch):
+    for name in ("onnx.py", "paddle2onnx.py"):
+        (tmp_path / name).write_text("raise SystemExit('taken from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    assert ensure_onnx(program, ArtifactCache(tmp_path / "artifacts")).is_file()
+
+
 def test_an_onnx_file_that_came_with_the_model_is_used_as_it_is(home):
     files = Zoo.default().find("MoveNet-Thunder_256x256").files
     assert ensure_onnx(files, ArtifactCache(home / "artifacts")) == files.onnx

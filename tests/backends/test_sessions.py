@@ -1,15 +1,17 @@
 """The contract of a session, on every runtime with the bundled models."""
 
 import dataclasses
+import shutil
 import threading
 
 import numpy as np
 import pytest
 
+from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, SessionOptions, usable_cores
-from hpi.errors import BackendError
+from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
@@ -108,6 +110,14 @@ def test_inputs_must_share_one_batch_size(detector):
     feeds = {"image": np.zeros((2, 3, 416, 416), np.float32), "scale_factor": np.ones((1, 2), np.float32)}
     with pytest.raises(BackendError, match="one batch size"):
         detector.run(feeds)
+
+
+def test_a_graph_of_another_input_size_is_refused(home, tmp_path, backend):
+    folder = shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "model")
+    yml = (folder / "inference.yml").read_text()
+    (folder / "inference.yml").write_text(yml.replace("- 256\n  - 256", "- 192\n  - 256"))
+    with pytest.raises(ModelError, match=r"\[N, 3, 256, 192\]"):
+        Predictor(POSE, model_dir=folder, backend=backend)
 
 
 def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):

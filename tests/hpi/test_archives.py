@@ -104,6 +104,47 @@ def _nothing():
     return contextlib.nullcontext()
 
 
+def test_metadata_cannot_fill_the_memory(tmp_path, target):
+    """A header that unpacks to far more than the files."""
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as bundle:
+        member = tarfile.TarInfo("model/a")
+        member.pax_headers = {"comment": "x" * (50 << 20)}
+        bundle.addfile(member, io.BytesIO())
+    assert (tmp_path / "a.tar.gz").stat().st_size < 1 << 20
+    with pytest.raises(ModelError, match="belong to no file"):
+        unpack(tmp_path / "a.tar.gz", target)
+
+
+def test_a_thousand_files_are_refused(tmp_path, target):
+    with pytest.raises(ModelError, match="100 files"):
+        unpack(make(tmp_path / "a.tar", [(f"model/{index}", b"") for index in range(1000)]), target)
+
+
+@pytest.mark.parametrize("name", ["model/" + "a" * 300, "model/a/b", "model/a:b"])
+def test_names_that_are_no_model_file(tmp_path, target, name):
+    with pytest.raises(ModelError):
+        unpack(make(tmp_path / "a.tar", [(name, b"x")]), target)
+    assert not content_of(target)
+
+
+def test_a_chain_of_long_names_is_refused(tmp_path, target):
+    block = tarfile.TarInfo("././@LongLink")
+    block.type, block.size = tarfile.GNUTYPE_LONGNAME, 1
+    (tmp_path / "a.tar").write_bytes((block.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 3000)
+    with pytest.raises(ModelError):
+        unpack(tmp_path / "a.tar", target)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path, target):
+    archive = make(tmp_path / "a.zip", [("model/a", b"secret")])
+    data = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + offset] |= 1  # the flag that says encrypted
+    archive.write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        unpack(archive, target)
+
+
 def test_two_top_folders_are_refused(tmp_path, target):
     with pytest.raises(ModelError, match="more than one folder"):
         unpack(make(tmp_path / "a.tar", [("one/a", b""), ("two/b", b"")]), target)

@@ -102,6 +102,8 @@ def test_a_folder_with_a_bad_file(tmp_path):
         (["predict", EXAMPLE, "--device", "gpu:0"], 1, "only cpu"),
         (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
         (["predict"], 2, "Missing argument"),
+        (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),
+        (["predict", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written"),
         (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
         (["--pipeline", "human_keypoint_detection_lite"], 2, "--input together"),
         (
@@ -116,7 +118,30 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
     assert done.returncode == code
     assert said in done.stderr
+    if code == 1:
+        assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_be_fetched_is_one_line(tmp_path):
+    home = str(tmp_path / "home")
+    done = run_hpi("predict", EXAMPLE, "--model", "PP-TinyPose_128x96", cwd=tmp_path, HPI_HOME=home, **NO_NETWORK)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Three ways out" in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_result_that_cannot_be_saved_does_not_stop_the_others(tmp_path):
+    for name in ("a.png", "b.png"):
+        shutil.copy(EXAMPLE, tmp_path / name)
+    (tmp_path / "output" / "a_res.json").mkdir(parents=True)
+    (tmp_path / "output" / "a_res.json" / "a_res.json").mkdir()
+    done = run_hpi("predict", "a.png", "b.png", "--save_path", "output", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "a_res.json: cannot be written" in done.stderr
+    assert (tmp_path / "output" / "b_res.json").is_file()
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -49,7 +49,7 @@ def test_what_paddlex_writes_is_read(content):
         (lambda c: c["SubModules"]["ObjectDetection"].update(batch_size=0), "batch_size"),
         (lambda c: c["SubModules"]["ObjectDetection"].update(img_size=320), "img_size"),
         (lambda c: c["SubModules"]["KeypointDetection"].update(flip="sometimes"), "flip"),
-        (lambda c: c.update(hpi_config={"backend": "om"}), "backend"),
+        (lambda c: c.update(hpi_config={"backend": 3}), "backend"),
         (lambda c: c.update(piplines=1), "piplines"),
     ],
 )

@@ -1,5 +1,6 @@
 import http.server
 import io
+import time
 
 import pytest
 
@@ -23,6 +24,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "file:///etc/hostname")
             self.end_headers()
             return
+        if self.path == "/slow":
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(100):
+                try:
+                    self.wfile.write(b"x")
+                except OSError:  # the client has left
+                    return
+                time.sleep(0.05)
+            return
         self.send_response(404 if self.path == "/none" else 200)
         if self.path in {"/file", "/short"}:
             self.send_header("Content-Length", str(len(CONTENT)))
@@ -39,9 +50,9 @@ def address():
         yield address
 
 
-def get(url, limit=1 << 20, progress=None):
+def get(url, limit=1 << 20, progress=None, seconds=30):
     out = io.BytesIO()
-    fetch(url, out, limit, ModelError, progress)
+    fetch(url, out, limit=limit, seconds=seconds, error=ModelError, progress=progress)
     return out.getvalue()
 
 
@@ -86,3 +97,8 @@ def test_other_addresses_are_refused(url):
 def test_nobody_answers():
     with pytest.raises(ModelError, match="cannot be fetched"):
         get("http://127.0.0.1:9/a")
+
+
+def test_a_server_that_drips_is_left(address):
+    with pytest.raises(ModelError, match=r"not finished within 0\.5 s"):
+        get(address + "/slow", seconds=0.5)

@@ -91,6 +91,11 @@ def operator(index, **fields):
         (operator(0, trainsize=[96]), "trainsize"),
         (operator(0, trainsize=[96, 0]), "trainsize"),
         (operator(0, trainsize="big"), "trainsize"),
+        (operator(0, trainsize=[96000, 128000]), "trainsize"),
+        (operator(1, mean=[float("inf"), 0, 0]), "mean"),
+        (lambda c: c.update(TopDown={"padding": float("inf")}), "padding"),
+        (lambda c: c.update(Preprocess="x" * 100_000), "Preprocess"),
+        (lambda c: c.update(Preprocess=[{"type": "A" * 1000}] * 500), "Preprocess"),
         (operator(0, blur=3), "blur"),
         (lambda c: c["Preprocess"][0].pop("trainsize"), "trainsize"),
         (lambda c: c["Preprocess"][1].pop("mean"), "mean"),
@@ -112,6 +117,7 @@ def test_what_is_not_understood_names_file_and_field(folder, change, field):
     assert str(folder / "inference.yml") in str(error.value)
     assert field in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 10_000
 
 
 def test_a_resize_that_keeps_the_aspect_ratio_is_refused(folder):
@@ -124,7 +130,19 @@ def test_a_resize_that_keeps_the_aspect_ratio_is_refused(folder):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"- a\n- b\n", b"\xff\xfe\x00", b"a: [1, 2\nb: 3", b"!!python/object:os.system x"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"- a\n- b\n",
+        b"\xff\xfe\x00",
+        b"a: [1, 2\nb: 3",
+        b"!!python/object:os.system x",
+        b"a: 2023-99-99",
+        b"a: !!int x",
+        b"[" * 5000,
+        b"x" * (2 << 20),
+    ],
 )
 def test_a_corrupt_yml(folder, content):
     (folder / "inference.yml").write_bytes(content)

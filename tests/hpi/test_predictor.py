@@ -15,7 +15,7 @@ from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, cr
 from hpi.backends import BACKENDS
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, run_python
+from support import EXAMPLE, run_python, serve
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
@@ -123,10 +123,11 @@ def test_the_threshold_is_strict_and_may_be_an_int(lite, photo, threshold):
 
 
 def test_flip_and_udp_change_a_little(photo):
-    plain, flipped, udp = (
-        joints_of(only(Predictor("human_keypoint_detection_lite", **options).predict(photo)))
-        for options in ({}, {"flip": True}, {"use_udp": True})
-    )
+    people = []
+    for options in ({}, {"flip": True}, {"use_udp": True}):
+        with Predictor("human_keypoint_detection_lite", **options) as predictor:
+            people.append(joints_of(only(predictor.predict(photo))))
+    plain, flipped, udp = people
     for other in (flipped, udp):
         distance = np.linalg.norm(plain[0, :, :2] - other[0, :, :2], axis=1)
         assert 0 < np.median(distance) < 5
@@ -260,7 +261,7 @@ def test_wrong_thresholds_are_refused_at_once(lite, photo, threshold):
         lite.predict(photo, det_threshold=threshold)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, True])
+@pytest.mark.parametrize("batch_size", [0, -1, True, 0.5, 2.5, "2", 10**9])
 def test_wrong_batch_sizes_are_refused_at_once(lite, photo, batch_size):
     with pytest.raises(InputError, match="batch_size"):
         lite.predict(photo, batch_size=batch_size)
@@ -276,6 +277,7 @@ def test_wrong_batch_sizes_are_refused_at_once(lite, photo, batch_size):
         ([[0, 0, float("nan"), 10]], "not finite"),
         ([[0, 0, float("inf"), 10]], "not finite"),
         ([["a", 0, 1, 1]], "not numbers"),
+        ([[-3e38, -3e38, 3e38, 3e38]], "far too large"),
         ([[0, 0, 1, 1], [0, 0, 1]], "not numbers"),
     ],
 )
@@ -291,7 +293,7 @@ def test_a_box_outside_the_image_is_an_error_of_that_image(pose, photo):
 
 def test_boxes_and_images_must_pair_up(lite, pose, photo, tmp_path):
     box = [[0, 0, 10, 10]]
-    for source, boxes in (([photo, photo], [box]), ([photo], box), (str(tmp_path), box)):
+    for source, boxes in (([photo, photo], [box]), ([photo], box), (str(tmp_path), box), ([photo, photo], 5)):
         with pytest.raises(InputError, match="boxes"):
             pose.predict(source, boxes=boxes)
     with pytest.raises(InputError, match="finds its own"):
@@ -330,6 +332,12 @@ def test_closing(photo):
         ({"name": POSE, "precision": "int4"}, BackendError, "int4"),
         ({"name": POSE, "backend": "tflite"}, ConfigError, "tflite"),
         ({"name": POSE, "threads": 0}, ConfigError, "threads"),
+        ({"name": POSE, "threads": 1.5}, ConfigError, "threads"),
+        ({"name": POSE, "threads": 10**12}, ConfigError, "threads"),
+        ({"name": POSE, "flip": "no"}, ConfigError, "flip"),
+        ({"name": POSE, "device": None}, ConfigError, "device"),
+        ({"name": None}, ConfigError, "name is None"),
+        ({"name": "a\0.yaml"}, ConfigError, "null byte"),
         ({"name": POSE, "model_dir": "/none"}, ModelError, "/none"),
         ({"name": DETECTOR, "flip": True}, ConfigError, "detector"),
         ({"name": "human_keypoint_detection_lite", "model_dir": "/none"}, ConfigError, "its YAML"),
@@ -384,19 +392,20 @@ def test_a_model_folder_of_your_own(tmp_path, photo):
         assert predictor.describe()["models"][0]["model_dir"] == str(tmp_path / "mine")
 
 
-def test_adding_a_model_is_one_yaml(tmp_path, photo):
+def test_adding_a_model_is_one_yaml(tmp_path, photo, my_archive):
     """As the README shows."""
-    (tmp_path / "my-detector.yaml").write_text(
-        "name: PicoDet-S_person_416\n"
-        "task: object_detection\n"
-        "summary: finds people\n"
-        "input_size: [416, 416]\n"
-        "license: Apache-2.0\n"
-        "sources:\n"
-        "  - {url: 'https://example.org/PicoDet-S_person_416_infer.tar'}\n"
-    )
-    with Predictor(tmp_path / "my-detector.yaml") as predictor:
-        assert len(only(predictor.predict(photo))["boxes"]) == 2
+    with serve(my_archive.parent) as address:
+        (tmp_path / "my-detector.yaml").write_text(
+            "name: my-detector\n"
+            "task: object_detection\n"
+            "summary: finds people\n"
+            "input_size: [416, 416]\n"
+            "license: Apache-2.0\n"
+            "sources:\n"
+            f"  - {{url: '{address}/{my_archive.name}'}}\n"
+        )
+        with Predictor(tmp_path / "my-detector.yaml") as predictor:
+            assert len(only(predictor.predict(photo))["boxes"]) == 2
 
 
 @pytest.mark.parametrize("damaged", ["weights", "yml"])
@@ -417,8 +426,48 @@ def test_a_runtime_that_fails_while_running(photo, monkeypatch):
     with Predictor(POSE) as predictor:
         session = predictor._opened[0].choice.session
         monkeypatch.setattr(session, "_session", None)
-        with pytest.raises(BackendError, match="onnxruntime failed"):
+        with pytest.raises(BackendError, match="on onnxruntime failed"):
             only(predictor.predict(photo))
+
+
+def test_closing_while_another_thread_predicts(photo, backend):
+    """It finishes, or says that it is closed; nothing else."""
+    outcomes = []
+    with Predictor(POSE, backend=backend) as predictor:
+        started = threading.Event()
+
+        def work():
+            try:
+                for _ in range(50):
+                    only(predictor.predict(photo))
+                    started.set()
+            except BackendError as error:
+                outcomes.append(str(error))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        started.wait(60)
+        predictor.close()
+        for thread in threads:
+            thread.join()
+    assert len(outcomes) == 3
+    assert all("closed" in outcome for outcome in outcomes)
+
+
+def test_a_runtime_whose_installation_is_broken_is_passed_over(tmp_path):
+    """A fake onnxruntime that cannot be imported, first on the path."""
+    pytest.importorskip("openvino")
+    (tmp_path / "site" / "onnxruntime").mkdir(parents=True)
+    (tmp_path / "site" / "onnxruntime" / "__init__.py").write_text("raise OSError('libonnx.so: cannot open')")
+    script = (
+        "from hpi import Predictor; p = Predictor('PicoDet-S_person_416')\n"
+        "print(p.backend, p.describe()['models'][0]['rejected'])"
+    )
+    done = run_python("-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("openvino {'onnxruntime': ")
+    assert "libonnx.so: cannot open" in done.stdout
 
 
 # PaddleX's functions
@@ -434,8 +483,9 @@ def test_paddlex_pipeline_sample(tmp_path):
 
 
 def test_paddlex_module_sample(tmp_path):
-    model = create_model(model_name=POSE, flip=True, hpi_config={"backend": "onnxruntime"})
-    for result in model.predict(str(EXAMPLE), batch_size=1):
+    model = create_model(model_name=POSE, flip=True, hpi_config={"backend": "onnxruntime"}, batch_size=2)
+    assert model.batch_size == 2
+    for result in model(str(EXAMPLE), batch_size=1):
         result.print(json_format=False)
         result.save_to_json(tmp_path / "res.json")
     assert (tmp_path / "res.json").is_file()
@@ -446,6 +496,14 @@ def test_paddlex_arguments_that_are_wrong():
         create_pipeline()
     with pytest.raises(ConfigError, match="backend"):
         create_model(POSE, hpi_config={"backend": "magic"})
+    with pytest.raises(ConfigError, match="transformers"):
+        create_model(POSE, engine="transformers")
+
+
+@pytest.mark.parametrize(("engine", "expected"), [("hpi", "onnxruntime"), ("onnxruntime", "onnxruntime")])
+def test_paddlex_engine_names(engine, expected):
+    with create_model(POSE, engine=engine) as predictor:
+        assert predictor.backend == expected
 
 
 def test_gpu_is_refused_with_every_reason():

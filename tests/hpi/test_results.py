@@ -38,7 +38,9 @@ def test_json_and_str_leave_the_image_out(result):
     assert list(result.json["res"]) == ["input_path", "boxes"]
     assert json.loads(json.dumps(result.json)) == result.json
     assert result.json["res"]["boxes"][0]["keypoints"][0] == result["boxes"][0]["keypoints"][0].tolist()
-    assert "input_img" not in result.str["res"]
+    assert list(result.str) == ["res"]
+    assert list(result.str["res"]) == ["input_path", "boxes"]
+    assert result.str["res"]["boxes"] == result["boxes"]
 
 
 def test_print(result, capsys):
@@ -90,6 +92,29 @@ def test_writing_fails_clearly_and_leaves_nothing(result, tmp_path):
     with pytest.raises(InputError, match="OpenCV does not write"):
         result.save_to_img(tmp_path / "a.gifv.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("name", "saved"), [("a.pgm", "a_res.png"), ("a.jfif", "a_res.png"), ("a.JPG", "a_res.JPG")])
+def test_a_picture_takes_the_format_of_the_input_if_it_can(lite, photo, tmp_path, name, saved):
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+    (tmp_path / "photo.png").rename(tmp_path / name)
+    (one,) = lite.predict(tmp_path / name)
+    assert one.save_to_img(tmp_path / "out").name == saved
+
+
+def test_a_picture_that_its_format_cannot_hold(lite, tmp_path):
+    (one,) = lite.predict(np.zeros((10, 17_000, 3), np.uint8))
+    with pytest.raises(InputError, match=r"cannot write this picture as \.webp"):
+        one.save_to_img(tmp_path / "a.webp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_name_that_is_not_utf8(lite, photo, tmp_path):
+    path = tmp_path / b"bad\xff.png".decode(errors="surrogateescape")
+    path.write_bytes(EXAMPLE.read_bytes())
+    (one,) = lite.predict(path)
+    saved = one.save_to_json(tmp_path / "a.json")
+    assert json.loads(saved.read_text()) == one.json["res"]
 
 
 def test_the_picture_shows_the_bones_and_nothing_else(result, photo):

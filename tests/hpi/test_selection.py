@@ -43,7 +43,7 @@ def test_when_none_can_serve_every_reason_is_given(options):
     with pytest.raises(BackendError) as error:
         open_session(ModelFiles("model"), options)
     for name in BACKENDS:
-        assert f"- {name}: " in str(error.value)
+        assert f"{name}: " in str(error.value)
 
 
 def test_a_named_runtime_is_used_or_refused(files, options, backend):

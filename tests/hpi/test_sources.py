@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -73,6 +75,24 @@ def test_a_cut_off_jpeg_is_refused(write, photo, share, progressive):
 
 def test_a_missing_file(tmp_path):
     assert "No such file" in only_error(str(tmp_path / "none.jpg"))
+
+
+def test_paths_that_no_file_can_have(tmp_path):
+    assert "cannot be read" in only_error("a\0b.jpg")
+    assert "cannot be read" in only_error("a" * 5000 + ".jpg")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a regular file" in only_error(str(tmp_path / "pipe.jpg"))
+
+
+def test_the_first_page_of_several(tmp_path, caplog):
+    pages = [Image.new("RGB", (8, 6), (10 * index, 0, 0)) for index in range(3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    (item,) = items(str(tmp_path / "pages.tif"))
+    assert item.image[0, 0].tolist() == [0, 0, 0]
+    assert "only the first is used" in caplog.text
 
 
 def test_an_image_of_one_pixel(write):

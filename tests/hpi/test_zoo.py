@@ -17,7 +17,8 @@ from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 from support import BUNDLED, NO_NETWORK, ROOT, run_python, serve
 
 DETECTOR = "PicoDet-S_person_416"
-ARCHIVE = BUNDLED / f"{DETECTOR}_infer.tar.xz"
+MINE = "my-detector"
+MODEL_FILES = ["inference.json", "inference.onnx", "inference.pdiparams", "inference.yml", "sources.json"]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def zoo(tmp_path):
 def describe(tmp_path):
     """Writes the YAML of a model with the given sources."""
 
-    def write(*sources, name=DETECTOR):
+    def write(*sources, name=MINE):
         content = {
             "name": name,
             "task": "object_detection",
@@ -96,7 +97,7 @@ def test_a_bundled_model_is_unpacked_once(zoo):
     made = folder.stat().st_mtime_ns
     assert folder == zoo.cached(DETECTOR) == zoo.find(DETECTOR).folder
     assert folder.stat().st_mtime_ns == made
-    assert files_in(folder) == ["inference.json", "inference.onnx", "inference.pdiparams", "inference.yml"]
+    assert files_in(folder) == MODEL_FILES
 
 
 def test_the_order_is_model_dir_then_cache_then_sources(zoo, tmp_path):
@@ -137,29 +138,29 @@ def test_two_processes_at_once_both_succeed(tmp_path):
     )
 
 
-def test_an_archive_is_downloaded_and_checked(zoo, describe):
-    with serve(BUNDLED) as address:
-        sha256 = hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()
-        zoo.add(describe({"url": f"{address}/{ARCHIVE.name}", "sha256": sha256}))
-        assert zoo.find(DETECTOR).task == "object_detection"
-    assert not [name for name in files_in(zoo.home) if "download" in name]
+def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
+    with serve(my_archive.parent) as address:
+        sha256 = hashlib.sha256(my_archive.read_bytes()).hexdigest()
+        zoo.add(describe({"url": f"{address}/{my_archive.name}", "sha256": sha256}))
+        assert zoo.find(MINE).task == "object_detection"
+    assert files_in(zoo.home) == ["models", f"models/{MINE}", *(f"models/{MINE}/{name}" for name in MODEL_FILES)]
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
         ({"url": "{address}/none.tar"}, "404"),
-        ({"url": "{address}/" + ARCHIVE.name, "sha256": "0" * 64}, "SHA-256"),
+        ({"url": "{address}/my-detector_infer.tar", "sha256": "0" * 64}, "SHA-256"),
         ({"url": "{address}/README"}, "not a usable archive"),
         ({"url": "{address}/other.tar"}, "no inference.yml"),
         ({"bundled": "none.tar.xz", "sha256": ""}, "reinstall"),
         ({"url": "http://127.0.0.1:9/a.tar"}, "cannot be fetched"),
     ],
 )
-def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe, tmp_path, source, said):
+def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, said):
     served = tmp_path / "served"
     served.mkdir()
-    shutil.copy(ARCHIVE, served)
+    shutil.copy(my_archive, served)
     (served / "README").write_text("no archive")
     with tarfile.open(served / "other.tar", "w") as bundle:
         bundle.add(served / "README", "other/README")
@@ -167,20 +168,64 @@ def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe,
         bad = {key: value.replace("{address}", address) for key, value in source.items()}
         zoo.add(describe(bad))
         with pytest.raises(ModelError, match=said) as error:
-            zoo.find(DETECTOR)
+            zoo.find(MINE)
         assert files_in(zoo.home) == ["models"]
+        assert "\n" not in str(error.value)
         for way in ("network", "cache", "model_dir"):
             assert way in str(error.value)
-        zoo.add(describe(bad, {"url": f"{address}/{ARCHIVE.name}"}))
-        assert zoo.find(DETECTOR).folder.is_dir()
+        another = Zoo(zoo.home)
+        another.add(describe(bad, {"url": f"{address}/{my_archive.name}"}))
+        assert another.find(MINE).folder.is_dir()
 
 
-def test_a_download_has_a_size_limit(zoo, describe, monkeypatch):
+def test_a_download_has_a_size_limit(zoo, describe, my_archive, monkeypatch):
     monkeypatch.setattr("hpi.zoo.MAX_DOWNLOAD_BYTES", 1000)
-    with serve(BUNDLED) as address:
-        zoo.add(describe({"url": f"{address}/{ARCHIVE.name}"}))
+    with serve(my_archive.parent) as address:
+        zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
         with pytest.raises(ModelError, match="1000 bytes"):
-            zoo.find(DETECTOR)
+            zoo.find(MINE)
+
+
+def test_a_download_of_unknown_size_and_hash_is_refused(zoo, describe, my_archive):
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(my_archive.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    with serve(Silent) as address:
+        zoo.add(describe({"url": f"{address}/a.tar"}))
+        with pytest.raises(ModelError, match="does not say how large"):
+            zoo.find(MINE)
+        sha256 = hashlib.sha256(my_archive.read_bytes()).hexdigest()
+        another = Zoo(zoo.home)
+        another.add(describe({"url": f"{address}/a.tar", "sha256": sha256}))
+        assert another.find(MINE).folder.is_dir()
+
+
+def test_a_yaml_with_other_sources_is_fetched_anew(zoo, describe, my_archive):
+    with serve(my_archive.parent) as address:
+        zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
+        folder = zoo.find(MINE).folder
+        (folder / "mark").write_text("old")
+        changed = Zoo(zoo.home)
+        changed.add(describe({"url": f"{address}/./{my_archive.name}"}))
+        assert changed.cached(MINE) is None
+        assert not (changed.find(MINE).folder / "mark").exists()
+
+
+def test_the_name_of_another_model_cannot_be_taken(zoo, describe):
+    with pytest.raises(ConfigError, match="name of another model"):
+        zoo.add(describe({"url": "http://127.0.0.1:9/a.tar"}, name=DETECTOR))
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "", ".hidden", "a\0b"])
+def test_names_that_could_leave_the_cache_are_refused(zoo, describe, name):
+    with pytest.raises(ConfigError, match="name"):
+        zoo.add(describe({"url": "http://127.0.0.1:9/a.tar"}, name=name))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -242,17 +287,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe):
+def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe, my_archive):
     """The real client against a small hub on this machine; only the model's own files are taken."""
     repository = tmp_path / "repository"
     repository.mkdir()
-    unpack(ARCHIVE, repository)
+    unpack(my_archive, repository)
     (repository / "README.md").write_text("not needed")
     (repository / "evil.py").write_text("not wanted")
     path = describe({"hugging_face": "PaddlePaddle/model"})
     script = (
         f"from pathlib import Path; from hpi.zoo import Zoo; zoo = Zoo.default(); zoo.add(Path({str(path)!r}))\n"
-        f"print(zoo.find({DETECTOR!r}).folder)"
+        f"print(zoo.find({MINE!r}).folder)"
     )
     handler = type("OneHub", (Hub,), {"folder": repository})
     home = tmp_path / "home"
@@ -261,9 +306,4 @@ def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe):
             "-c", script, cwd=tmp_path, HPI_HOME=str(home), HF_ENDPOINT=address, HF_HOME=str(tmp_path / "hf")
         )
     assert done.returncode == 0, done.stderr
-    assert files_in(Path(done.stdout.strip())) == [
-        "inference.json",
-        "inference.onnx",
-        "inference.pdiparams",
-        "inference.yml",
-    ]
+    assert files_in(Path(done.stdout.strip())) == MODEL_FILES
