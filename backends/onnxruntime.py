@@ -10,8 +10,6 @@ import numpy as np
 
 from hpi.backends.base import (
     Array,
-    Backend,
-    ModelFiles,
     Session,
     SessionInfo,
     SessionOptions,
@@ -19,24 +17,21 @@ from hpi.backends.base import (
     import_runtime,
 )
 from hpi.backends.messages import essence
-from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
+from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(ReadsOnnx):
     """Microsoft's ONNX Runtime with its CPU execution provider."""
 
     name = "onnxruntime"
     package = "onnxruntime"
     install = "pip install onnxruntime"
 
-    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
-        return cannot_obtain_onnx(files)
-
-    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
-        return OnnxRuntimeSession(ensure_onnx(files, options.artifacts), options.thread_count)
+    def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
+        return OnnxRuntimeSession(graph, options.thread_count)
 
 
 class OnnxRuntimeSession(Session):

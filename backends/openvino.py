@@ -11,8 +11,6 @@ import numpy as np
 
 from hpi.backends.base import (
     Array,
-    Backend,
-    ModelFiles,
     Session,
     SessionInfo,
     SessionOptions,
@@ -20,22 +18,19 @@ from hpi.backends.base import (
     import_runtime,
 )
 from hpi.backends.messages import essence
-from hpi.backends.paddle_to_onnx import cannot_obtain_onnx, ensure_onnx
+from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
 
-class OpenVino(Backend):
+class OpenVino(ReadsOnnx):
     """Intel's OpenVINO with its CPU plugin."""
 
     name = "openvino"
     package = "openvino"
     install = 'pip install "hpi-pose[openvino]"'
 
-    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
-        return cannot_obtain_onnx(files)
-
-    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
-        return OpenVinoSession(ensure_onnx(files, options.artifacts), options.thread_count)
+    def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
+        return OpenVinoSession(graph, options.thread_count)
 
 
 class OpenVinoSession(Session):

@@ -10,11 +10,12 @@ import logging
 import os
 import subprocess
 import sys
+from abc import abstractmethod
 from importlib.metadata import version
 from pathlib import Path
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
-from hpi.backends.base import ModelFiles, PaddleFiles, is_installed
+from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -36,6 +37,20 @@ program, params, target, opset = sys.argv[1:]
 paddle2onnx.export(program, params, target, opset_version=int(opset), enable_onnx_checker=False, optimize_tool="None")
 onnx.checker.check_model(target)
 """
+
+
+class ReadsOnnx(Backend):
+    """A runtime that loads ONNX graphs; a Paddle model is converted for it."""
+
+    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
+        return cannot_obtain_onnx(files)
+
+    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        return self.open(ensure_onnx(files, options.artifacts), options)
+
+    @abstractmethod
+    def open(self, graph: Path, options: SessionOptions) -> Session:
+        """Load an ONNX graph; errors as :meth:`load`."""
 
 
 def cannot_obtain_onnx(files: ModelFiles) -> str | None:
