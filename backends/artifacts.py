@@ -1,31 +1,69 @@
-"""Files made from models (converted graphs), kept under the hash of what they were made from."""
+"""Files made from models (converted graphs), kept under the hash of everything that they were made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from hpi.errors import BackendError
 
+logger = logging.getLogger(__name__)
+
+Build = Callable[[Path], None]
+
+NOTE = "artifact.json"
+DEFAULT_LIMIT_BYTES = 4 << 30
+
 
 @dataclass(frozen=True)
+class Artifact:
+    """One entry of the cache.
+
+    Attributes:
+        folder: where it lies.
+        kind: what it is, such as ``"onnx"``.
+        key: what it was made from.
+        size: bytes.
+        used: when it was last asked for, seconds since the epoch.
+    """
+
+    folder: Path
+    kind: str
+    key: Mapping[str, str]
+    size: int
+    used: float
+
+
 class ArtifactCache:
-    """A folder of artifacts: ``<root>/<kind>/<key>/<file>`` beside a ``key.json`` that says what it is."""
+    """A folder of artifacts: ``<root>/<kind>/<hash of the key>/<file>`` beside an ``artifact.json`` for people.
 
-    root: Path
+    Attributes:
+        root: the folder.
+        limit: most bytes to keep: after a build the artifacts not used for longest go.
+    """
 
-    def get(self, kind: str, key: Mapping[str, str], filename: str, build: Callable[[Path], None]) -> Path:
-        """Return the artifact for ``key``, building it when it is not there.
+    def __init__(self, root: Path, limit: int = DEFAULT_LIMIT_BYTES) -> None:
+        self.root = root
+        self.limit = limit
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
-        It is built in a folder of its own and appears whole or not at all; processes that want the same artifact
-        at once wait for the first.
+    def get(self, kind: str, key: Mapping[str, str], filename: str, build: Build) -> Path:
+        """Return the artifact for ``key``, building it when it is missing or damaged.
+
+        It is built in a folder of its own and appears whole or not at all; processes that want the same artifact at
+        once wait for the first. Where the cache cannot be written, the artifact is built in a temporary folder that
+        lasts as long as this object, with a warning.
 
         Args:
             kind: the kind of artifact, the name of its folder.
@@ -37,35 +75,112 @@ class ArtifactCache:
             The path of the finished file.
 
         Raises:
-            BackendError: the folder cannot be written. What ``build`` raises passes through.
+            BackendError: neither the cache nor a temporary folder can be written. What ``build`` raises passes
+                through.
         """
-        text = json.dumps(key, sort_keys=True, indent=2)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-        folder = self.root / kind / digest
-        if (folder / filename).is_file():
-            return folder / filename
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_name(f".{digest}.lock")):
-                if not (folder / filename).is_file():
-                    self._build(folder, text, filename, build)
+            return self._get_from(self.root / kind / digest, key, filename, build)
         except OSError as error:
-            raise BackendError(
-                f"cannot write to the artifact cache {self.root}: {error}; make it writable or point HPI_HOME to "
-                "another folder"
-            ) from error
-        return folder / filename
-
-    @staticmethod
-    def _build(folder: Path, key: str, filename: str, build: Callable[[Path], None]) -> None:
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            if self._temporary is None:
+                logger.warning(
+                    "cannot write to the artifact cache %s: %s. Until it can, artifacts are built anew each time, in a "
+                    "temporary folder; make it writable or point HPI_HOME to another folder",
+                    self.root,
+                    str(error),
+                )
         try:
-            build(staging / filename)
-            (staging / "key.json").write_text(key, encoding="utf-8")
-            staging.chmod(0o755)
-            staging.rename(folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="hpi-")
+            return self._get_from(Path(self._temporary.name) / kind / digest, key, filename, build)
+        except OSError as error:
+            raise BackendError(f"{filename} cannot be built: no temporary folder can be written: {error}") from error
+
+    def _get_from(self, folder: Path, key: Mapping[str, str], filename: str, build: Build) -> Path:
+        file = folder / filename
+        if _is_whole(file):
+            _touch(folder)
+            return file
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _is_whole(file):
+                if folder.exists():
+                    logger.warning("the artifact %s is damaged and is built anew", file)
+                    shutil.rmtree(folder)
+                _build(folder, key, filename, build)
+        self._prune_except(folder)
+        return file
+
+    def entries(self) -> list[Artifact]:
+        """Every whole or damaged artifact, the one not used for longest first."""
+        found = [_read_entry(note.parent) for note in self.root.glob(f"*/*/{NOTE}")]
+        return sorted(found, key=lambda artifact: artifact.used)
+
+    def prune(self, limit: int) -> list[Artifact]:
+        """Remove the artifacts not used for longest until at most ``limit`` bytes remain; returns those removed."""
+        removed = []
+        entries = self.entries()
+        size = sum(artifact.size for artifact in entries)
+        for artifact in entries:
+            if size <= limit:
+                break
+            shutil.rmtree(artifact.folder)
+            size -= artifact.size
+            removed.append(artifact)
+        return removed
+
+    def _prune_except(self, fresh: Path) -> None:
+        """Keep the limit, but never at the cost of the artifact that was just built."""
+        _touch(fresh)
+        size = sum(artifact.size for artifact in self.entries() if artifact.folder == fresh)
+        for artifact in self.prune(max(self.limit, size)):
+            logger.info(
+                "removed %s from the artifact cache, which has a limit of %d bytes", artifact.folder, self.limit
+            )
+
+
+def _build(folder: Path, key: Mapping[str, str], filename: str, build: Build) -> None:
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        file = staging / filename
+        build(file)
+        note = {
+            "key": dict(key),
+            "file": filename,
+            "size": file.stat().st_size,
+            "sha256": content_hash([file]),
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        (staging / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
+        staging.chmod(0o755)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the file is there and has the content that its note states."""
+    return file.is_file() and _read_note(file.parent).get("sha256") == content_hash([file])
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _read_entry(folder: Path) -> Artifact:
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return Artifact(folder, folder.parent.name, _read_note(folder).get("key", {}), size, folder.stat().st_mtime)
+
+
+def _touch(folder: Path) -> None:
+    """Note the time of use; in a cache that may only be read there is nothing to note it for."""
+    try:
+        os.utime(folder)
+    except OSError:
+        logger.debug("cannot note the use of %s", folder)
 
 
 def content_hash(paths: Iterable[Path]) -> str:

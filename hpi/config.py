@@ -6,21 +6,66 @@ import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hpi.errors import ConfigError
 from hpi.validation import Record, is_yaml, parse, read_yaml
 
+MAX_THREADS = 1024
+Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
+
 _DEVICE = re.compile(r"(cpu|(gpu|cuda|npu|xpu|mlu|dcu|gcu)(:\d+(,\d+)*)?)")
 
 
-class HpiConfig(BaseModel):
-    """PaddleX's ``hpi_config``: ``backend`` is honoured; what only its plugin has is accepted and has no effect."""
+class BackendConfig(Record):
+    """PaddleX's ``backend_config``, the fields of all its backends.
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    The CPU threads and the precision are honoured. The others steer what only PaddleX's own runtimes have; they are
+    accepted and have no effect.
+    """
+
+    cpu_num_threads: Threads | None = None
+    cpu_threads: Threads | None = None
+    precision: str | None = None
+    run_mode: Literal["paddle", "paddle_fp32", "mkldnn"] | None = None
+    dynamic_shapes: Mapping[str, Any] | None = None
+    use_dynamic_shapes: bool | None = None
+    delete_pass: list[str] | None = None
+    enable_new_ir: bool | None = None
+    enable_cinn: bool | None = None
+    mkldnn_cache_capacity: int | None = None
+    trt_allow_rebuild_at_runtime: bool | None = None
+    trt_cfg_setting: Mapping[str, Any] | None = None
+    trt_collect_shape_range_info: bool | None = None
+    trt_discard_cached_shape_range_info: bool | None = None
+    trt_dynamic_shape_input_data: Mapping[str, Any] | None = None
+    trt_dynamic_shapes: Mapping[str, Any] | None = None
+    trt_shape_range_info_path: str | None = None
+    trt_use_dynamic_shapes: bool | None = None
+
+
+class HpiConfig(Record):
+    """PaddleX's ``hpi_config``: ``backend`` and parts of ``backend_config`` are honoured.
+
+    The runtime is always chosen automatically where none is named, and models are always converted where they must
+    be, so the other fields have no effect; the device is the Predictor's.
+    """
+
     backend: str | None = None
+    backend_config: BackendConfig = BackendConfig()
+    auto_config: bool | None = None
+    auto_paddle2onnx: bool | None = None
+    device_type: str | None = None
+    device_id: int | None = None
+    hpi_info: Mapping[str, Any] | None = None
+    pdx_model_name: str | None = None
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads, by either of their names."""
+        return self.backend_config.cpu_num_threads or self.backend_config.cpu_threads
 
 
 class _Module(Record):
@@ -69,10 +114,27 @@ class PipelineConfig(Record):
     engine_config: Mapping[str, Any] | None = None
     Serving: Mapping[str, Any] | None = None
 
-    def hpi_config_of(self, module: _Module) -> HpiConfig:
-        """The ``hpi_config`` of a module; its own fields outrank the pipeline's, as in PaddleX."""
-        layers = (layer.model_dump(exclude_unset=True) for layer in (self.hpi_config, module.hpi_config) if layer)
-        return HpiConfig.model_validate({key: value for layer in layers for key, value in layer.items()})
+    def hpi_config_of(self, module: _Module, instead: HpiConfig) -> HpiConfig:
+        """The ``hpi_config`` of a module: its own fields outrank the pipeline's, as in PaddleX.
+
+        Args:
+            module: one of this pipeline's.
+            instead: takes the place of the pipeline's own, unless it is empty.
+        """
+        merged: dict[str, Any] = {}
+        for layer in (instead if instead.model_fields_set else self.hpi_config, module.hpi_config):
+            if layer is not None:
+                merged = _merge(merged, layer.model_dump(exclude_unset=True))
+        return HpiConfig.model_validate(merged)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Dictionaries one over the other, level by level."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def pipeline_names() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.config import HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
+from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
 from hpi.errors import ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
@@ -36,7 +36,6 @@ Boxes = NDArray[np.float32]
 OnError = Callable[[InputError], None]
 
 MAX_BATCH_SIZE = 1024
-MAX_THREADS = 1024
 MAX_COORDINATE = 1e6
 
 _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
@@ -81,6 +80,7 @@ class Predictor:
         config: Mapping[str, Any] | None = None,
         flip: bool | None = None,
         use_udp: bool | None = None,
+        hpi_config: Mapping[str, Any] | None = None,
     ) -> None:
         """Find the models and load them.
 
@@ -96,6 +96,8 @@ class Predictor:
             flip: average each person with the mirrored crop: twice the work, a little more accurate. None: as the
                 pipeline says.
             use_udp: crop by the UDP convention. None: as the pipeline or the model says.
+            hpi_config: PaddleX's dictionary, in place of the pipeline's; its ``backend`` and ``backend_config`` count
+                where the arguments above are left at their defaults.
 
         Raises:
             ConfigError: a name, a field or an argument is wrong.
@@ -110,10 +112,9 @@ class Predictor:
         if threads is not None:
             threads = _count("threads", threads, MAX_THREADS, ConfigError)
         self.name = fspath(name)
+        self._hpi_config = parse(HpiConfig, hpi_config or {}, "hpi_config")
         self._zoo = Zoo.default()
-        self._options = SessionOptions(
-            ArtifactCache(self._zoo.home / "artifacts"), check_device(device), precision, threads
-        )
+        self._options = SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), precision, threads)
         self._opened: list[_Opened] = []
         self._detector: Detector | None = None
         self._estimator: KeypointEstimator | None = None
@@ -218,9 +219,8 @@ class Predictor:
         detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
         opened = []
         for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection")):
-            configured = pipeline.hpi_config_of(module).backend or AUTO
-            chosen = configured if backend == AUTO else backend
-            opened.append(self._open(module.model_name, module.model_dir, chosen, task))
+            hpi_config = pipeline.hpi_config_of(module, self._hpi_config)
+            opened.append(self._open(module.model_name, module.model_dir, backend, hpi_config, task))
         detector, estimator = opened
         self._detector = Detector(detector.spec, detector.choice.session)
         self._estimator = self._make_estimator(
@@ -238,7 +238,7 @@ class Predictor:
                 f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
                 f"({', '.join(self._zoo.models)}) and no YAML file; for one of your own give its folder as model_dir"
             )
-        opened = self._open(self.name, model_dir, backend)
+        opened = self._open(self.name, model_dir, backend, self._hpi_config)
         if opened.spec.task == "keypoint_detection":
             self._estimator = self._make_estimator(opened, options)
         elif options == KeypointOptions():
@@ -246,11 +246,25 @@ class Predictor:
         else:
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
 
-    def _open(self, name: str, model_dir: str | PathLike[str] | None, backend: str, task: str | None = None) -> _Opened:
+    def _open(
+        self,
+        name: str,
+        model_dir: str | PathLike[str] | None,
+        backend: str,
+        hpi_config: HpiConfig,
+        task: str | None = None,
+    ) -> _Opened:
+        """Find a model and load it; what the caller asked for outranks what is configured."""
         spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
         if task is not None and spec.task != task:
             raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
-        opened = _Opened(spec, open_session(spec.files, self._options, backend))
+        options = replace(
+            self._options,
+            precision=hpi_config.backend_config.precision or self._options.precision,
+            threads=self._options.threads or hpi_config.threads,
+        )
+        chosen = (hpi_config.backend or AUTO) if backend == AUTO else backend
+        opened = _Opened(spec, open_session(spec.files, options, chosen))
         self._opened.append(opened)
         return opened
 
@@ -342,7 +356,7 @@ def create_pipeline(
         config: content of a pipeline YAML, instead of ``pipeline``.
         device: ``"cpu"``.
         use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: of PaddleX's fields ``backend`` is honoured.
+        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
 
     Raises:
@@ -352,7 +366,7 @@ def create_pipeline(
     if pipeline is None and config is None:
         raise ConfigError("give the name or YAML file of a pipeline, or its config")
     name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or "cpu", backend=_backend_of(hpi_config, engine))
+    return Predictor(name, config=config, device=device or "cpu", hpi_config=_with_engine(hpi_config, engine))
 
 
 def create_model(
@@ -374,7 +388,7 @@ def create_model(
         model_dir: folder of its files.
         device: ``"cpu"``.
         use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: of PaddleX's fields ``backend`` is honoured.
+        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
         batch_size: images that go through the model together, where ``predict`` does not say.
         flip: for keypoint models, average with the mirrored crop.
@@ -388,7 +402,7 @@ def create_model(
         model_name,
         model_dir=model_dir,
         device=device or "cpu",
-        backend=_backend_of(hpi_config, engine),
+        hpi_config=_with_engine(hpi_config, engine),
         flip=flip,
         use_udp=use_udp,
     )
@@ -396,10 +410,10 @@ def create_model(
     return predictor
 
 
-def _backend_of(hpi_config: Mapping[str, Any] | None, engine: str | None) -> str:
-    """The backend that PaddleX's arguments stand for; ``hpi_config`` outranks ``engine``."""
-    configured = parse(HpiConfig, hpi_config or {}, "hpi_config").backend
-    return configured or _ENGINES.get(engine or AUTO, engine) or AUTO
+def _with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
+    """``hpi_config`` with the backend that an engine stands for, where it names none itself."""
+    named = {} if engine is None else {"backend": _ENGINES.get(engine, engine)}
+    return {**named, **(hpi_config or {})}
 
 
 def _describe(opened: _Opened) -> dict[str, Any]:

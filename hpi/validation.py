@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from hpi.errors import ConfigError, HpiError
 
@@ -16,6 +19,19 @@ class Record(BaseModel):
     """A frozen record that refuses fields it does not know, so that a typo is an error, and infinite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_field(cls, content: object) -> object:
+        if isinstance(content, Mapping):
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            for unknown in (str(key) for key in content if key not in known):
+                nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+                raise PydanticCustomError(
+                    "unknown_field", "unknown field {field}, {hint}", {"field": repr(unknown), "hint": hint}
+                )
+        return content
 
 
 MAX_YAML_BYTES = 1 << 20
@@ -52,9 +68,9 @@ def parse(kind: type[AnyRecord], content: object, where: str, error: type[HpiErr
 
 
 def _describe(problem: dict[str, Any]) -> str:
-    field = ".".join(str(part) for part in problem["loc"]) or "content"
+    field = ".".join(str(part) for part in problem["loc"]) or "at the top"
     if problem["type"] == "missing":
         return f"field {field!r} is missing"
-    if problem["type"] == "extra_forbidden":
-        return f"unknown field {field!r}"
+    if problem["type"] == "unknown_field":
+        return f"{field}: {problem['msg']}"
     return f"field {field!r}: {problem['msg']} (got {reprlib.repr(problem['input'])})"

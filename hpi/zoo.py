@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ from hpi.errors import ConfigError, ModelError
 from hpi.fetch import fetch
 from hpi.model_files import ModelSpec, Task, read_model
 from hpi.validation import Record, parse, read_yaml
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SKELETON = "coco17"
 MAX_DOWNLOAD_BYTES = 1 << 30
@@ -113,6 +116,11 @@ class Zoo:
         home = os.environ.get("HPI_HOME")
         return cls(Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("hpi")))
 
+    @property
+    def artifacts(self) -> Path:
+        """Folder of what is made from models."""
+        return self.home / "artifacts"
+
     @cached_property
     def models(self) -> dict[str, ModelConfig]:
         """Every model of ``configs/models`` by name."""
@@ -144,15 +152,9 @@ class Zoo:
             return parse(Skeleton, read_yaml(path), str(path))
 
     def cached(self, name: str) -> Path | None:
-        """The folder of a model that needs no fetching, or None.
-
-        A folder that came from other sources than the model's YAML now names does not count; one that was put there
-        by hand, without a note of its sources, does.
-        """
+        """The folder of a model that needs no fetching, or None."""
         folder = self.home / "models" / name
-        note = folder / SOURCES_NOTE
-        stale = note.is_file() and note.read_text(encoding="utf-8") != _sources_text(self.models[name])
-        return folder if folder.is_dir() and not stale else None
+        return folder if _is_current(folder, self.models[name]) else None
 
     def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
         """Find a model: ``model_dir`` if given, else the cache, else the first of its sources that answers.
@@ -170,24 +172,39 @@ class Zoo:
             )
         return read_model(self.cached(name) or self._obtain(self.models[name]), name)
 
+    @cached_property
+    def _temporary(self) -> tempfile.TemporaryDirectory[str]:
+        """Stands in for a home that cannot be written; lasts as long as this zoo."""
+        return tempfile.TemporaryDirectory(prefix="hpi-")
+
     def _obtain(self, config: ModelConfig) -> Path:
-        """Fetch a model into the cache, whole or not at all; processes that want it at once wait for the first."""
-        folder = self.home / "models" / config.name
+        """Fetch a model into the cache, or into a temporary folder where the cache cannot be written."""
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_name(f".{config.name}.lock")):
-                if self.cached(config.name) is None:
-                    with _staging(folder) as staging:
-                        self._fetch_from_first(config, staging)
-                        (staging / SOURCES_NOTE).write_text(_sources_text(config), encoding="utf-8")
-                        if folder.is_dir():
-                            shutil.rmtree(folder)
-                        staging.rename(folder)
+            return self._obtain_in(self.home, config)
         except OSError as error:
-            raise ModelError(
-                f"{config.name}: cannot be stored in {folder.parent}: {error}; make it writable or point HPI_HOME to "
-                "another folder"
-            ) from error
+            logger.warning(
+                "cannot write to %s: %s. Until it can, models are fetched anew each time, into a temporary folder; "
+                "make it writable or point HPI_HOME to another folder",
+                self.home,
+                str(error),
+            )
+        try:
+            return self._obtain_in(Path(self._temporary.name), config)
+        except OSError as error:
+            raise ModelError(f"{config.name}: no temporary folder can be written: {error}") from error
+
+    def _obtain_in(self, home: Path, config: ModelConfig) -> Path:
+        """Fetch a model, whole or not at all; processes that want it at once wait for the first."""
+        folder = home / "models" / config.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{config.name}.lock")):
+            if not _is_current(folder, config):
+                with _staging(folder) as staging:
+                    self._fetch_from_first(config, staging)
+                    (staging / SOURCES_NOTE).write_text(_sources_text(config), encoding="utf-8")
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
+                    staging.rename(folder)
         return folder
 
     def _fetch_from_first(self, config: ModelConfig, staging: Path) -> None:
@@ -215,6 +232,16 @@ class Zoo:
             f"{self.home / 'models' / config.name}; or pass its folder as model_dir. "
             "Without any download: the pipeline human_keypoint_detection_lite."
         )
+
+
+def _is_current(folder: Path, config: ModelConfig) -> bool:
+    """Whether a folder of the cache serves a model.
+
+    One that came from other sources than the model's YAML now names does not; one that was put there by hand, without
+    a note of its sources, does.
+    """
+    note = folder / SOURCES_NOTE
+    return folder.is_dir() and (not note.is_file() or note.read_text(encoding="utf-8") == _sources_text(config))
 
 
 def _sources_text(config: ModelConfig) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hpi.cli import cache
 from hpi.config import pipeline_text
 from hpi.errors import ConfigError, HpiError
 
@@ -83,7 +84,9 @@ def paddlex(
             from hpi.cli.predict import run
             from hpi.predictor import create_pipeline
 
-            chosen = {"backend": backend} if backend != "auto" else _read_hpi_config(hpi_config)
+            chosen = _read_hpi_config(hpi_config)
+            if backend != "auto":
+                chosen["backend"] = backend
             with create_pipeline(pipeline, device=device, hpi_config=chosen, engine=engine) as predictor:
                 run(predictor, [source], save_path, lambda result: result.print(), det_threshold=det_threshold)
         elif pipeline is not None or source is not None:
@@ -143,6 +146,9 @@ def _refuse_options_before(context: typer.Context) -> None:
             raise typer.BadParameter(f"{parameter.opts[0]} belongs behind '{context.invoked_subcommand}'")
 
 
+app.add_typer(cache.app, name="cache")
+
+
 @contextmanager
 def _friendly_errors(*, debug: bool) -> Iterator[None]:
     """Turn this project's errors into one line and an exit code: 2 for wrong usage, 1 for the rest."""
@@ -173,10 +179,10 @@ def _write_config(name: str, save_path: Path | None) -> None:
     typer.echo(f"wrote {target}")
 
 
-def _read_hpi_config(text: str | None) -> dict[str, Any] | None:
+def _read_hpi_config(text: str | None) -> dict[str, Any]:
     """``--hpi_config``, as the Python literal that PaddleX takes or as JSON."""
     if text is None:
-        return None
+        return {}
     for read in (json.loads, ast.literal_eval):
         try:
             content = read(text)

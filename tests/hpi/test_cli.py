@@ -73,6 +73,26 @@ def test_models(tmp_path):
         assert part in done.stdout
 
 
+def test_the_artifact_cache(tmp_path):
+    from hpi.backends.artifacts import ArtifactCache
+
+    cache = ArtifactCache(tmp_path / "home" / "artifacts")
+    for name in ("first", "second"):
+        cache.get("onnx", {"model": name}, "model.onnx", lambda target: target.write_bytes(bytes(5000)))
+    home = {"HPI_HOME": str(tmp_path / "home"), "COLUMNS": "150"}
+    listed = run_hpi("cache", "list", cwd=tmp_path, **home)
+    assert listed.returncode == 0, listed.stderr
+    assert "first" in listed.stdout
+    assert "2 artifacts, 10.4 kB" in listed.stdout
+    assert "removed 1 artifacts" in run_hpi("cache", "prune", "--limit", "6kB", cwd=tmp_path, **home).stdout
+    assert [artifact.key["model"] for artifact in cache.entries()] == ["second"]
+    wrong = run_hpi("cache", "prune", "--limit", "much", cwd=tmp_path, **home)
+    assert wrong.returncode == 2
+    assert "500MB" in wrong.stderr
+    assert "removed 1 artifacts" in run_hpi("cache", "clear", cwd=tmp_path, **home).stdout
+    assert "0 artifacts" in run_hpi("cache", "list", cwd=tmp_path, **home).stdout
+
+
 def test_a_folder_with_a_bad_file(tmp_path):
     """The bad one is reported, the rest go on, results of one name do not overwrite each other."""
     photos = tmp_path / "photos"

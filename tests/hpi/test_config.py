@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from hpi.config import check_device, pipeline_names, pipeline_text, read_pipeline
+from hpi.config import HpiConfig, check_device, pipeline_names, pipeline_text, read_pipeline
 from hpi.errors import ConfigError
 
 
@@ -32,8 +32,13 @@ def test_what_paddlex_writes_is_read(content):
     )
     content["SubModules"]["KeypointDetection"]["hpi_config"] = {"backend": "paddle"}
     pipeline = read_pipeline(content)
-    assert pipeline.hpi_config_of(pipeline.modules.ObjectDetection).backend == "openvino"
-    assert pipeline.hpi_config_of(pipeline.modules.KeypointDetection).backend == "paddle"
+    detector = pipeline.hpi_config_of(pipeline.modules.ObjectDetection, HpiConfig())
+    pose = pipeline.hpi_config_of(pipeline.modules.KeypointDetection, HpiConfig())
+    assert (detector.backend, detector.threads) == ("openvino", 4)
+    assert (pose.backend, pose.threads) == ("paddle", 4)
+    given = HpiConfig(backend="onnxruntime")
+    assert pipeline.hpi_config_of(pipeline.modules.ObjectDetection, given) == given
+    assert pipeline.hpi_config_of(pipeline.modules.KeypointDetection, given).backend == "paddle"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,11 @@ def test_what_paddlex_writes_is_read(content):
         (lambda c: c.pop("SubModules"), "SubModules"),
         (lambda c: c["SubModules"].pop("KeypointDetection"), "KeypointDetection"),
         (lambda c: c["SubModules"]["ObjectDetection"].pop("model_name"), "model_name"),
-        (lambda c: c["SubModules"]["ObjectDetection"].update(treshold=0.5), "treshold"),
+        (lambda c: c["SubModules"]["ObjectDetection"].update(treshold=0.5), "treshold.*did you mean 'threshold'"),
+        (lambda c: c.update(hpi_config={"backed": "paddle"}), "backed.*did you mean 'backend'"),
+        (lambda c: c.update(hpi_config={"backend_config": {"cpu_threds": 2}}), "did you mean 'cpu_threads'"),
+        (lambda c: c.update(hpi_config={"backend_config": {"cpu_num_threads": 0}}), "cpu_num_threads"),
+        (lambda c: c.update(hpi_config={"backend_config": {"run_mode": "trt_fp16"}}), "run_mode"),
         (lambda c: c["SubModules"]["ObjectDetection"].update(threshold=1.5), "threshold"),
         (lambda c: c["SubModules"]["ObjectDetection"].update(threshold=float("nan")), "threshold"),
         (lambda c: c["SubModules"]["ObjectDetection"].update(batch_size=0), "batch_size"),

@@ -500,6 +500,16 @@ def test_paddlex_arguments_that_are_wrong():
         create_model(POSE, engine="transformers")
 
 
+def test_hpi_config_sets_what_the_arguments_leave_open():
+    config = {"backend": "onnxruntime", "backend_config": {"cpu_num_threads": 1}}
+    with Predictor(POSE, hpi_config=config) as predictor:
+        assert predictor.describe()["models"][0]["threads"] == 1
+    with Predictor(POSE, hpi_config=config, threads=2) as predictor:
+        assert predictor.describe()["models"][0]["threads"] == 2
+    with pytest.raises(BackendError, match="fp16"):
+        Predictor(POSE, hpi_config={"backend_config": {"precision": "fp16"}})
+
+
 @pytest.mark.parametrize(("engine", "expected"), [("hpi", "onnxruntime"), ("onnxruntime", "onnxruntime")])
 def test_paddlex_engine_names(engine, expected):
     with create_model(POSE, engine=engine) as predictor:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -228,9 +229,21 @@ def test_names_that_could_leave_the_cache_are_refused(zoo, describe, name):
         zoo.add(describe({"url": "http://127.0.0.1:9/a.tar"}, name=name))
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_home_that_cannot_be_written_warns_and_works(tmp_path, caplog):
+    """Here a file stands in the way; a read-only or full disk raises OSError at the same places."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match="HPI_HOME"):
+    zoo = Zoo(tmp_path / "file")
+    folder = zoo.find(DETECTOR).folder
+    assert files_in(folder) == MODEL_FILES
+    assert "HPI_HOME" in caplog.text
+    del zoo
+    assert not folder.exists()
+
+
+def test_nowhere_to_write(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match="no temporary folder"):
         Zoo(tmp_path / "file").find(DETECTOR)
 
 
