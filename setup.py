@@ -18,6 +18,14 @@ setup(
     include_package_data=False,
     package_data={
         "hpi": ["py.typed"],
-        "hpi.configs": ["models/*.yaml", "pipelines/*.yaml", "skeletons/*.yaml", "bundled/*.tar.xz"],
+        "hpi.configs": [
+            "models/*.yaml",
+            "pipelines/*.yaml",
+            "skeletons/*.yaml",
+            "parity/*.yaml",
+            "parity/*.png",
+            "priors/*.json",
+            "bundled/*.tar.xz",
+        ],
     },
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.cpu import usable_cores
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -46,19 +46,35 @@ class ModelFiles:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One way in which a runtime can run a model.
+
+    Attributes:
+        precision: ``"fp32"`` or ``"bf16"``.
+        static_batch: the graph is compiled for fixed batch sizes, and a batch is split into these.
+    """
+
+    precision: str = "fp32"
+    static_batch: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision}{' static' if self.static_batch else ''}"
+
+
+@dataclass(frozen=True)
 class SessionOptions:
     """What a caller asks of a session.
 
     Attributes:
         artifacts: where converted models are kept.
         device: ``"cpu"``, ``"gpu"`` or ``"gpu:0"`` and the like.
-        precision: ``"fp32"``.
+        variant: precision and batches, among those that the runtime has.
         threads: CPU threads of one inference; by default all cores that this process may use.
     """
 
     artifacts: ArtifactCache
     device: str = "cpu"
-    precision: str = "fp32"
+    variant: Variant = Variant()
     threads: int | None = None
 
     @property
@@ -179,14 +195,14 @@ class Backend(ABC):
         package: the Python package to import.
         install: the command that installs it.
         devices: kinds of device it can use.
-        precisions: precisions it offers.
+        trust: place among the runtimes that others are compared with; None: it is never the reference.
     """
 
     name: ClassVar[str]
     package: ClassVar[str]
     install: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    trust: ClassVar[int | None] = None
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:
         """Why this runtime cannot run the model here, in a few words; None when it can. Imports nothing."""
@@ -194,9 +210,13 @@ class Backend(ABC):
             return f"not installed: {self.install}"
         if options.device.split(":")[0] not in self.devices:
             return f"cannot use device {options.device!r}, only {', '.join(self.devices)}"
-        if options.precision not in self.precisions:
-            return f"does not offer precision {options.precision!r}, only {', '.join(self.precisions)}"
+        if options.variant not in self.variants():
+            return f"does not offer {options.variant} here, only {', '.join(map(str, self.variants()))}"
         return self.cannot_read(files)
+
+    def variants(self) -> tuple[Variant, ...]:
+        """The ways in which it can run a model on this machine, the safest first. Imports nothing."""
+        return (Variant(),)
 
     @abstractmethod
     def cannot_read(self, files: ModelFiles) -> str | None:
@@ -228,13 +248,6 @@ def import_runtime(module: str, install: str) -> Any:
             return importlib.import_module(module)
     except Exception as error:
         raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _fixed_batch(info: SessionInfo) -> int | None:

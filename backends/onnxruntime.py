@@ -29,6 +29,7 @@ class OnnxRuntime(ReadsOnnx):
     name = "onnxruntime"
     package = "onnxruntime"
     install = "pip install onnxruntime"
+    trust = 1
 
     def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OnnxRuntimeSession(graph, options.thread_count)
@@ -42,7 +43,7 @@ class OnnxRuntimeSession(Session):
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # its errors are raised too
         wanted = ["CPUExecutionProvider"]
         try:
             self._session: Any = ort.InferenceSession(str(path), settings, providers=wanted)

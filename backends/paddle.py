@@ -38,6 +38,7 @@ class Paddle(Backend):
 
     name = "paddle"
     package = "paddle"
+    trust = 2
     install = 'pip install "hpi-pose[paddle]"'
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102

@@ -27,6 +27,7 @@ INSTALL = 'pip install "hpi-pose[paddle]"'
 
 # No optimiser: paddle2onnx's default (polygraphy) takes 25 s for PP-TinyPose and may call pip by itself, and the
 # runtimes fold the same constants when they load the graph. Its own check only prints when the graph is invalid.
+# It converts NMS for one image only while the graph goes on to declare a free batch; the graph is made to say so.
 # Without the working folder on the path, since files in it could pass for the modules.
 _SCRIPT = """
 import sys
@@ -35,8 +36,14 @@ import onnx
 import paddle2onnx
 program, params, target, opset = sys.argv[1:]
 paddle2onnx.export(program, params, target, opset_version=int(opset), enable_onnx_checker=False, optimize_tool="None")
+model = onnx.load(target)
+if any(node.op_type == "NonMaxSuppression" for node in model.graph.node):
+    for value in model.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, target)
 onnx.checker.check_model(target)
 """
+_SCRIPT_VERSION = "2"
 
 
 class ReadsOnnx(Backend):
@@ -80,7 +87,7 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
         "content": content_hash([paddle.program, paddle.params]),
         "paddle2onnx": version("paddle2onnx"),
         "opset": str(OPSET),
-        "optimizer": "none",
+        "script": _SCRIPT_VERSION,
     }
     return artifacts.get("onnx", key, "model.onnx", lambda target: _convert(files.name, paddle, target))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from rich.table import Table
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
-from hpi.benchmarks.environment import describe_environment
+from hpi.benchmarks.report import write_report
 
 PERSON = 1  # COCO's category id
 JOINT_SCORE_ABOVE = 0.2
@@ -116,9 +115,7 @@ def main(
     table = _table(rows)
     Console().print(table)
     if output is not None:
-        report = {"protocol": __doc__, "environment": describe_environment(), "rows": rows}
-        output.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        output.with_suffix(".md").write_text(_markdown(rows), encoding="utf-8")
+        write_report(output, "COCO AP", __doc__ or "", HEADINGS, [_cells(row) for row in rows], rows)
 
 
 def _measure(entry: str, backend: str, folder: CocoFolder) -> list[dict[str, Any]]:
@@ -148,10 +145,3 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*_cells(row))
     return table
-
-
-def _markdown(rows: list[dict[str, Any]]) -> str:
-    lines = [HEADINGS, ["---"] * len(HEADINGS), *map(_cells, rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    environment = "\n".join(f"- {name}: {value}" for name, value in describe_environment().items())
-    return f"# COCO AP\n\n{__doc__}\n{table}\n\n{environment}\n"

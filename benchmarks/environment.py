@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hpi.backends.base import usable_cores
+from hpi.backends.cpu import usable_cores
 
 PACKAGES = ("hpi-pose", "numpy", "opencv-python", "onnxruntime", "openvino", "paddlepaddle", "paddle2onnx")
 

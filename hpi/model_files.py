@@ -98,6 +98,7 @@ class ModelSpec:
         name: the model's name.
         task: what it does, from its preprocessing: ``Resize`` or ``TopDownEvalAffine`` decides.
         folder: where it lies.
+        yml: the file that describes it.
         files: what the runtimes load.
         geometry: how the image becomes the input: scaled whole by a detector, cropped to a person otherwise.
         normalize: the normalisation of the input.
@@ -109,6 +110,7 @@ class ModelSpec:
     name: str
     task: Task
     folder: Path
+    yml: Path
     files: ModelFiles
     geometry: Resize | TopDownEvalAffine
     normalize: NormalizeImage
@@ -155,6 +157,7 @@ def read_model(folder: Path, name: str | None = None) -> ModelSpec:
         name=model,
         task="object_detection" if isinstance(geometry, Resize) else "keypoint_detection",
         folder=folder,
+        yml=yml,
         files=_find_files(folder, model),
         geometry=geometry,
         normalize=normalize,

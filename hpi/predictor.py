@@ -6,6 +6,7 @@ import logging
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,12 +24,15 @@ from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
-from hpi.selection import AUTO, Choice, open_session
+from hpi.selection import AUTO, Choice, choose
+from hpi.selection.choice import Wish
+from hpi.selection.measure import Failure, Measurement, measure
+from hpi.selection.priors import Prior, Priors
 from hpi.sources import Image, Input, Item, count_items, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
 from hpi.validation import is_yaml, parse, read_yaml
-from hpi.zoo import Zoo
+from hpi.zoo import Skeleton, Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,10 @@ OnError = Callable[[InputError], None]
 MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
 
+PRECISIONS = ("fp32", "bf16")
+
+TUNED_BATCHES = {"object_detection": (1,), "keypoint_detection": (1, 2, 4, 8)}
+
 _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
 
@@ -46,6 +54,7 @@ class _Opened:
     """A model that the predictor has loaded."""
 
     spec: ModelSpec
+    skeleton: Skeleton
     choice: Choice
 
 
@@ -76,6 +85,7 @@ class Predictor:
         device: str = "cpu",
         backend: str = AUTO,
         precision: str = "fp32",
+        batches: Sequence[int] | None = None,
         threads: int | None = None,
         config: Mapping[str, Any] | None = None,
         flip: bool | None = None,
@@ -90,7 +100,9 @@ class Predictor:
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
             device: ``"cpu"``; other devices are refused, with the reason of each runtime.
             backend: ``"auto"``, or ``"onnxruntime"``, ``"openvino"``, ``"paddle"`` for every model.
-            precision: ``"fp32"``.
+            precision: ``"fp32"``, ``"bf16"`` where the CPU has it, or ``"auto"`` for any. What is not FP32 is only used
+                where it gives the same joints as FP32.
+            batches: numbers of people to expect in a run, which the choice of the runtime goes by.
             threads: CPU threads of one inference; by default all cores that the process may use.
             config: content of a pipeline YAML; it replaces the one that ``name`` stands for.
             flip: average each person with the mirrored crop: twice the work, a little more accurate. None: as the
@@ -114,7 +126,9 @@ class Predictor:
         self.name = fspath(name)
         self._hpi_config = parse(HpiConfig, hpi_config or {}, "hpi_config")
         self._zoo = Zoo.default()
-        self._options = SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), precision, threads)
+        self._precision = precision
+        self._batches = [_count("batches", batch, MAX_BATCH_SIZE, ConfigError) for batch in batches or ()] or None
+        self._options = SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), threads=threads)
         self._opened: list[_Opened] = []
         self._detector: Detector | None = None
         self._estimator: KeypointEstimator | None = None
@@ -181,6 +195,38 @@ class Predictor:
         """What is really running, in plain Python types: for each model the files, the runtime, and why that one."""
         return {"name": self.name, "models": [_describe(opened) for opened in self._opened]}
 
+    def tune(
+        self, seconds: float = 60, *, told: Callable[[str, Measurement | Failure], None] = lambda *_: None
+    ) -> list[Prior]:
+        """Measure every runtime with these models on this machine, with real crops, and keep the result.
+
+        From then on new predictors choose by it; this one stays as it is.
+
+        Args:
+            seconds: time for all runs; loading and compiling come on top.
+            told: called with a model's name and each result.
+
+        Returns:
+            What was stored as this machine's measurements.
+
+        Raises:
+            BackendError: no runtime can serve a model.
+        """
+        rows: list[Prior] = []
+        for opened in self._opened:
+            name = opened.spec.name
+            measured = measure(
+                opened.spec,
+                opened.skeleton,
+                self._options,
+                self._batches or TUNED_BATCHES[opened.spec.task],
+                seconds / len(self._opened),
+                partial(told, name),
+            )
+            rows += [measurement.row(name) for measurement in measured]
+        Priors(self._zoo.own_priors).store(rows)
+        return rows
+
     def warmup(self) -> None:
         """Run each model once, so that the first prediction is not slower than the next."""
         image = np.zeros((64, 64, 3), np.uint8)
@@ -223,8 +269,10 @@ class Predictor:
             opened.append(self._open(module.model_name, module.model_dir, backend, hpi_config, task))
         detector, estimator = opened
         self._detector = Detector(detector.spec, detector.choice.session)
-        self._estimator = self._make_estimator(
-            estimator,
+        self._estimator = KeypointEstimator(
+            estimator.spec,
+            estimator.choice.session,
+            estimator.skeleton,
             KeypointOptions(
                 keypoints.flip if options.flip is None else options.flip,
                 keypoints.use_udp if options.use_udp is None else options.use_udp,
@@ -240,7 +288,7 @@ class Predictor:
             )
         opened = self._open(self.name, model_dir, backend, self._hpi_config)
         if opened.spec.task == "keypoint_detection":
-            self._estimator = self._make_estimator(opened, options)
+            self._estimator = KeypointEstimator(opened.spec, opened.choice.session, opened.skeleton, options)
         elif options == KeypointOptions():
             self._detector = Detector(opened.spec, opened.choice.session)
         else:
@@ -258,19 +306,18 @@ class Predictor:
         spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
         if task is not None and spec.task != task:
             raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
-        options = replace(
-            self._options,
-            precision=hpi_config.backend_config.precision or self._options.precision,
-            threads=self._options.threads or hpi_config.threads,
+        options = replace(self._options, threads=self._options.threads or hpi_config.threads)
+        precision = hpi_config.backend_config.precision or self._precision
+        wish = Wish(
+            options,
+            backend=(hpi_config.backend or AUTO) if backend == AUTO else backend,
+            precisions=PRECISIONS if precision == AUTO else (precision,),
+            batches=self._batches if spec.task == "keypoint_detection" else None,
         )
-        chosen = (hpi_config.backend or AUTO) if backend == AUTO else backend
-        opened = _Opened(spec, open_session(spec.files, options, chosen))
+        skeleton = self._zoo.skeleton_of(spec.name)
+        opened = _Opened(spec, skeleton, choose(spec, skeleton, wish, Priors(self._zoo.own_priors)))
         self._opened.append(opened)
         return opened
-
-    def _make_estimator(self, opened: _Opened, options: KeypointOptions) -> KeypointEstimator:
-        skeleton = self._zoo.skeleton_of(opened.spec.name)
-        return KeypointEstimator(opened.spec, opened.choice.session, skeleton, options)
 
     def _check_boxes(self, source: Input, boxes: ArrayLike | Sequence[ArrayLike] | None) -> list[Boxes] | None:
         """Boxes for each image of the input, ``[N, 4]`` float32."""
@@ -433,6 +480,10 @@ def _describe(opened: _Opened) -> dict[str, Any]:
         "notes": list(info.notes),
         "reason": choice.reason,
         "rejected": dict(choice.rejected),
+        "ranking": [
+            {"candidate": str(one.candidate), "milliseconds": one.milliseconds, "unavailable": one.unavailable}
+            for one in choice.ranking
+        ],
     }
 
 

@@ -7,7 +7,6 @@ import mimetypes
 import os
 import random
 import time
-import uuid
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
 from hpi.fetch import is_url
+from hpi.files import write_whole
 from hpi.tasks.detection import Detections
 from hpi.zoo import Skeleton
 
@@ -229,16 +229,8 @@ def _is_kind(path: Path, kind: str) -> bool:
 
 
 def _write(target: Path, data: bytes) -> Path:
-    """Write a file whole or not at all."""
-    partial = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(data)
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(target, data)
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target

@@ -121,6 +121,11 @@ class Zoo:
         """Folder of what is made from models."""
         return self.home / "artifacts"
 
+    @property
+    def own_priors(self) -> Path:
+        """File of what was measured on this machine."""
+        return self.home / "priors.json"
+
     @cached_property
     def models(self) -> dict[str, ModelConfig]:
         """Every model of ``configs/models`` by name."""

@@ -4,7 +4,7 @@ from support import ROOT, run_python
 
 SAID = {
     "pipeline.py": "a nose at 9",
-    "own_boxes.py": "2 people, on onnxruntime",
+    "own_boxes.py": "2 people, on ",
     "paddlex_sample.py": "{'res': {'input_path': ",
 }
 

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpi.cli import cache
 from hpi.config import pipeline_text
 from hpi.errors import ConfigError, HpiError
+
+if TYPE_CHECKING:
+    from hpi.predictor import Predictor
 
 DEFAULT_PIPELINE = "human_keypoint_detection_lite"
 
@@ -33,6 +36,7 @@ Model = Annotated[str | None, typer.Option(help="One model instead of a pipeline
 ModelDir = Annotated[Path | None, typer.Option("--model_dir", help="Folder of the model's files, with --model.")]
 Device = Annotated[str, typer.Option(help="Where to run: cpu.")]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or paddle.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto for any that gives the same joints.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
 DetThreshold = Annotated[
     float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
@@ -103,6 +107,7 @@ def predict(
     model_dir: ModelDir = None,
     device: Device = "cpu",
     backend: BackendName = "auto",
+    precision: Precision = "fp32",
     threads: Threads = None,
     det_threshold: DetThreshold = None,
     batch_size: BatchSize = None,
@@ -113,20 +118,54 @@ def predict(
 
     The default pipeline, human_keypoint_detection_lite, comes with the package and needs no network.
     """
-    if pipeline is not None and model is not None:
-        raise typer.BadParameter("give --pipeline or --model, not both")
     with _friendly_errors(debug=debug):
         from hpi.cli.predict import run, show
-        from hpi.predictor import Predictor
 
-        with Predictor(
-            pipeline or model or DEFAULT_PIPELINE,
-            model_dir=model_dir,
-            device=device,
-            backend=backend,
-            threads=threads,
-        ) as predictor:
+        with _predictor(pipeline, model, model_dir, device, backend, precision, threads) as predictor:
             run(predictor, inputs, save_path, show, batch_size=batch_size, det_threshold=det_threshold)
+
+
+@app.command()
+def explain(
+    pipeline: Pipeline = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    device: Device = "cpu",
+    backend: BackendName = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Say what each model runs on, what that rests on, and why the other candidates were not taken."""
+    with _friendly_errors(debug=debug):
+        from hpi.cli import selection
+
+        with _predictor(pipeline, model, model_dir, device, backend, precision, threads) as predictor:
+            selection.explain(predictor, as_json=as_json)
+
+
+@app.command()
+def tune(
+    pipeline: Pipeline = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    budget: Annotated[float, typer.Option(min=1, help="Seconds for all runs; loading comes on top.")] = 60,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Measure every runtime on this machine with real crops; from then on the choice rests on that."""
+    with _friendly_errors(debug=debug):
+        from hpi.cli import selection
+
+        where = (pipeline, model, model_dir, "cpu", "auto", "fp32", threads)
+        with _predictor(*where) as predictor:
+            before = selection.summary(predictor.describe())
+            selection.tune(predictor, budget)
+        with _predictor(*where) as predictor:
+            after = selection.summary(predictor.describe())
+        for name, choice in after.items():
+            typer.echo(f"{name}: {choice} (before: {before[name]})")
 
 
 @app.command()
@@ -136,6 +175,23 @@ def models(debug: Debug = False) -> None:
         from hpi.cli.models import show
 
         show()
+
+
+def _predictor(
+    pipeline: str | None,
+    model: str | None,
+    model_dir: Path | None,
+    device: str,
+    backend: str,
+    precision: str,
+    threads: int | None,
+) -> Predictor:
+    from hpi.predictor import Predictor
+
+    if pipeline is not None and model is not None:
+        raise typer.BadParameter("give --pipeline or --model, not both")
+    name = pipeline or model or DEFAULT_PIPELINE
+    return Predictor(name, model_dir=model_dir, device=device, backend=backend, precision=precision, threads=threads)
 
 
 def _refuse_options_before(context: typer.Context) -> None:

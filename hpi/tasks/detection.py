@@ -66,7 +66,7 @@ class Detector:
         """
         if not images:
             return []
-        rows, counts = self.session.run(self._feeds(images))[:2]
+        rows, counts = self.session.run(self.inputs(images))[:2]
         if rows.ndim != 2 or rows.shape[1] != 6 or counts.shape != (len(images),) or counts.sum() != len(rows):
             raise ModelError(
                 f"{self.session.info.model_path}: outputs of shape {rows.shape} and {counts.shape} are not boxes "
@@ -76,7 +76,8 @@ class Detector:
         per_image = np.split(rows, np.cumsum(counts)[:-1])
         return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
 
-    def _feeds(self, images: Sequence[Image]) -> dict[str, NDArray[np.float32]]:
+    def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[np.float32]]:
+        """What the session is fed with for a batch of images."""
         width, height = self.spec.input_size
         batch = np.empty((len(images), height, width, 3), np.uint8)
         for image, target in zip(images, batch, strict=True):

@@ -99,6 +99,10 @@ class KeypointEstimator:
         ends = np.cumsum([len(people.center) for people in regions])
         return np.split(np.concatenate(joints) if joints else nobody, ends[:-1])
 
+    def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, Float32]:
+        """What the session is fed with for all these people in one run."""
+        return {"image": normalize(self._crops(images, regions), self._table)}
+
     def _crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Image:
         size = self.spec.input_size
         matrices = [crop_matrices(people.center, people.scale, size, udp=self.udp) for people in regions]

@@ -2,6 +2,8 @@ import shutil
 
 import pytest
 
+from hpi import Predictor
+from hpi.archives import unpack
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
@@ -9,6 +11,8 @@ from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.zoo import Zoo
+
+from support import missing_backend
 
 pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
 
@@ -35,6 +39,21 @@ def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program,
     with BACKENDS["onnxruntime"].load(program, SessionOptions(cache)) as session:
         assert session.info.model_path == graph
         assert session.info.inputs[0].shape == (None, 3, 256, 256)
+
+
+def test_a_detector_takes_batches_although_its_nms_is_converted_for_one_image(shared, tmp_path, photo, home):
+    """PP-YOLOE's program has a free batch; paddle2onnx's graph says so too, but fails on two images."""
+    unpack(shared / "models" / "latency_only" / "PP-YOLOE-S_human_infer.tar.xz", tmp_path)
+    images = [photo, photo[:, ::-1], photo[:300]]
+    for backend in ("onnxruntime", "openvino"):
+        if reason := missing_backend(backend):
+            pytest.skip(reason)
+        with Predictor("PP-YOLOE-S_human", model_dir=tmp_path, backend=backend) as predictor:
+            together = list(predictor.predict(images, batch_size=3, threshold=0))
+            alone = [next(predictor.predict(image, threshold=0)) for image in images]
+        for one, other in zip(together, alone, strict=True):
+            assert len(one["boxes"]) == len(other["boxes"]) > 0
+            assert one["boxes"][0]["score"] == pytest.approx(other["boxes"][0]["score"], abs=1e-6)
 
 
 def test_files_in_the_working_folder_do_not_pass_for_modules(program, tmp_path, monkeypatch):

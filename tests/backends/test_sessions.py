@@ -10,7 +10,8 @@ import pytest
 from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import ModelFiles, SessionOptions, usable_cores
+from hpi.backends.base import ModelFiles, SessionOptions, Variant
+from hpi.backends.cpu import usable_cores
 from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
 
@@ -138,7 +139,7 @@ def test_reasons_against_a_runtime(options):
     bare = ModelFiles("model")
     for runtime in BACKENDS.values():
         assert "gpu:0" in runtime.unavailable(files, dataclasses.replace(options, device="gpu:0"))
-        assert "fp16" in runtime.unavailable(files, dataclasses.replace(options, precision="fp16"))
+        assert "fp16" in runtime.unavailable(files, dataclasses.replace(options, variant=Variant("fp16")))
     assert "no Paddle program" in BACKENDS["paddle"].cannot_read(dataclasses.replace(files, paddle=None))
     assert BACKENDS["paddle"].cannot_read(bare) is not None
 

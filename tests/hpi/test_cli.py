@@ -73,6 +73,27 @@ def test_models(tmp_path):
         assert part in done.stdout
 
 
+def test_explain(tmp_path):
+    done = run_hpi("explain", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    detector, pose = json.loads(done.stdout)["models"]
+    assert (detector["model"], pose["model"]) == ("PicoDet-S_person_416", POSE)
+    shown = run_hpi("explain", "--model", POSE, cwd=tmp_path, COLUMNS="200")
+    assert shown.returncode == 0, shown.stderr
+    for part in (POSE, pose["reason"], pose["file"], "paddle fp32"):
+        assert part in shown.stdout
+
+
+def test_tune_then_explain(tmp_path):
+    home = {"HPI_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
+    tuned = run_hpi("tune", "--model", "PicoDet-S_person_416", "--budget", "1", cwd=tmp_path, **home)
+    assert tuned.returncode == 0, tuned.stderr
+    assert "(before: " in tuned.stdout
+    assert "onnxruntime fp32" in tuned.stderr
+    done = run_hpi("explain", "--model", "PicoDet-S_person_416", "--json", cwd=tmp_path, **home)
+    assert "measured on this machine" in json.loads(done.stdout)["models"][0]["reason"]
+
+
 def test_the_artifact_cache(tmp_path):
     from hpi.backends.artifacts import ArtifactCache
 

@@ -1,0 +1,60 @@
+"""What kind of CPU this is, as far as it matters for speed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ISA_LEVELS = ("other", "avx2", "avx512", "avx512_bf16", "amx")
+"""Instruction sets in the order of what they add for inference; ``other`` is everything without AVX2."""
+
+_FLAGS = {"amx": {"amx_tile", "amx_bf16"}, "avx512_bf16": {"avx512_bf16"}, "avx512": {"avx512f"}, "avx2": {"avx2"}}
+_VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A class of CPUs.
+
+    Attributes:
+        vendor: ``"intel"``, ``"amd"`` or ``"other"``.
+        isa: one of :data:`ISA_LEVELS`.
+        cores: cores that the process may use.
+    """
+
+    vendor: str
+    isa: str
+    cores: int
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it computes in bfloat16."""
+        return self.isa in {"avx512_bf16", "amx"}
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def this_cpu() -> Cpu:
+    """The CPU of this machine; where the system does not tell its instructions (not Linux), the cautious answer."""
+    vendor, flags = _cpu_info()
+    isa = next((level for level, needed in _FLAGS.items() if needed <= flags), "other")
+    return Cpu(_VENDORS.get(vendor, "other"), isa, usable_cores())
+
+
+@cache
+def _cpu_info() -> tuple[str, frozenset[str]]:
+    """Vendor and flags of the first processor; they do not change while the process lives."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor(), frozenset()
+    lines = (line.partition(":") for line in info.read_text(encoding="utf-8").split("\n\n")[0].splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in lines}
+    return fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split())

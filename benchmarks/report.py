@@ -1,0 +1,23 @@
+"""Writing a result as JSON and as Markdown, with the environment that it was measured in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpi.benchmarks.environment import describe_environment
+
+
+def write_report(
+    stem: Path, title: str, protocol: str, headings: Sequence[str], cells: Sequence[Sequence[str]], data: Any
+) -> None:
+    """Write ``stem.json`` with the data and ``stem.md`` with a table."""
+    environment = describe_environment()
+    report = {"protocol": protocol, "environment": environment, "rows": data}
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    lines = [headings, ["---"] * len(headings), *cells]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    where = "\n".join(f"- {name}: {value}" for name, value in environment.items())
+    stem.with_suffix(".md").write_text(f"# {title}\n\n{protocol}\n{table}\n\n{where}\n", encoding="utf-8")

@@ -1,0 +1,65 @@
+"""What runs where and why, and measuring it on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from hpi.predictor import Predictor
+from hpi.selection.measure import Failure, Measurement
+
+
+def explain(predictor: Predictor, *, as_json: bool) -> None:
+    """Print what each model of a predictor runs on, and the candidates by rank."""
+    description = predictor.describe()
+    if as_json:
+        print(json.dumps(description, indent=2))  # noqa: T201
+        return
+    console = Console(highlight=False)
+    for model in description["models"]:
+        console.print(f"[bold]{model['model']}[/] ({model['task']})")
+        engaged = f"{model['backend']} {model['precision']}, {model['threads']} threads, {model['device']}"
+        notes = f" ({', '.join(model['notes'])})" if model["notes"] else ""
+        console.print(f"  runs on  {engaged}{notes}, version {model['version']}", soft_wrap=True)
+        console.print(f"  because  {model['reason']}", soft_wrap=True)
+        console.print(f"  file     {model['file']}", soft_wrap=True)
+        console.print(_ranking(model))
+
+
+def _ranking(model: Mapping[str, Any]) -> Table:
+    table = Table("rank", "candidate", "expected", "not taken because", box=SIMPLE, pad_edge=False)
+    for place, one in enumerate(model["ranking"], 1):
+        expected = "not measured" if one["milliseconds"] is None else f"{one['milliseconds']:.3g} ms"
+        reason = one["unavailable"] or model["rejected"].get(one["candidate"], "")
+        table.add_row(str(place), one["candidate"], expected, reason)
+    return table
+
+
+def tune(predictor: Predictor, seconds: float) -> None:
+    """Measure the candidates of a predictor's models with a live table."""
+    table = Table("model", "candidate", "batch", "p50 ms", "p90 ms", "parity", box=SIMPLE, pad_edge=False)
+    with Live(table, console=Console(stderr=True), refresh_per_second=4):
+        predictor.tune(seconds, told=lambda model, result: _add(table, model, result))
+
+
+def _add(table: Table, model: str, result: Measurement | Failure) -> None:
+    if isinstance(result, Failure):
+        table.add_row(model, str(result.candidate), "", "", "", result.reason, style="dim")
+    else:
+        row = result.row(model)
+        figures = (str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}")
+        table.add_row(model, str(result.candidate), *figures, result.deviation)
+
+
+def summary(description: Mapping[str, Any]) -> dict[str, str]:
+    """For each model what it runs on."""
+    return {
+        model["model"]: " ".join([model["backend"], model["precision"], *model["notes"]])
+        for model in description["models"]
+    }

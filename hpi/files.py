@@ -1,0 +1,22 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all; makes its folder.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    partial = target.with_name(f".{uuid.uuid4().hex}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
