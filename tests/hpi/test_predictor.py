@@ -543,7 +543,8 @@ def test_importing_is_light(tmp_path):
 
 def test_only_the_runtime_in_use_is_imported(tmp_path, home):
     script = (
-        "import sys; from hpi import Predictor; Predictor('human_keypoint_detection_lite', backend='onnxruntime').warmup()\n"
+        "import sys; from hpi import Predictor\n"
+        "Predictor('human_keypoint_detection_lite', backend='onnxruntime').warmup()\n"
         "assert 'onnxruntime' in sys.modules\n"
         "assert not {'openvino', 'paddle', 'paddle2onnx', 'huggingface_hub'} & set(sys.modules)\n"
     )
