@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,7 @@ class ArtifactCache:
 
 
 def _build(folder: Path, key: Mapping[str, str], filename: str, build: Build) -> None:
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with staging_folder(folder) as staging:
         file = staging / filename
         build(file)
         note = {
@@ -151,8 +151,16 @@ def _build(folder: Path, key: Mapping[str, str], filename: str, build: Build) ->
             "created": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
         (staging / NOTE).write_text(json.dumps(note, indent=1), encoding="utf-8")
-        staging.chmod(0o755)
         staging.rename(folder)
+
+
+@contextmanager
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside ``folder``, to be filled and renamed to it; whatever is left of it is removed."""
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

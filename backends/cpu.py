@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 ISA_LEVELS = ("other", "avx2", "avx512", "avx512_bf16", "amx")
@@ -49,12 +49,12 @@ def this_cpu() -> Cpu:
     return Cpu(_VENDORS.get(vendor, "other"), isa, usable_cores())
 
 
-@cache
 def _cpu_info() -> tuple[str, frozenset[str]]:
-    """Vendor and flags of the first processor; they do not change while the process lives."""
+    """Vendor and flags of the first processor; the others, perhaps hundreds, are not read."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return platform.processor(), frozenset()
-    lines = (line.partition(":") for line in info.read_text(encoding="utf-8").split("\n\n")[0].splitlines())
+    with info.open(encoding="utf-8") as stream:
+        lines = [line.partition(":") for line in takewhile(str.strip, stream)]
     fields = {name.strip(): value.strip() for name, _, value in lines}
     return fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split())

@@ -25,7 +25,7 @@ from hpi.model_files import ModelSpec
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.selection import AUTO, Choice, choose
-from hpi.selection.choice import Wish
+from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import Failure, Measurement, measure
 from hpi.selection.priors import Prior, Priors
 from hpi.sources import Image, Input, Item, count_items, read_items
@@ -41,8 +41,6 @@ OnError = Callable[[InputError], None]
 
 MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
-
-PRECISIONS = ("fp32", "bf16")
 
 TUNED_BATCHES = {"object_detection": (1,), "keypoint_detection": (1, 2, 4, 8)}
 
@@ -126,6 +124,7 @@ class Predictor:
         self.name = fspath(name)
         self._hpi_config = parse(HpiConfig, hpi_config or {}, "hpi_config")
         self._zoo = Zoo.default()
+        self._priors = Priors(self._zoo.own_priors)
         self._precision = precision
         self._batches = [_count("batches", batch, MAX_BATCH_SIZE, ConfigError) for batch in batches or ()] or None
         self._options = SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), threads=threads)
@@ -224,7 +223,7 @@ class Predictor:
                 partial(told, name),
             )
             rows += [measurement.row(name) for measurement in measured]
-        Priors(self._zoo.own_priors).store(rows)
+        self._priors.store(rows)
         return rows
 
     def warmup(self) -> None:
@@ -315,7 +314,7 @@ class Predictor:
             batches=self._batches if spec.task == "keypoint_detection" else None,
         )
         skeleton = self._zoo.skeleton_of(spec.name)
-        opened = _Opened(spec, skeleton, choose(spec, skeleton, wish, Priors(self._zoo.own_priors)))
+        opened = _Opened(spec, skeleton, choose(spec, skeleton, wish, self._priors))
         self._opened.append(opened)
         return opened
 
@@ -445,6 +444,7 @@ def create_model(
         HpiError: as :class:`Predictor`.
     """
     del use_hpip
+    batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, ConfigError)
     predictor = Predictor(
         model_name,
         model_dir=model_dir,
@@ -453,7 +453,7 @@ def create_model(
         flip=flip,
         use_udp=use_udp,
     )
-    predictor.batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, ConfigError)
+    predictor.batch_size = batch_size
     return predictor
 
 

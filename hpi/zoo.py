@@ -20,7 +20,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from hpi.archives import unpack
-from hpi.backends.artifacts import content_hash
+from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.errors import ConfigError, ModelError
 from hpi.fetch import fetch
 from hpi.model_files import ModelSpec, Task, read_model
@@ -204,7 +204,7 @@ class Zoo:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{config.name}.lock")):
             if not _is_current(folder, config):
-                with _staging(folder) as staging:
+                with staging_folder(folder) as staging:
                     self._fetch_from_first(config, staging)
                     (staging / SOURCES_NOTE).write_text(_sources_text(config), encoding="utf-8")
                     if folder.is_dir():
@@ -251,16 +251,6 @@ def _is_current(folder: Path, config: ModelConfig) -> bool:
 
 def _sources_text(config: ModelConfig) -> str:
     return json.dumps([source.model_dump() for source in config.sources], indent=1)
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        staging.chmod(0o755)
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _unpack_bundled(source: Bundled, target: Path) -> None:

@@ -20,6 +20,7 @@ from hpi.zoo import Skeleton
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
+PRECISIONS = ("fp32", "bf16")
 EXPECTED_BATCHES = {"object_detection": (1,), "keypoint_detection": (1, 4)}
 """Batch sizes to choose for: an image, and few people in it."""
 
@@ -142,21 +143,35 @@ def _reason(ranked: Ranked, basis: Basis | None) -> str:
 
 def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, candidate: Candidate) -> Session | str:
     """The candidate's session, or why it is passed over."""
-    options = replace(wish.options, variant=candidate.variant)
     try:
-        session = BACKENDS[candidate.backend].load(spec.files, options)
-    except BackendError as error:
-        return str(error)
-    if wish.backend != AUTO and candidate.variant.precision == "fp32":
-        return session  # asked for as it is
-    try:
-        verdict = prove(spec, skeleton, session, candidate, wish.options)
+        if wish.backend != AUTO and candidate.variant.precision == "fp32":  # asked for as it is
+            return _load(spec, candidate, wish.options)
+        return open_proved(spec, skeleton, candidate, wish.options)[0]
     except HpiError as error:
-        verdict = Verdict(False, str(error))
-    if verdict.passed:
-        return session
-    session.close()
-    return f"it does not give the reference's results: {verdict.said}"
+        return str(error)
+
+
+def open_proved(
+    spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions
+) -> tuple[Session, Verdict]:
+    """Load a candidate and let it pass the parity gate.
+
+    Raises:
+        HpiError: it does not load, it fails, or it does not give the reference's results.
+    """
+    session = _load(spec, candidate, options)
+    try:
+        verdict = prove(spec, skeleton, session, candidate, options)
+        if not verdict.passed:
+            raise BackendError(f"it does not give the reference's results: {verdict.said}")
+    except BaseException:
+        session.close()
+        raise
+    return session, verdict
+
+
+def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Session:
+    return BACKENDS[candidate.backend].load(spec.files, replace(options, variant=candidate.variant))
 
 
 def prove(
@@ -205,8 +220,7 @@ def _prove_against(
 
     def build(target: Path) -> None:
         try:
-            trusted_options = replace(options, variant=reference.variant)
-            with BACKENDS[reference.backend].load(spec.files, trusted_options) as trusted:
+            with _load(spec, reference, options) as trusted:
                 expected = answer(spec, trusted, skeleton)
         except HpiError as error:
             raise _NoReferenceError(str(error)) from error

@@ -6,17 +6,16 @@ import datetime
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends import BACKENDS
 from hpi.backends.base import Session, SessionOptions
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.choice import Candidate, prove
+from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_proved, rank
 from hpi.selection.parity import example_feeds
 from hpi.selection.priors import DeviceClass, Prior
 from hpi.zoo import Skeleton
@@ -92,16 +91,6 @@ class _Runner:
         return times
 
 
-def available_candidates(spec: ModelSpec, options: SessionOptions) -> list[Candidate]:
-    """Every candidate that can run the model here, in any precision."""
-    return [
-        Candidate(name, variant)
-        for name, backend in BACKENDS.items()
-        for variant in backend.variants()
-        if backend.unavailable(spec.files, replace(options, variant=variant)) is None
-    ]
-
-
 def measure(
     spec: ModelSpec,
     skeleton: Skeleton,
@@ -111,7 +100,7 @@ def measure(
     told: Callable[[Measurement | Failure], None] = lambda _: None,
     *,
     keep_losers: bool = False,
-    precisions: Collection[str] | None = None,
+    precisions: Collection[str] = PRECISIONS,
 ) -> list[Measurement]:
     """Measure every candidate of a model that proves right, in turn, at several batch sizes.
 
@@ -123,7 +112,7 @@ def measure(
         seconds: time for all runs together; loading and compiling come on top.
         told: called with each result as it is there.
         keep_losers: measure those to the end that are much slower than the best.
-        precisions: those to measure; None: all.
+        precisions: those to measure.
 
     Returns:
         The measurements.
@@ -151,23 +140,17 @@ def _open_all(
     spec: ModelSpec,
     skeleton: Skeleton,
     options: SessionOptions,
-    precisions: Collection[str] | None,
+    precisions: Collection[str],
     told: Callable[[Measurement | Failure], None],
 ) -> Iterator[_Runner]:
-    for candidate in available_candidates(spec, options):
-        if precisions is not None and candidate.variant.precision not in precisions:
-            continue
-        try:
-            session = BACKENDS[candidate.backend].load(spec.files, replace(options, variant=candidate.variant))
-            verdict = prove(spec, skeleton, session, candidate, options)
-        except HpiError as error:
-            told(Failure(candidate, str(error)))
-            continue
-        if verdict.passed:
-            yield _Runner(candidate, session, verdict.said)
-        else:
-            session.close()
-            told(Failure(candidate, f"it does not give the reference's results: {verdict.said}"))
+    for ranked in rank(spec, Wish(options, precisions=precisions), None):
+        if ranked.unavailable is None:
+            try:
+                session, verdict = open_proved(spec, skeleton, ranked.candidate, options)
+            except HpiError as error:
+                told(Failure(ranked.candidate, str(error)))
+            else:
+                yield _Runner(ranked.candidate, session, verdict.said)
 
 
 def _measure_batch(

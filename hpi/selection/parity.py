@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
 
+FOLDER = files("hpi.configs") / "parity"
 RULES = "1"
 """Part of a kept verdict's key: to be raised with every change of how the gate judges."""
 
@@ -69,8 +70,13 @@ class Verdict:
 class Exam:
     """The photo, the people in it, and the limits."""
 
-    photo: Image
     config: ParityConfig
+
+    @cached_property
+    def photo(self) -> Image:
+        """``[H, W, 3]`` uint8 BGR; decoded when it is first needed, which with a kept verdict is never."""
+        with as_file(FOLDER / self.config.photo) as path:
+            return np.asarray(cv2.imread(str(path)), np.uint8)
 
     def photos(self) -> list[Image]:
         """Views of the photo for a detector: as it is, mirrored, and its left and right half."""
@@ -83,15 +89,10 @@ class Exam:
         return np.array(self.config.boxes, np.float32)
 
 
-@cache
 def load_exam() -> Exam:
     """The exam of the package."""
-    folder = files("hpi.configs") / "parity"
-    with as_file(folder / "parity.yaml") as path:
-        config = parse(ParityConfig, read_yaml(path), str(path))
-    with as_file(folder / config.photo) as path:
-        photo = cv2.imread(str(path))
-    return Exam(np.asarray(photo, np.uint8), config)
+    with as_file(FOLDER / "parity.yaml") as path:
+        return Exam(parse(ParityConfig, read_yaml(path), str(path)))
 
 
 @dataclass(frozen=True)
