@@ -129,6 +129,10 @@ class ArtifactCache:
             removed.append(artifact)
         return removed
 
+    def discard(self, file: Path) -> None:
+        """Remove an artifact that turned out to be of no use, by the path that :meth:`get` gave."""
+        shutil.rmtree(file.parent, ignore_errors=True)
+
     def _prune_except(self, fresh: Path) -> None:
         """Keep the limit, but never at the cost of the artifact that was just built."""
         _touch(fresh)

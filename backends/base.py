@@ -11,7 +11,7 @@ import importlib.util
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
+Feeds = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,15 @@ class Variant:
     Attributes:
         precision: ``"fp32"`` or ``"bf16"``.
         static_batch: the graph is compiled for fixed batch sizes, and a batch is split into these.
+        streams: the parts of a split batch run side by side, on one thread each, and not one after the other on all.
     """
 
     precision: str = "fp32"
     static_batch: bool = False
+    streams: bool = False
 
     def __str__(self) -> str:
-        return f"{self.precision}{' static' if self.static_batch else ''}"
+        return f"{self.precision}{' static' if self.static_batch else ''}{' streams' if self.streams else ''}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Session(ABC):
         self._closing = threading.Lock()
         self.batch_size = _fixed_batch(info)
 
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+    def run(self, feeds: Feeds) -> list[Array]:
         """Run a batch.
 
         A model exported with a fixed batch of 1 is run once per item.
@@ -130,23 +133,26 @@ class Session(ABC):
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
         """
-        count = self._check(feeds)
-        if self.batch_size is None or count == self.batch_size:
-            return self._run_guarded(feeds)
-        items = [self._run_guarded({name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
-        return [np.concatenate(parts) for parts in zip(*items, strict=True)]
-
-    def _run_guarded(self, feeds: Mapping[str, Array]) -> list[Array]:
+        sizes = self._split(self._check(feeds))
         try:
-            return self._run(feeds)
+            results = self._run_parts(list(_cut(feeds, sizes)))
         except Exception as error:
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
             raise BackendError(f"{self._where()} failed: {essence(str(error))}") from error
+        return results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+    def _split(self, count: int) -> list[int]:
+        """Sizes of the parts that a batch is run in."""
+        return [count] if self.batch_size is None else [1] * count
+
+    def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
+        """Run the parts of a batch."""
+        return [self._run(part) for part in parts]
 
     @abstractmethod
-    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """Run one batch of a size that the model takes; whatever it raises becomes a BackendError."""
+    def _run(self, feeds: Feeds) -> list[Array]:
+        """Run one part of a size that the model takes; whatever it raises becomes a BackendError."""
 
     def close(self) -> None:
         """Give the runtime's memory back; further runs raise. Closing twice is harmless."""
@@ -167,7 +173,7 @@ class Session(ABC):
     ) -> None:
         self.close()
 
-    def _check(self, feeds: Mapping[str, Array]) -> int:
+    def _check(self, feeds: Feeds) -> int:
         declared = {spec.name for spec in self.info.inputs}
         if feeds.keys() != declared:
             raise BackendError(f"{self._where()} takes inputs {sorted(declared)}, got {sorted(feeds)}")
@@ -264,6 +270,14 @@ def _fixed_batch(info: SessionInfo) -> int | None:
             "export it with a dynamic batch, or with a batch of 1"
         )
     return 1
+
+
+def _cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
+    """A batch in parts, without copying."""
+    start = 0
+    for size in sizes:
+        yield {name: array[start : start + size] for name, array in feeds.items()}
+        start += size
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | None]) -> bool:

@@ -29,6 +29,9 @@ class Cpu:
     isa: str
     cores: int
 
+    def __str__(self) -> str:
+        return f"{self.vendor} {self.isa}, {self.cores} cores"
+
     @property
     def has_bf16(self) -> bool:
         """Whether it computes in bfloat16."""

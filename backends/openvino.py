@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import threading
-from collections.abc import Mapping
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
+from hpi.backends.artifacts import content_hash
 from hpi.backends.base import (
     Array,
+    Feeds,
     Session,
     SessionInfo,
     SessionOptions,
@@ -23,6 +28,8 @@ from hpi.backends.cpu import this_cpu
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
+
+logger = logging.getLogger(__name__)
 
 BUCKETS = (32, 16, 8, 4, 2, 1)
 """Batch sizes that a static session compiles for; a batch is split into the largest that fit."""
@@ -38,36 +45,37 @@ class OpenVino(ReadsOnnx):
     install = 'pip install "hpi-pose[openvino]"'
 
     def variants(self) -> tuple[Variant, ...]:  # noqa: D102
-        precisions = ("fp32", "bf16") if this_cpu().has_bf16 else ("fp32",)
-        return tuple(Variant(precision, static) for precision in precisions for static in (False, True))
+        cpu = this_cpu()
+        precisions = ("fp32", "bf16") if cpu.has_bf16 else ("fp32",)
+        kinds = ((False, False), (True, False), (True, True)) if cpu.cores > 1 else ((False, False), (True, False))
+        return tuple(Variant(precision, *kind) for precision in precisions for kind in kinds)
 
     def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
-        return OpenVinoSession(graph, options.variant, options.thread_count)
+        return OpenVinoSession(graph, options)
 
 
 class OpenVinoSession(Session):
     """A model compiled once, or with static batches once for each size, when that size is first needed.
 
     ``INFERENCE_PRECISION_HINT`` is always given: OpenVINO's default on a CPU with bf16 instructions is bf16, which
-    moves PP-TinyPose's joints by up to 44 px.
+    moves PP-TinyPose's joints by up to 44 px. What was compiled is kept among the artifacts.
     """
 
-    def __init__(self, path: Path, variant: Variant, threads: int) -> None:
+    def __init__(self, path: Path, options: SessionOptions) -> None:
         ov = import_runtime(OpenVino.package, OpenVino.install)
         self._core = ov.Core()
-        self._settings = {
-            "INFERENCE_PRECISION_HINT": _PRECISIONS[variant.precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads,
-        }
+        self._path = path
+        self._options = options
+        self._content = content_hash([path])
+        self._version = ov.__version__
         self._compiling = threading.Lock()
-        self._compiled: dict[int | None, _Compiled] = {}
+        self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
+        variant = options.variant
         try:
             self._model: Any = self._core.read_model(str(path))
             inputs = tuple(_spec(port) for port in self._model.inputs)
             outputs = tuple(port.any_name for port in self._model.outputs)
-            self._static = variant.static_batch
-            first = self._compile(1 if self._static else None)
+            first = self._compile(1 if variant.static_batch else None)
         except BackendError:
             raise
         except Exception as error:
@@ -82,32 +90,87 @@ class OpenVinoSession(Session):
                 model_path=path,
                 inputs=inputs,
                 outputs=outputs,
-                notes=("static batches",) if self._static else (),
+                notes=("static batches",) * variant.static_batch + ("one thread a stream",) * variant.streams,
             )
         )
 
-    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        if not self._static:
-            return self._compile(None).run(feeds)
-        count = len(next(iter(feeds.values())))
-        parts, start = [], 0
-        for size in split_batch(count):
-            part = {name: array[start : start + size] for name, array in feeds.items()}
-            parts.append(self._compile(size).run(part))
-            start += size
-        return parts[0] if len(parts) == 1 else [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+    def _split(self, count: int) -> list[int]:
+        if self.batch_size is not None or not self._options.variant.static_batch:
+            return super()._split(count)
+        return split_batch(count, self._options.thread_count if self._options.variant.streams else 1)
 
-    def _compile(self, batch: int | None) -> _Compiled:
+    def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
+        if len(parts) == 1 or not self._options.variant.streams:
+            return super()._run_parts(parts)
+        return self._run_side_by_side(parts)
+
+    def _run(self, feeds: Feeds) -> list[Array]:
+        size = _size(feeds) if self._options.variant.static_batch else None
+        return self._compile(size).run(feeds)
+
+    def _run_side_by_side(self, parts: list[Feeds]) -> list[list[Array]]:
+        results: list[list[Array]] = []
+        running: deque[tuple[_Compiled, Any]] = deque()
+        try:
+            for part in parts:
+                if len(running) == 2 * self._options.thread_count:  # so many wait or run; each has its own memory
+                    results.append(_finish(*running.popleft()))
+                compiled = self._compile(_size(part), streams=True)
+                running.append((compiled, compiled.start(part)))
+            while running:
+                results.append(_finish(*running.popleft()))
+        finally:
+            for _, request in running:  # after an error: they still read the caller's arrays
+                with suppress(Exception):
+                    request.wait()
+        return results
+
+    def _compile(self, batch: int | None, *, streams: bool = False) -> _Compiled:
         with self._compiling:
-            if batch not in self._compiled:
-                model = self._model
-                if batch is not None:
-                    model = model.clone()
-                    model.reshape({port.any_name: _with_batch(port, batch) for port in model.inputs})
-                compiled = self._core.compile_model(model, "CPU", self._settings)
-                _check_engaged(compiled, self._settings["INFERENCE_PRECISION_HINT"])
-                self._compiled[batch] = _Compiled(compiled)
-            return self._compiled[batch]
+            if (batch, streams) not in self._compiled:
+                if self._model is None:
+                    raise BackendError("closed")
+                threads = self._options.thread_count
+                settings = {
+                    "INFERENCE_PRECISION_HINT": _PRECISIONS[self._options.variant.precision],
+                    "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",
+                    "INFERENCE_NUM_THREADS": str(threads),
+                    "NUM_STREAMS": str(threads if streams else 1),
+                }
+                model = self._from_artifact(batch, settings)
+                _check_engaged(model, settings["INFERENCE_PRECISION_HINT"])
+                self._compiled[batch, streams] = _Compiled(model)
+            return self._compiled[batch, streams]
+
+    def _from_artifact(self, batch: int | None, settings: dict[str, str]) -> Any:
+        """The compiled model: a kept one, which loads several times faster, else a fresh one, which is then kept."""
+        fresh = None
+
+        def build(target: Path) -> None:
+            nonlocal fresh
+            fresh = self._core.compile_model(_with_batch(self._model, batch), "CPU", settings)
+            stream = io.BytesIO()
+            fresh.export_model(stream)
+            target.write_bytes(stream.getbuffer())
+
+        key = {
+            "model": self._path.stem,
+            "content": self._content,
+            "batch": str(batch or "dynamic"),
+            "openvino": self._version,
+            "device": str(this_cpu()),
+            **settings,
+        }
+        blob = self._options.artifacts.get("openvino", key, "model.blob", build)
+        if fresh is not None:
+            return fresh
+        try:
+            return self._core.import_model(blob.read_bytes(), "CPU", settings)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it can be made anew
+            logger.warning("%s is of no use to OpenVINO and is compiled anew: %s", blob, essence(str(error)))
+            self._options.artifacts.discard(blob)
+            self._options.artifacts.get("openvino", key, "model.blob", build)
+            return fresh
 
     def _release(self) -> None:
         self._model = None
@@ -121,37 +184,70 @@ class _Compiled:
         self.model = model
         self._idle: SimpleQueue[Any] = SimpleQueue()
 
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        try:
-            request = self._idle.get_nowait()
-        except Empty:
-            request = self.model.create_infer_request()
+    def run(self, feeds: Feeds) -> list[Array]:
+        request = self._request()
         outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
         self._idle.put(request)
         return outputs
 
+    def start(self, feeds: Feeds) -> Any:
+        """A request that runs; it reads the feeds until it is done."""
+        request = self._request()
+        request.start_async(dict(feeds), share_inputs=True)
+        return request
 
-def _check_engaged(compiled: Any, precision: object) -> None:
+    def outputs_of(self, request: Any) -> list[Array]:
+        """Copies of a request's outputs; the request can be used again."""
+        outputs = [np.array(tensor.data) for tensor in request.output_tensors]
+        self._idle.put(request)
+        return outputs
+
+    def _request(self) -> Any:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return self.model.create_infer_request()
+
+
+def _finish(compiled: _Compiled, request: Any) -> list[Array]:
+    request.wait()
+    return compiled.outputs_of(request)
+
+
+def _check_engaged(compiled: Any, precision: str) -> None:
     devices = compiled.get_property("EXECUTION_DEVICES")
     engaged = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if devices != ["CPU"] or engaged != precision:
         raise BackendError(f"openvino engaged {devices} at {engaged} instead of CPU at {precision}")
 
 
-def split_batch(count: int) -> list[int]:
-    """Sizes of :data:`BUCKETS` that add up to a batch, largest first: 9 is 8 + 1."""
+def split_batch(count: int, side_by_side: int = 1) -> list[int]:
+    """Sizes of :data:`BUCKETS` that add up to a batch, largest first: 9 is 8 + 1, or for two side by side 4 + 4 + 1."""
+    largest = next(size for size in BUCKETS if size * side_by_side <= max(count, side_by_side))
     sizes = []
-    for size in BUCKETS:
+    for size in BUCKETS[BUCKETS.index(largest) :]:
         whole, count = divmod(count, size)
         sizes += [size] * whole
     return sizes
 
 
-def _with_batch(port: Any, batch: int) -> list[int]:
-    shape = [size.get_length() if size.is_static else -1 for size in port.partial_shape]
-    return [batch, *shape[1:]]
+def _size(feeds: Feeds) -> int:
+    return len(next(iter(feeds.values())))
+
+
+def _with_batch(model: Any, batch: int | None) -> Any:
+    """The model with a fixed batch, or as it is."""
+    if batch is None:
+        return model
+    fixed = model.clone()
+    fixed.reshape({port.any_name: [batch, *_sizes(port)[1:]] for port in model.inputs})
+    return fixed
+
+
+def _sizes(port: Any) -> list[int]:
+    return [size.get_length() if size.is_static else -1 for size in port.partial_shape]
 
 
 def _spec(port: Any) -> TensorSpec:
-    shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
+    shape = tuple(None if size == -1 else size for size in _sizes(port))
     return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)

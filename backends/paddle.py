@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from hpi.backends.base import (
     Array,
     Backend,
+    Feeds,
     ModelFiles,
     PaddleFiles,
     Session,
@@ -75,7 +75,7 @@ class PaddleSession(Session):
             )
         )
 
-    def _run(self, feeds: Mapping[str, Array]) -> list[Array]:
+    def _run(self, feeds: Feeds) -> list[Array]:
         with self._lock:
             return _run_predictor(self._predictor, feeds)
 
@@ -131,7 +131,7 @@ def _create_predictor(inference: Any, files: PaddleFiles, threads: int, shapes: 
     return predictor
 
 
-def _run_predictor(predictor: Any, feeds: Mapping[str, Array]) -> list[Array]:
+def _run_predictor(predictor: Any, feeds: Feeds) -> list[Array]:
     for name, array in feeds.items():
         predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
     predictor.run()

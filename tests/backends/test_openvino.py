@@ -16,6 +16,8 @@ from hpi.backends.cpu import Cpu
 from hpi.backends.openvino import BUCKETS, split_batch
 from hpi.zoo import Zoo
 
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+
 
 @pytest.fixture(scope="module")
 def options(home):
@@ -27,24 +29,70 @@ def test_a_batch_is_split_into_the_largest_sizes(count, sizes):
     assert split_batch(count) == sizes
 
 
-@given(st.integers(1, 2000))
-def test_any_batch_can_be_split(count):
-    assert sum(split_batch(count)) == count
-    assert set(split_batch(count)) <= set(BUCKETS)
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, [1]), (2, [1, 1]), (3, [1, 1, 1]), (9, [4, 4, 1]), (16, [8, 8]), (31, [8, 8, 8, 4, 2, 1])]
+)
+def test_for_two_streams_the_parts_are_half_as_large(count, sizes):
+    assert split_batch(count, 2) == sizes
 
 
-def test_static_batches_give_the_same_answers(options, rng):
-    files = Zoo.default().find("MoveNet-Thunder_256x256").files
+@given(st.integers(1, 2000), st.integers(1, 64))
+def test_any_batch_can_be_split(count, streams):
+    assert sum(split_batch(count, streams)) == count
+    assert set(split_batch(count, streams)) <= set(BUCKETS)
+
+
+@pytest.mark.parametrize("variant", [Variant(static_batch=True), Variant(static_batch=True, streams=True)], ids=str)
+def test_split_batches_give_the_same_answers(options, rng, variant):
+    files = Zoo.default().find(POSE).files
     batch = rng.standard_normal((5, 3, 256, 256), np.float32)
-    static_options = dataclasses.replace(options, variant=Variant(static_batch=True))
     with (
-        BACKENDS["openvino"].load(files, options) as dynamic,
-        BACKENDS["openvino"].load(files, static_options) as static,
+        BACKENDS["openvino"].load(files, options) as whole,
+        BACKENDS["openvino"].load(files, dataclasses.replace(options, variant=variant)) as split,
     ):
-        assert static.info.notes == ("static batches",)
+        assert split.info.notes[0] == "static batches"
         for count in (1, 3, 5):
             feeds = {"image": batch[:count]}
-            assert np.abs(static.run(feeds)[0] - dynamic.run(feeds)[0]).max() < 1e-5
+            assert np.abs(split.run(feeds)[0] - whole.run(feeds)[0]).max() < 1e-5
+
+
+def test_a_detector_runs_its_images_side_by_side(options, rng):
+    files = Zoo.default().find(DETECTOR).files
+    variant = Variant(static_batch=True, streams=True)
+    feeds = {"image": rng.random((7, 3, 416, 416), np.float32), "scale_factor": np.ones((7, 2), np.float32)}
+    with (
+        BACKENDS["openvino"].load(files, options) as one_by_one,
+        BACKENDS["openvino"].load(files, dataclasses.replace(options, variant=variant)) as side_by_side,
+    ):
+        for expected, found in zip(one_by_one.run(feeds), side_by_side.run(feeds), strict=True):
+            assert np.abs(expected - found).max() < 1e-3
+
+
+def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
+    """The second session imports it; one that is of no use is compiled anew, with a warning."""
+    files = Zoo.default().find(POSE).files
+    options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(static_batch=True), threads=2)
+    feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
+    with BACKENDS["openvino"].load(files, options) as session:
+        expected = session.run(feeds)[0]
+    (entry,) = options.artifacts.entries()
+    assert (entry.kind, entry.key["batch"], entry.key["INFERENCE_PRECISION_HINT"]) == ("openvino", "1", "f32")
+
+    def refuse(*_):
+        raise AssertionError("compiled again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hpi.backends.openvino._with_batch", refuse)
+        with BACKENDS["openvino"].load(files, options) as session:
+            assert np.array_equal(session.run(feeds)[0], expected)
+    options.artifacts.discard(entry.folder / "model.blob")
+    options.artifacts.get("openvino", entry.key, "model.blob", lambda target: target.write_bytes(b"not a blob"))
+    with BACKENDS["openvino"].load(files, options) as session:
+        assert np.array_equal(session.run(feeds)[0], expected)
+    assert "compiled anew" in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr("hpi.backends.openvino._with_batch", refuse)
+        BACKENDS["openvino"].load(files, options).close()
 
 
 def test_bf16_is_offered_only_where_the_cpu_has_it(monkeypatch):
