@@ -2,11 +2,10 @@
 
 import typer
 
-from hpi.benchmarks import coco_ap, priors, selection
+from hpi.benchmarks import coco_ap, selection
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("coco_ap")(coco_ap.main)
-app.command("priors")(priors.main)
 app.command("selection")(selection.main)
 app.callback()(lambda: None)
 

@@ -21,8 +21,8 @@ from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
 from hpi.benchmarks.report import write_report
 from hpi.selection.choice import Candidate, Wish, rank
-from hpi.selection.measure import measure
-from hpi.selection.priors import DeviceClass, Priors
+from hpi.selection.measure import Protocol, measure
+from hpi.selection.priors import CpuClass, Priors
 from hpi.zoo import Zoo
 
 STATIC_CHOICE = Candidate("openvino", Variant())
@@ -43,16 +43,9 @@ def main(
     for entry in model:
         name, _, folder = entry.partition("=")
         spec = zoo.find(name, Path(folder) if folder else None)
-        basis = Priors(zoo.own_priors).basis_of_shipped(name, DeviceClass.of(this_cpu()))
-        fp32 = measure(
-            spec,
-            zoo.skeleton_of(name),
-            options,
-            batch,
-            seconds * len(batch),
-            keep_losers=True,
-            precisions=("fp32",),
-        )
+        basis = Priors(zoo.own_priors).basis_of_shipped(name, CpuClass.of(this_cpu()))
+        protocol = Protocol(batch, seconds * len(batch), precisions=("fp32",), complete=True)
+        fp32 = measure(spec, zoo.skeleton_of(name), options, protocol)
         for size in batch:
             times = {one.candidate: one.median for one in fp32 if one.batch == size}
             ranking = rank(spec, replace(Wish(options), batches=[size]), basis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import repeat
 from os import PathLike, fspath
@@ -18,16 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
+from hpi.backends.cpu import this_cpu
 from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
 from hpi.errors import ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
-from hpi.selection import AUTO, Choice, choose
+from hpi.selection import AUTO, Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
-from hpi.selection.measure import Failure, Measurement, measure
-from hpi.selection.priors import Prior, Priors
+from hpi.selection.measure import Failure, Measurement, Protocol, measure
+from hpi.selection.priors import CpuClass, Prior, Priors
 from hpi.sources import Image, Input, Item, count_items, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
@@ -42,7 +43,10 @@ OnError = Callable[[InputError], None]
 MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
 
-TUNED_BATCHES = {"object_detection": (1,), "keypoint_detection": (1, 2, 4, 8)}
+_SMALL = {"object_detection": (1,), "keypoint_detection": (1, 4, 2, 8)}
+_LARGE = {"object_detection": (8,), "keypoint_detection": (16, 32)}
+TUNED_BATCHES = {"latency": _SMALL, "throughput": _LARGE, "memory": _SMALL}
+"""Batch sizes in the order in which they are measured, should the time end."""
 
 _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
@@ -53,6 +57,7 @@ class _Opened:
 
     spec: ModelSpec
     skeleton: Skeleton
+    wish: Wish
     choice: Choice
 
 
@@ -83,6 +88,9 @@ class Predictor:
         device: str = "cpu",
         backend: str = AUTO,
         precision: str = "fp32",
+        objective: str = "latency",
+        max_p99_ms: float | None = None,
+        max_deviation_px: float | None = None,
         batches: Sequence[int] | None = None,
         threads: int | None = None,
         config: Mapping[str, Any] | None = None,
@@ -100,6 +108,10 @@ class Predictor:
             backend: ``"auto"``, or ``"onnxruntime"``, ``"openvino"``, ``"paddle"`` for every model.
             precision: ``"fp32"``, ``"bf16"`` where the CPU has it, or ``"auto"`` for any. What is not FP32 is only used
                 where it gives the same joints as FP32.
+            objective: what the choice of the runtime is for: ``"latency"`` of one image with few people,
+                ``"throughput"`` of many images and people, or little ``"memory"``.
+            max_p99_ms: only take a runtime whose measured p99 for the expected batches is below it.
+            max_deviation_px: only take a runtime whose joints are that close to the reference's, pixels of the crop.
             batches: numbers of people to expect in a run, which the choice of the runtime goes by.
             threads: CPU threads of one inference; by default all cores that the process may use.
             config: content of a pipeline YAML; it replaces the one that ``name`` stands for.
@@ -125,9 +137,15 @@ class Predictor:
         self._hpi_config = parse(HpiConfig, hpi_config or {}, "hpi_config")
         self._zoo = Zoo.default()
         self._priors = Priors(self._zoo.own_priors)
-        self._precision = precision
-        self._batches = [_count("batches", batch, MAX_BATCH_SIZE, ConfigError) for batch in batches or ()] or None
-        self._options = SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), threads=threads)
+        self._wish = Wish(
+            SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), threads=threads),
+            backend=backend,
+            precisions=_precisions(precision),
+            objective=objective,
+            batches=[_count("batches", batch, MAX_BATCH_SIZE, ConfigError) for batch in batches or ()] or None,
+            max_p99_ms=_check_limit("max_p99_ms", max_p99_ms),
+            max_deviation_px=_check_limit("max_deviation_px", max_deviation_px),
+        )
         self._opened: list[_Opened] = []
         self._detector: Detector | None = None
         self._estimator: KeypointEstimator | None = None
@@ -136,11 +154,11 @@ class Predictor:
         try:
             pipeline = self._read_pipeline(config)
             if pipeline is None:
-                self._open_model(model_dir, backend, KeypointOptions(flip, use_udp))
+                self._open_model(model_dir, KeypointOptions(flip, use_udp))
             elif model_dir is not None:
                 raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
             else:
-                self._open_pipeline(pipeline, backend, KeypointOptions(flip, use_udp))
+                self._open_pipeline(pipeline, KeypointOptions(flip, use_udp))
         except BaseException:
             self.close()
             raise
@@ -199,10 +217,11 @@ class Predictor:
     ) -> list[Prior]:
         """Measure every runtime with these models on this machine, with real crops, and keep the result.
 
-        From then on new predictors choose by it; this one stays as it is.
+        From then on new predictors choose by it; this one stays as it is. With the objective memory, that is measured
+        too.
 
         Args:
-            seconds: time for all runs; loading and compiling come on top.
+            seconds: time for all of it; what is begun is finished.
             told: called with a model's name and each result.
 
         Returns:
@@ -213,15 +232,14 @@ class Predictor:
         """
         rows: list[Prior] = []
         for opened in self._opened:
-            name = opened.spec.name
-            measured = measure(
-                opened.spec,
-                opened.skeleton,
-                self._options,
-                self._batches or TUNED_BATCHES[opened.spec.task],
-                seconds / len(self._opened),
-                partial(told, name),
+            name, wish = opened.spec.name, opened.wish
+            protocol = Protocol(
+                batches=wish.batches or TUNED_BATCHES[wish.objective][opened.spec.task],
+                seconds=seconds / len(self._opened),
+                memory=wish.objective == "memory",
             )
+            basis = self._priors.basis(name, CpuClass.of(this_cpu()))
+            measured = measure(opened.spec, opened.skeleton, wish.options, protocol, partial(told, name), basis)
             rows += [measurement.row(name) for measurement in measured]
         self._priors.store(rows)
         return rows
@@ -259,13 +277,13 @@ class Predictor:
             return read_pipeline(self.name)
         return read_pipeline(self.name) if self.name in pipeline_names() else None
 
-    def _open_pipeline(self, pipeline: PipelineConfig, backend: str, options: KeypointOptions) -> None:
+    def _open_pipeline(self, pipeline: PipelineConfig, options: KeypointOptions) -> None:
         self.name = pipeline.pipeline_name
         detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
         opened = []
         for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection")):
             hpi_config = pipeline.hpi_config_of(module, self._hpi_config)
-            opened.append(self._open(module.model_name, module.model_dir, backend, hpi_config, task))
+            opened.append(self._open(module.model_name, module.model_dir, hpi_config, task))
         detector, estimator = opened
         self._detector = Detector(detector.spec, detector.choice.session)
         self._estimator = KeypointEstimator(
@@ -279,13 +297,13 @@ class Predictor:
         )
         self.batch_size, self._threshold = detection.batch_size, detection.threshold
 
-    def _open_model(self, model_dir: str | PathLike[str] | None, backend: str, options: KeypointOptions) -> None:
+    def _open_model(self, model_dir: str | PathLike[str] | None, options: KeypointOptions) -> None:
         if model_dir is None and self.name not in self._zoo.models:
             raise ConfigError(
                 f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
                 f"({', '.join(self._zoo.models)}) and no YAML file; for one of your own give its folder as model_dir"
             )
-        opened = self._open(self.name, model_dir, backend, self._hpi_config)
+        opened = self._open(self.name, model_dir, self._hpi_config)
         if opened.spec.task == "keypoint_detection":
             self._estimator = KeypointEstimator(opened.spec, opened.choice.session, opened.skeleton, options)
         elif options == KeypointOptions():
@@ -297,7 +315,6 @@ class Predictor:
         self,
         name: str,
         model_dir: str | PathLike[str] | None,
-        backend: str,
         hpi_config: HpiConfig,
         task: str | None = None,
     ) -> _Opened:
@@ -305,16 +322,16 @@ class Predictor:
         spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
         if task is not None and spec.task != task:
             raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
-        options = replace(self._options, threads=self._options.threads or hpi_config.threads)
-        precision = hpi_config.backend_config.precision or self._precision
-        wish = Wish(
-            options,
-            backend=(hpi_config.backend or AUTO) if backend == AUTO else backend,
-            precisions=PRECISIONS if precision == AUTO else (precision,),
-            batches=self._batches if spec.task == "keypoint_detection" else None,
+        asked, configured = self._wish, hpi_config.backend_config.precision
+        wish = replace(
+            asked,
+            options=replace(asked.options, threads=asked.options.threads or hpi_config.threads),
+            backend=(hpi_config.backend or AUTO) if asked.backend == AUTO else asked.backend,
+            precisions=asked.precisions if configured is None else _precisions(configured),
+            batches=asked.batches if spec.task == "keypoint_detection" else None,
         )
         skeleton = self._zoo.skeleton_of(spec.name)
-        opened = _Opened(spec, skeleton, choose(spec, skeleton, wish, self._priors))
+        opened = _Opened(spec, skeleton, wish, choose(spec, skeleton, wish, self._priors))
         self._opened.append(opened)
         return opened
 
@@ -480,11 +497,14 @@ def _describe(opened: _Opened) -> dict[str, Any]:
         "notes": list(info.notes),
         "reason": choice.reason,
         "rejected": dict(choice.rejected),
-        "ranking": [
-            {"candidate": str(one.candidate), "milliseconds": one.milliseconds, "unavailable": one.unavailable}
-            for one in choice.ranking
-        ],
+        "ranking": [_describe_ranked(one) for one in choice.ranking],
+        "ranking_rests_on": choice.basis,
     }
+
+
+def _describe_ranked(ranked: Ranked) -> dict[str, Any]:
+    figures = asdict(ranked.estimate) if ranked.estimate else {}
+    return {"candidate": str(ranked.candidate), "unavailable": ranked.unavailable, **figures}
 
 
 def _count(argument: str, value: int, most: int, error: type[HpiError]) -> int:
@@ -495,6 +515,19 @@ def _count(argument: str, value: int, most: int, error: type[HpiError]) -> int:
     if not 1 <= number <= most:
         raise error(f"{argument} is {value!r}: give a whole number from 1 to {most}, or None for the default")
     return number
+
+
+def _precisions(asked: str) -> tuple[str, ...]:
+    return PRECISIONS if asked == AUTO else (asked,)
+
+
+def _check_limit(argument: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not value > 0:  # NaN fails the comparison
+        raise ConfigError(f"{argument} is {value!r}: give a number above 0, or None for no limit")
+    return float(value)
 
 
 def _check_threshold(value: float | None) -> float | None:

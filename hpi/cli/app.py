@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,14 @@ ModelDir = Annotated[Path | None, typer.Option("--model_dir", help="Folder of th
 Device = Annotated[str, typer.Option(help="Where to run: cpu.")]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or paddle.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto for any that gives the same joints.")]
+Objective = Annotated[str, typer.Option(help="What to choose the runtime for: latency, throughput or memory.")]
+MaxP99 = Annotated[
+    float | None, typer.Option("--max_p99", help="Only runtimes with a measured p99 of at most so many ms.")
+]
+MaxDeviation = Annotated[
+    float | None,
+    typer.Option("--max_deviation", help="Only runtimes whose joints are so close to the reference's, in px."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
 DetThreshold = Annotated[
     float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
@@ -108,6 +117,9 @@ def predict(
     device: Device = "cpu",
     backend: BackendName = "auto",
     precision: Precision = "fp32",
+    objective: Objective = "latency",
+    max_p99: MaxP99 = None,
+    max_deviation: MaxDeviation = None,
     threads: Threads = None,
     det_threshold: DetThreshold = None,
     batch_size: BatchSize = None,
@@ -121,7 +133,18 @@ def predict(
     with _friendly_errors(debug=debug):
         from hpi.cli.predict import run, show
 
-        with _predictor(pipeline, model, model_dir, device, backend, precision, threads) as predictor:
+        with _predictor(
+            pipeline,
+            model,
+            model_dir,
+            device=device,
+            backend=backend,
+            precision=precision,
+            objective=objective,
+            max_p99_ms=max_p99,
+            max_deviation_px=max_deviation,
+            threads=threads,
+        ) as predictor:
             run(predictor, inputs, save_path, show, batch_size=batch_size, det_threshold=det_threshold)
 
 
@@ -133,6 +156,9 @@ def explain(
     device: Device = "cpu",
     backend: BackendName = "auto",
     precision: Precision = "fp32",
+    objective: Objective = "latency",
+    max_p99: MaxP99 = None,
+    max_deviation: MaxDeviation = None,
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     debug: Debug = False,
@@ -141,7 +167,18 @@ def explain(
     with _friendly_errors(debug=debug):
         from hpi.cli import selection
 
-        with _predictor(pipeline, model, model_dir, device, backend, precision, threads) as predictor:
+        with _predictor(
+            pipeline,
+            model,
+            model_dir,
+            device=device,
+            backend=backend,
+            precision=precision,
+            objective=objective,
+            max_p99_ms=max_p99,
+            max_deviation_px=max_deviation,
+            threads=threads,
+        ) as predictor:
             selection.explain(predictor, as_json=as_json)
 
 
@@ -150,7 +187,8 @@ def tune(
     pipeline: Pipeline = None,
     model: Model = None,
     model_dir: ModelDir = None,
-    budget: Annotated[float, typer.Option(min=1, help="Seconds for all runs; loading comes on top.")] = 60,
+    budget: Annotated[str, typer.Option(help="Time for all of it: 60, 60s or 2m.")] = "60s",
+    objective: Objective = "latency",
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
@@ -158,11 +196,11 @@ def tune(
     with _friendly_errors(debug=debug):
         from hpi.cli import selection
 
-        where = (pipeline, model, model_dir, "cpu", "auto", "fp32", threads)
-        with _predictor(*where) as predictor:
+        seconds = _seconds(budget)
+        with _predictor(pipeline, model, model_dir, objective=objective, threads=threads) as predictor:
             before = selection.summary(predictor.describe())
-            selection.tune(predictor, budget)
-        with _predictor(*where) as predictor:
+            selection.tune(predictor, seconds)
+        with _predictor(pipeline, model, model_dir, objective=objective, threads=threads) as predictor:
             after = selection.summary(predictor.describe())
         for name, choice in after.items():
             typer.echo(f"{name}: {choice} (before: {before[name]})")
@@ -177,21 +215,41 @@ def models(debug: Debug = False) -> None:
         show()
 
 
-def _predictor(
-    pipeline: str | None,
-    model: str | None,
-    model_dir: Path | None,
-    device: str,
-    backend: str,
-    precision: str,
-    threads: int | None,
-) -> Predictor:
+@app.command()
+def benchmark(
+    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
+    batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Keep the figures as priors in this JSON file, named after the machine."),
+    ] = None,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Measure every runtime with models: time, throughput, memory and deviation, at several batch sizes."""
+    with _friendly_errors(debug=debug):
+        from hpi.benchmarks.runtimes import measure_runtimes
+
+        measure_runtimes(model, batch, seconds, record, threads)
+
+
+def _predictor(pipeline: str | None, model: str | None, model_dir: Path | None, **arguments: Any) -> Predictor:
     from hpi.predictor import Predictor
 
     if pipeline is not None and model is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
     name = pipeline or model or DEFAULT_PIPELINE
-    return Predictor(name, model_dir=model_dir, device=device, backend=backend, precision=precision, threads=threads)
+    return Predictor(name, model_dir=model_dir, **arguments)
+
+
+def _seconds(text: str) -> float:
+    """A time such as 60, 60s or 2m in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|)", text.strip())
+    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
+    if seconds < 1:
+        raise typer.BadParameter(f"{text!r} is no time of at least a second; write 60, 60s or 2m")
+    return seconds
 
 
 def _refuse_options_before(context: typer.Context) -> None:

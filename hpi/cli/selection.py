@@ -14,6 +14,15 @@ from rich.table import Table
 from hpi.predictor import Predictor
 from hpi.selection.measure import Failure, Measurement
 
+FIGURES = {
+    "milliseconds": "ms",
+    "p99_ms": "p99 ms",
+    "throughput": "a second",
+    "memory_mb": "MB",
+    "deviation_px": "px off",
+}
+"""What is known of a candidate for the expected batches, and how the table calls it."""
+
 
 def explain(predictor: Predictor, *, as_json: bool) -> None:
     """Print what each model of a predictor runs on, and the candidates by rank."""
@@ -29,32 +38,33 @@ def explain(predictor: Predictor, *, as_json: bool) -> None:
         console.print(f"  runs on  {engaged}{notes}, version {model['version']}", soft_wrap=True)
         console.print(f"  because  {model['reason']}", soft_wrap=True)
         console.print(f"  file     {model['file']}", soft_wrap=True)
+        console.print(f"  figures  {model['ranking_rests_on']}", soft_wrap=True)
         console.print(_ranking(model))
 
 
 def _ranking(model: Mapping[str, Any]) -> Table:
-    table = Table("rank", "candidate", "expected", "not taken because", box=SIMPLE, pad_edge=False)
+    table = Table("rank", "candidate", *FIGURES.values(), "not taken because", box=SIMPLE, pad_edge=False)
     for place, one in enumerate(model["ranking"], 1):
-        expected = "not measured" if one["milliseconds"] is None else f"{one['milliseconds']:.3g} ms"
+        figures = ("-" if one.get(name) is None else f"{one[name]:.3g}" for name in FIGURES)
         reason = one["unavailable"] or model["rejected"].get(one["candidate"], "")
-        table.add_row(str(place), one["candidate"], expected, reason)
+        table.add_row(str(place), one["candidate"], *figures, reason)
     return table
 
 
 def tune(predictor: Predictor, seconds: float) -> None:
     """Measure the candidates of a predictor's models with a live table."""
-    table = Table("model", "candidate", "batch", "p50 ms", "p90 ms", "parity", box=SIMPLE, pad_edge=False)
+    table = Table("model", "candidate", "batch", "p50 ms", "p90 ms", "px off", box=SIMPLE, pad_edge=False)
     with Live(table, console=Console(stderr=True), refresh_per_second=4):
         predictor.tune(seconds, told=lambda model, result: _add(table, model, result))
 
 
 def _add(table: Table, model: str, result: Measurement | Failure) -> None:
     if isinstance(result, Failure):
-        table.add_row(model, str(result.candidate), "", "", "", result.reason, style="dim")
+        table.add_row(model, f"{result.candidate}: {result.reason}", style="dim")
     else:
         row = result.row(model)
-        figures = (str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}")
-        table.add_row(model, str(result.candidate), *figures, result.deviation)
+        off = "-" if row.deviation_px is None else f"{row.deviation_px:.2g}"
+        table.add_row(model, str(result.candidate), str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", off)
 
 
 def summary(description: Mapping[str, Any]) -> dict[str, str]:

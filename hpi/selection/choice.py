@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,16 +14,20 @@ from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Vari
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam
-from hpi.selection.priors import Basis, DeviceClass, Priors
+from hpi.selection.parity import RULES, Verdict, answer, examine, example_feeds, load_exam
+from hpi.selection.priors import Basis, CpuClass, Estimate, Priors
 from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16")
-EXPECTED_BATCHES = {"object_detection": (1,), "keypoint_detection": (1, 4)}
-"""Batch sizes to choose for: an image, and few people in it."""
+OBJECTIVES = ("latency", "throughput", "memory")
+
+_FEW = {"object_detection": (1,), "keypoint_detection": (1, 4)}
+_MANY = {"object_detection": (8,), "keypoint_detection": (16,)}
+EXPECTED_BATCHES: Mapping[str, Mapping[str, Sequence[int]]] = {"latency": _FEW, "throughput": _MANY, "memory": _FEW}
+"""Batch sizes to choose for: an image with few people in it, or many of both."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,12 @@ class Ranked:
 
     Attributes:
         candidate: what it is.
-        milliseconds: expected time of the expected batches together; None where nothing was measured.
-        unavailable: why it cannot run the model here; None when it can.
+        estimate: what to expect of it for the expected batches; None where nothing was measured.
+        unavailable: why it cannot run the model here, or not as asked for; None when it can.
     """
 
     candidate: Candidate
-    milliseconds: float | None
+    estimate: Estimate | None
     unavailable: str | None
 
 
@@ -60,12 +65,14 @@ class Choice:
         reason: why this runtime.
         rejected: better ranked candidates that could not serve or did not prove right, each with the reason.
         ranking: all candidates, best first.
+        basis: where the figures come from.
     """
 
     session: Session
     reason: str
     rejected: dict[str, str]
     ranking: tuple[Ranked, ...]
+    basis: str
 
 
 @dataclass(frozen=True)
@@ -76,57 +83,97 @@ class Wish:
         options: device, threads, and where artifacts are kept; the variant is chosen.
         backend: a runtime's name, or ``"auto"``.
         precisions: those that may be used.
-        batches: batch sizes to expect; None: those of the task.
+        objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
+        batches: batch sizes to expect; None: those of the task and the objective.
+        max_p99_ms: the p99 that each expected batch must keep, as measured.
+        max_deviation_px: how far a joint may be from the reference's, pixels of the crop; for keypoint models, on top
+            of the parity gate's own limits.
     """
 
     options: SessionOptions
     backend: str = AUTO
     precisions: Collection[str] = ("fp32",)
+    objective: str = "latency"
     batches: Sequence[int] | None = None
+    max_p99_ms: float | None = None
+    max_deviation_px: float | None = None
+
+
+class RefusedError(BackendError):
+    """The parity gate refuses a candidate."""
 
 
 def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> Choice:
     """Load a model on the best candidate that can run it and gives the reference's results.
 
     The candidates are ranked by measurements of this model, of this machine or the nearest device class; those
-    without any come after them, in the order of the registry. A candidate that fails to load, or that the parity gate
-    refuses, is passed over with the reason; a runtime that was asked for by name is never exchanged for another.
+    without any come after them, in the order of the registry. A candidate that fails to load or at its first call, or
+    that the parity gate refuses, is passed over with the reason; a runtime that was asked for by name is never
+    exchanged for another.
 
     Raises:
-        ConfigError: no runtime has that name.
+        ConfigError: no runtime or objective has that name.
         BackendError: no candidate can serve the model; the message has every reason.
     """
     if wish.backend != AUTO and wish.backend not in BACKENDS:
         raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
-    basis = priors.basis(spec.name, DeviceClass.of(this_cpu()))
+    if wish.objective not in OBJECTIVES:
+        raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
+    basis = priors.basis(spec.name, CpuClass.of(this_cpu()))
     ranking = rank(spec, wish, basis)
     rejected: dict[str, str] = {}
     for ranked in ranking:
-        reason = ranked.unavailable
-        if reason is None:
-            opened = _open(spec, skeleton, wish, ranked.candidate)
-            if isinstance(opened, Session):
-                return Choice(opened, _reason(ranked, basis), rejected, ranking)
-            reason = opened
-            logger.warning("%s: %s is passed over: %s", spec.name, ranked.candidate, reason)
-        rejected[str(ranked.candidate)] = reason
+        try:
+            session = _open(spec, skeleton, wish, ranked)
+        except HpiError as error:
+            rejected[str(ranked.candidate)] = str(error)
+            if ranked.unavailable is None:
+                # That the gate refuses a lower precision is what it is there for.
+                expected = isinstance(error, RefusedError) and ranked.candidate.variant.precision != "fp32"
+                level = logging.INFO if expected else logging.WARNING
+                logger.log(level, "%s: %s is passed over: %s", spec.name, ranked.candidate, error)
+        else:
+            where = basis.where if basis else "nothing is measured"
+            return Choice(session, _reason(ranked, wish, where), rejected, ranking, where)
     reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in rejected.items())
     raise BackendError(f"{spec.name}: no runtime can serve it on {wish.options.device}: {reasons}")
 
 
 def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
-    """Every candidate that the wish admits: measured ones by time, then the others, then those that cannot run."""
-    batches = wish.batches or EXPECTED_BATCHES[spec.task]
+    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out."""
+    batches = wish.batches or EXPECTED_BATCHES[wish.objective][spec.task]
     ranked = []
     for name, backend in BACKENDS.items():
         if wish.backend in {AUTO, name}:
             for variant in _admitted(backend, wish):
-                options = replace(wish.options, variant=variant)
-                unavailable = backend.unavailable(spec.files, options)
-                milliseconds = basis.estimate(name, variant, batches) if basis else None
-                ranked.append(Ranked(Candidate(name, variant), milliseconds, unavailable))
+                estimate = basis.estimate(name, variant, batches) if basis else None
+                unavailable = backend.unavailable(spec.files, replace(wish.options, variant=variant))
+                ranked.append(Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, wish)))
     # The sort is stable: what is not measured stays in the order of the registry.
-    return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, one.milliseconds or float("inf"))))
+    return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, *_cost(one.estimate, wish.objective))))
+
+
+def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
+    """What the objective wants little of, and the time where that is equal or not known."""
+    if estimate is None:
+        return math.inf, math.inf
+    costs = {
+        "latency": estimate.milliseconds,
+        "throughput": 1 / estimate.throughput,
+        "memory": math.inf if estimate.memory_mb is None else estimate.memory_mb,
+    }
+    return costs[objective], estimate.milliseconds
+
+
+def _too_slow(estimate: Estimate | None, wish: Wish) -> str | None:
+    """Why a candidate cannot promise the p99 that is asked for."""
+    if wish.max_p99_ms is None:
+        return None
+    if estimate is None or estimate.p99_ms is None:
+        return f"its p99 must be at most {wish.max_p99_ms:g} ms and is not known; measure it with: hpi tune"
+    if estimate.p99_ms > wish.max_p99_ms:
+        return f"its p99 of {estimate.p99_ms:.3g} ms is above the {wish.max_p99_ms:g} ms that are allowed"
+    return None
 
 
 def _admitted(backend: Backend, wish: Wish) -> list[Variant]:
@@ -135,20 +182,40 @@ def _admitted(backend: Backend, wish: Wish) -> list[Variant]:
     return admitted or [Variant(min(wish.precisions))]
 
 
-def _reason(ranked: Ranked, basis: Basis | None) -> str:
-    if ranked.milliseconds is None or basis is None:
+def _reason(ranked: Ranked, wish: Wish, where: str) -> str:
+    estimate = ranked.estimate
+    if estimate is None:
         return "first of those that can run it; nothing is measured"
-    return f"{ranked.milliseconds:.3g} ms for the expected batches, {basis.where}"
+    figures = {
+        "latency": f"{estimate.milliseconds:.3g} ms for the expected batches",
+        "throughput": f"{estimate.throughput:.3g} a second in the expected batches",
+        "memory": "memory not measured" if estimate.memory_mb is None else f"{estimate.memory_mb:.0f} MB",
+    }
+    return f"{figures[wish.objective]}, {where}"
 
 
-def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, candidate: Candidate) -> Session | str:
-    """The candidate's session, or why it is passed over."""
+def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Session:
+    """The candidate's session; HpiError where it is ruled out."""
+    if ranked.unavailable is not None:
+        raise BackendError(ranked.unavailable)
+    candidate = ranked.candidate
+    named = wish.backend != AUTO
+    if named and candidate.variant.precision == "fp32" and wish.max_deviation_px is None:  # asked for as it is
+        return _load(spec, candidate, wish.options)
+    session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
-        if wish.backend != AUTO and candidate.variant.precision == "fp32":  # asked for as it is
-            return _load(spec, candidate, wish.options)
-        return open_proved(spec, skeleton, candidate, wish.options)[0]
-    except HpiError as error:
-        return str(error)
+        _check_deviation(spec, verdict, wish)
+        session.run(example_feeds(spec, session, skeleton, 1))  # one that dies at its first call shall do so here
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _check_deviation(spec: ModelSpec, verdict: Verdict, wish: Wish) -> None:
+    most = wish.max_deviation_px
+    if most is not None and spec.task == "keypoint_detection" and (verdict.pixels is None or verdict.pixels > most):
+        raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.said}")
 
 
 def open_proved(
@@ -157,17 +224,29 @@ def open_proved(
     """Load a candidate and let it pass the parity gate.
 
     Raises:
-        HpiError: it does not load, it fails, or it does not give the reference's results.
+        HpiError: it does not load, it fails, or (:class:`RefusedError`) it does not give the reference's results.
+    """
+    session, verdict = open_judged(spec, skeleton, candidate, options)
+    if not verdict.passed:
+        session.close()
+        raise RefusedError(f"it does not give the reference's results: {verdict.said}")
+    return session, verdict
+
+
+def open_judged(
+    spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions
+) -> tuple[Session, Verdict]:
+    """Load a candidate, with the parity gate's verdict on it.
+
+    Raises:
+        HpiError: it does not load, or it fails.
     """
     session = _load(spec, candidate, options)
     try:
-        verdict = prove(spec, skeleton, session, candidate, options)
-        if not verdict.passed:
-            raise BackendError(f"it does not give the reference's results: {verdict.said}")
+        return session, prove(spec, skeleton, session, candidate, options)
     except BaseException:
         session.close()
         raise
-    return session, verdict
 
 
 def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Session:
@@ -186,7 +265,7 @@ def prove(
     """
     for reference in _references(spec.files, options):
         if reference == candidate:
-            return Verdict(True, "it is the reference")
+            return Verdict(True, "it is the reference", 0.0)
         try:
             return _prove_against(reference, spec, skeleton, session, candidate, options)
         except _NoReferenceError as error:
@@ -213,7 +292,7 @@ def _prove_against(
         "candidate": str(candidate),
         "version": session.info.version,
         "reference": str(reference),
-        "device": str(DeviceClass.of(this_cpu())),
+        "device": str(CpuClass.of(this_cpu())),
         "exam": load_exam().config.model_dump_json(),
         "rules": RULES,
     }

@@ -6,7 +6,7 @@ import datetime
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,45 @@ from hpi.backends.base import Session, SessionOptions
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_proved, rank
-from hpi.selection.parity import example_feeds
-from hpi.selection.priors import DeviceClass, Prior
+from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, rank
+from hpi.selection.memory import peak_memory
+from hpi.selection.parity import Verdict, example_feeds
+from hpi.selection.priors import Basis, CpuClass, Prior
 from hpi.zoo import Skeleton
 
-ROUNDS = 5
+ROUNDS = 10
 """Each candidate gets its turn this often, so that a slow minute of the machine does not fall on one of them."""
 LOSES_AT = 2.0
 """A candidate this many times slower than the best after the first round is not measured further."""
+LEAST_TURN_S = 0.05
+"""A turn is never shorter, not even when the time is spent: a single run tells nothing."""
+OPENING_SHARE = 0.5
+"""Of the time, the part after which no further candidate is loaded."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What to measure.
+
+    Attributes:
+        batches: batch sizes.
+        seconds: time for everything; what is begun is finished.
+        precisions: those to measure.
+        memory: also measure the memory that each candidate needs, in a process of its own.
+        complete: also measure to the end what loses or what the parity gate refuses; the time is then that of the runs
+            alone.
+    """
+
+    batches: Sequence[int]
+    seconds: float
+    precisions: Collection[str] = PRECISIONS
+    memory: bool = False
+    complete: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A candidate that could not be measured."""
+    """A candidate that was not measured."""
 
     candidate: Candidate
     reason: str
@@ -36,14 +61,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Times of one candidate at one batch size, milliseconds."""
+    """Times of one candidate at one batch size, milliseconds, and its memory in MB where that was measured."""
 
     candidate: Candidate
     batch: int
     times: NDArray[np.float64]
-    deviation: str
+    verdict: Verdict
     session_version: str
     threads: int
+    memory_mb: float | None
 
     @property
     def median(self) -> float:
@@ -53,18 +79,22 @@ class Measurement:
     def row(self, model: str) -> Prior:
         """As a prior of this machine."""
         p90, p99 = np.percentile(self.times, [90, 99])
+        variant = self.candidate.variant
         return Prior(
             model=model,
-            device=DeviceClass.of(this_cpu()),
+            device=CpuClass.of(this_cpu()),
             backend=self.candidate.backend,
-            precision=self.candidate.variant.precision,
-            static_batch=self.candidate.variant.static_batch,
+            precision=variant.precision,
+            static_batch=variant.static_batch,
+            streams=variant.streams,
             threads=self.threads,
             batch=self.batch,
             p50_ms=round(self.median, 3),
             p90_ms=round(float(p90), 3),
             p99_ms=round(float(p99), 3),
-            deviation=self.deviation,
+            throughput=round(1000 * self.batch / float(self.times.mean()), 2),
+            memory_mb=self.memory_mb,
+            deviation_px=None if self.verdict.pixels is None else float(f"{self.verdict.pixels:.3g}"),
             versions={self.candidate.backend: self.session_version},
             date=datetime.date.today().isoformat(),
             source="measured",
@@ -73,34 +103,43 @@ class Measurement:
 
 @dataclass
 class _Runner:
-    """A candidate that is loaded and proved right, with its inputs ready."""
+    """A candidate that is loaded and judged, and its times at the batch that is being measured, milliseconds."""
 
     candidate: Candidate
     session: Session
-    deviation: str
+    verdict: Verdict
+    times: list[float] = field(default_factory=list)
+    memory_mb: Mapping[int, float] = field(default_factory=dict)
 
-    def run(self, feeds: Mapping[str, NDArray[np.float32]], seconds: float) -> list[float]:
-        """Times of as many runs as fit, at least two, after one to warm up; milliseconds."""
-        self.session.run(feeds)
-        times: list[float] = []
+    @property
+    def median(self) -> float:
+        return float(np.median(self.times)) if self.times else math.inf
+
+    def take_turn(self, feeds: Mapping[str, NDArray[np.float32]], seconds: float) -> None:
+        """Run for a while; the first run, slowed by what ran before, does not count unless it fills the turn."""
         end = time.perf_counter() + seconds
-        while len(times) < 2 or time.perf_counter() < end:
-            start = time.perf_counter()
-            self.session.run(feeds)
-            times.append(1000 * (time.perf_counter() - start))
-        return times
+        first = self._run(feeds)
+        if time.perf_counter() >= end:
+            self.times.append(first)
+        while time.perf_counter() < end:
+            self.times.append(self._run(feeds))
+
+    def _run(self, feeds: Mapping[str, NDArray[np.float32]]) -> float:
+        start = time.perf_counter()
+        self.session.run(feeds)
+        return 1000 * (time.perf_counter() - start)
+
+
+Told = Callable[[Measurement | Failure], None]
 
 
 def measure(
     spec: ModelSpec,
     skeleton: Skeleton,
     options: SessionOptions,
-    batches: Sequence[int],
-    seconds: float,
-    told: Callable[[Measurement | Failure], None] = lambda _: None,
-    *,
-    keep_losers: bool = False,
-    precisions: Collection[str] = PRECISIONS,
+    protocol: Protocol,
+    told: Told = lambda _: None,
+    basis: Basis | None = None,
 ) -> list[Measurement]:
     """Measure every candidate of a model that proves right, in turn, at several batch sizes.
 
@@ -108,26 +147,35 @@ def measure(
         spec: the model.
         skeleton: its joints.
         options: device, threads, artifacts.
-        batches: batch sizes.
-        seconds: time for all runs together; loading and compiling come on top.
+        protocol: what to measure, and for how long.
         told: called with each result as it is there.
-        keep_losers: measure those to the end that are much slower than the best.
-        precisions: those to measure.
+        basis: measurements so far; the best by these are loaded first.
 
     Returns:
-        The measurements.
+        The measurements; where the time ends early those of the first batch sizes.
 
     Raises:
         BackendError: no candidate could be measured.
     """
-    runners = list(_open_all(spec, skeleton, options, precisions, told))
+    started = time.perf_counter()
+    runners = list(_open_all(spec, skeleton, options, protocol, told, basis))
     try:
         if not runners:
             raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
-        slice_s = seconds / (len(batches) * len(runners) * ROUNDS)
-        measured = []
-        for batch in batches:
-            for result in _measure_batch(spec, skeleton, runners, batch, slice_s, keep_losers=keep_losers):
+        if protocol.memory:
+            for runner in runners:
+                try:
+                    runner.memory_mb = peak_memory(spec, runner.candidate, options, protocol.batches)
+                except BackendError as error:
+                    told(Failure(runner.candidate, str(error)))
+        spent = 0.0 if protocol.complete else time.perf_counter() - started
+        turns = len(protocol.batches) * len(runners) * ROUNDS
+        slice_s = max((protocol.seconds - spent) / turns, LEAST_TURN_S)
+        measured: list[Measurement] = []
+        for batch in protocol.batches:
+            if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
+                break
+            for result in _measure_batch(spec, skeleton, runners, batch, slice_s, complete=protocol.complete):
                 told(result)
                 measured.append(result)
         return measured
@@ -140,39 +188,54 @@ def _open_all(
     spec: ModelSpec,
     skeleton: Skeleton,
     options: SessionOptions,
-    precisions: Collection[str],
-    told: Callable[[Measurement | Failure], None],
+    protocol: Protocol,
+    told: Told,
+    basis: Basis | None,
 ) -> Iterator[_Runner]:
-    for ranked in rank(spec, Wish(options, precisions=precisions), None):
-        if ranked.unavailable is None:
-            try:
-                session, verdict = open_proved(spec, skeleton, ranked.candidate, options)
-            except HpiError as error:
-                told(Failure(ranked.candidate, str(error)))
-            else:
-                yield _Runner(ranked.candidate, session, verdict.said)
+    opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
+    for ranked in rank(spec, Wish(options, precisions=protocol.precisions), basis):
+        if ranked.unavailable is not None:
+            continue
+        if opened and not protocol.complete and time.perf_counter() > latest:
+            told(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
+            continue
+        try:
+            session, verdict = open_judged(spec, skeleton, ranked.candidate, options)
+        except HpiError as error:
+            told(Failure(ranked.candidate, str(error)))
+            continue
+        if verdict.passed or protocol.complete:
+            opened = True
+            yield _Runner(ranked.candidate, session, verdict)
+        else:
+            session.close()
+            told(Failure(ranked.candidate, f"it does not give the reference's results: {verdict.said}"))
 
 
 def _measure_batch(
-    spec: ModelSpec, skeleton: Skeleton, runners: list[_Runner], batch: int, slice_s: float, *, keep_losers: bool
+    spec: ModelSpec, skeleton: Skeleton, runners: list[_Runner], batch: int, slice_s: float, *, complete: bool
 ) -> list[Measurement]:
-    times: dict[Candidate, list[float]] = {runner.candidate: [] for runner in runners}
     feeds = example_feeds(spec, runners[0].session, skeleton, batch)
-    best = math.inf
+    for runner in runners:
+        runner.times = []
+        runner.session.run(feeds)  # compiles for the batch
+    best, end = math.inf, time.perf_counter() + slice_s * len(runners) * ROUNDS
     for turn in range(ROUNDS):
         for runner in runners:
-            so_far = times[runner.candidate]
-            if turn == 0 or keep_losers or np.median(so_far) < LOSES_AT * best:
-                so_far += runner.run(feeds, slice_s)
-        best = min(float(np.median(of_one)) for of_one in times.values())
+            if turn == 0 or complete or runner.median < LOSES_AT * best:
+                runner.take_turn(feeds, slice_s)
+        best = min(runner.median for runner in runners)
+        if time.perf_counter() > end and not complete:
+            break
     return [
         Measurement(
             runner.candidate,
             batch,
-            np.array(times[runner.candidate]),
-            runner.deviation,
+            np.array(runner.times),
+            runner.verdict,
             runner.session.info.version,
             runner.session.info.threads,
+            runner.memory_mb.get(batch),
         )
         for runner in runners
     ]

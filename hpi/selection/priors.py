@@ -20,15 +20,16 @@ from hpi.files import write_whole
 from hpi.validation import Record, parse
 
 
-class DeviceClass(Record):
-    """Machines that are taken to be alike."""
+class CpuClass(Record):
+    """CPUs that are taken to be alike."""
 
+    kind: Literal["cpu"] = "cpu"
     vendor: str
     isa: Literal["other", "avx2", "avx512", "avx512_bf16", "amx"]
     cores: Annotated[int, Field(ge=1)]
 
     @classmethod
-    def of(cls, cpu: Cpu) -> DeviceClass:
+    def of(cls, cpu: Cpu) -> CpuClass:
         """The class of a CPU."""
         return cls.model_validate({"vendor": cpu.vendor, "isa": cpu.isa, "cores": cpu.cores})
 
@@ -36,13 +37,33 @@ class DeviceClass(Record):
         return f"{self.vendor} {self.isa}, {self.cores} cores"
 
 
-Milliseconds = Annotated[float, Field(gt=0)]
+class GpuClass(Record):
+    """GPUs that are taken to be alike."""
+
+    kind: Literal["gpu"] = "gpu"
+    name: str
+    compute_capability: float
+    cuda: float
+
+    def __str__(self) -> str:
+        return f"{self.name}, CUDA {self.cuda:g}"
+
+
+DeviceClass = Annotated[CpuClass | GpuClass, Field(discriminator="kind")]
+
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Prior(Record):
     """One row: how long one batch of a model takes.
 
-    ``source`` is ``measured`` for runs of this project and ``published`` for figures from PaddleX's pages.
+    Attributes:
+        throughput: items a second, batches one after the other.
+        memory_mb: what the process grows by to load the runtime and the model and to run the batch, at most.
+        deviation_px: of a keypoint model, the largest distance of a clear joint of the parity exam from the
+            reference's, pixels of the crop; kept also where the gate refuses it.
+        source: ``measured`` for runs of this project, ``published`` for figures from PaddleX's pages.
     """
 
     model: str
@@ -50,12 +71,15 @@ class Prior(Record):
     backend: str
     precision: str
     static_batch: bool = False
+    streams: bool = False
     threads: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
-    p50_ms: Milliseconds
-    p90_ms: Milliseconds | None = None
-    p99_ms: Milliseconds | None = None
-    deviation: str | None = None
+    p50_ms: Positive
+    p90_ms: Positive | None = None
+    p99_ms: Positive | None = None
+    throughput: Positive | None = None
+    memory_mb: Positive | None = None
+    deviation_px: float | None = None
     versions: dict[str, str]
     date: str
     source: Literal["measured", "published"]
@@ -63,26 +87,51 @@ class Prior(Record):
     @property
     def variant(self) -> Variant:
         """How the runtime ran it."""
-        return Variant(self.precision, self.static_batch)
+        return Variant(self.precision, self.static_batch, self.streams)
 
     @property
-    def throughput(self) -> float:
-        """Items a second."""
-        return 1000 * self.batch / self.p50_ms
+    def items_per_second(self) -> float:
+        """The throughput, where it was not measured from the median."""
+        return self.throughput or 1000 * self.batch / self.p50_ms
 
 
 class _Table(Record):
     rows: list[Prior]
 
 
-def distance(a: DeviceClass, b: DeviceClass) -> float:
+def distance(a: CpuClass | GpuClass, b: CpuClass | GpuClass) -> float:
     """How unlike two device classes are.
 
-    4 for each step between their instruction sets (they decide which kernels run), 2 for another vendor, 1 for each
-    doubling of the cores.
+    CPUs: 4 for each step between their instruction sets (they decide which kernels run), 2 for another vendor, 1 for
+    each doubling of the cores. GPUs: 4 for each whole step of the compute capability, 1 for another name, 1 for each
+    major version of CUDA. A CPU and a GPU have nothing in common.
     """
-    steps = abs(ISA_LEVELS.index(a.isa) - ISA_LEVELS.index(b.isa))
-    return 4 * steps + 2 * (a.vendor != b.vendor) + abs(math.log2(a.cores / b.cores))
+    if isinstance(a, CpuClass) and isinstance(b, CpuClass):
+        steps = abs(ISA_LEVELS.index(a.isa) - ISA_LEVELS.index(b.isa))
+        return 4 * steps + 2 * (a.vendor != b.vendor) + abs(math.log2(a.cores / b.cores))
+    if isinstance(a, GpuClass) and isinstance(b, GpuClass):
+        generations = abs(a.compute_capability - b.compute_capability)
+        return 4 * generations + (a.name != b.name) + abs(int(a.cuda) - int(b.cuda))
+    return math.inf
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What to expect of a candidate for some batch sizes; None where it was not measured.
+
+    Attributes:
+        milliseconds: median time of all these batches together.
+        throughput: items a second over all these batches.
+        p99_ms: of the slowest of these batches.
+        memory_mb: at most.
+        deviation_px: from the reference, at most.
+    """
+
+    milliseconds: float
+    throughput: float
+    p99_ms: float | None
+    memory_mb: float | None
+    deviation_px: float | None
 
 
 @dataclass(frozen=True)
@@ -92,16 +141,29 @@ class Basis:
     rows: tuple[Prior, ...]
     where: str
 
-    def estimate(self, backend: str, variant: Variant, batches: Sequence[int]) -> float | None:
-        """Milliseconds for the expected batches together; None without a row.
+    def estimate(self, backend: str, variant: Variant, batches: Sequence[int]) -> Estimate | None:
+        """What to expect of the expected batches; None without a row.
 
         A batch that was not measured is taken in proportion from the nearest one that was.
         """
         rows = [row for row in self.rows if (row.backend, row.variant) == (backend, variant)]
         if not rows:
             return None
-        nearest = (min(rows, key=lambda row: abs(math.log(row.batch / batch))) for batch in batches)
-        return sum(row.p50_ms * batch / row.batch for row, batch in zip(nearest, batches, strict=True))
+        nearest = [min(rows, key=lambda row: abs(math.log(row.batch / batch))) for batch in batches]
+        pairs = list(zip(nearest, batches, strict=True))
+        return Estimate(
+            milliseconds=sum(row.p50_ms * batch / row.batch for row, batch in pairs),
+            throughput=sum(batches) / sum(batch / row.items_per_second for row, batch in pairs),
+            p99_ms=_most(row.p99_ms and row.p99_ms * batch / row.batch for row, batch in pairs),
+            memory_mb=_most(row.memory_mb for row in nearest),
+            deviation_px=_most(row.deviation_px for row in nearest),
+        )
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    """The largest; None where one is not known."""
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
 
 
 @dataclass(frozen=True)
@@ -134,16 +196,16 @@ class Priors:
         models = {row.model for row in fresh}
         write_rows(self.own_file, [*(row for row in self.own() if row.model not in models), *fresh])
 
-    def basis(self, model: str, device: DeviceClass) -> Basis | None:
+    def basis(self, model: str, device: CpuClass | GpuClass) -> Basis | None:
         """The rows to rank a model by: this machine's own, else those of the nearest device class; None without."""
         own = [row for row in self.own() if row.model == model and row.device == device]
         if own:
             return Basis(tuple(own), f"measured on this machine, {own[0].date}")
         return self.basis_of_shipped(model, device)
 
-    def basis_of_shipped(self, model: str, device: DeviceClass) -> Basis | None:
+    def basis_of_shipped(self, model: str, device: CpuClass | GpuClass) -> Basis | None:
         """As :meth:`basis`, from the shipped rows only."""
-        shipped = [row for row in self.shipped if row.model == model]
+        shipped = [row for row in self.shipped if row.model == model and row.device.kind == device.kind]
         if not shipped:
             return None
         # Equally near: our own measurements before published figures.

@@ -1,0 +1,89 @@
+"""The memory that a candidate needs, measured in a process of its own.
+
+In one process the runtimes share libraries and allocators, and the peak of one hides that of the next.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from hpi.backends import BACKENDS
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import SessionOptions, Variant
+from hpi.backends.messages import essence
+from hpi.errors import BackendError
+from hpi.model_files import ModelSpec
+from hpi.selection.choice import Candidate
+from hpi.selection.parity import example_feeds
+from hpi.zoo import Zoo
+
+TIMEOUT_S = 600
+STATUS = Path("/proc/self/status")
+
+# Without the working folder on the path, since files in it could pass for the modules.
+_SCRIPT = """
+import sys
+sys.path = [folder for folder in sys.path if folder]
+from hpi.selection.memory import main
+main(sys.argv[1])
+"""
+
+
+def peak_memory(
+    spec: ModelSpec, candidate: Candidate, options: SessionOptions, batches: Sequence[int]
+) -> dict[int, float]:
+    """By how much a process grows, at most, that loads a candidate and runs batches of rising size.
+
+    Returns:
+        For each batch size MB; nothing where the system does not tell (outside Linux).
+
+    Raises:
+        BackendError: the process failed.
+    """
+    if not STATUS.is_file():
+        return {}
+    request = {
+        "model": spec.name,
+        "folder": str(spec.folder),
+        "backend": candidate.backend,
+        "variant": asdict(candidate.variant),
+        "artifacts": str(options.artifacts.root),
+        "threads": options.thread_count,
+        "batches": sorted(batches),
+    }
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(request)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"{spec.name} on {candidate}: its memory took more than {TIMEOUT_S} s to measure") from error
+    if done.returncode != 0:
+        raise BackendError(f"{spec.name} on {candidate}: its memory cannot be measured: {essence(done.stderr)}")
+    return {int(batch): megabytes for batch, megabytes in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def main(request_text: str) -> None:
+    """Load and run a candidate; print MB by batch size as JSON."""
+    request = json.loads(request_text)
+    zoo = Zoo.default()
+    spec, skeleton = zoo.find(request["model"], Path(request["folder"])), zoo.skeleton_of(request["model"])
+    options = SessionOptions(ArtifactCache(Path(request["artifacts"])), threads=request["threads"])
+    backend, variant = BACKENDS[request["backend"]], Variant(**request["variant"])
+    before, peaks = _peak_mb(), {}
+    with backend.load(spec.files, replace(options, variant=variant)) as session:
+        for batch in request["batches"]:
+            feeds = example_feeds(spec, session, skeleton, batch)
+            session.run(feeds)
+            session.run(feeds)
+            peaks[batch] = round(_peak_mb() - before, 1)
+    print(json.dumps(peaks))  # noqa: T201
+
+
+def _peak_mb() -> float:
+    # Not getrusage: its peak is inherited from the process that started this one.
+    peak = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) * 1024 / 1e6
