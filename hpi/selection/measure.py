@@ -21,8 +21,10 @@ from hpi.selection.parity import Verdict, example_feeds
 from hpi.selection.priors import Basis, CpuClass, Prior
 from hpi.zoo import Skeleton
 
-ROUNDS = 10
+ROUNDS = 8
 """Each candidate gets its turn this often, so that a slow minute of the machine does not fall on one of them."""
+SETTLE_S = 0.2
+"""Pause before a turn: so long some runtimes' threads (Paddle's OpenMP) go on spinning for work after a run."""
 LOSES_AT = 2.0
 """A candidate this many times slower than the best after the first round is not measured further."""
 LEAST_TURN_S = 0.05
@@ -117,6 +119,7 @@ class _Runner:
 
     def take_turn(self, feeds: Mapping[str, NDArray[np.float32]], seconds: float) -> None:
         """Run for a while; the first run, slowed by what ran before, does not count unless it fills the turn."""
+        time.sleep(SETTLE_S)
         end = time.perf_counter() + seconds
         first = self._run(feeds)
         if time.perf_counter() >= end:
@@ -170,7 +173,7 @@ def measure(
                     told(Failure(runner.candidate, str(error)))
         spent = 0.0 if protocol.complete else time.perf_counter() - started
         turns = len(protocol.batches) * len(runners) * ROUNDS
-        slice_s = max((protocol.seconds - spent) / turns, LEAST_TURN_S)
+        slice_s = max((protocol.seconds - spent) / turns - (0 if protocol.complete else SETTLE_S), LEAST_TURN_S)
         measured: list[Measurement] = []
         for batch in protocol.batches:
             if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
@@ -219,7 +222,7 @@ def _measure_batch(
     for runner in runners:
         runner.times = []
         runner.session.run(feeds)  # compiles for the batch
-    best, end = math.inf, time.perf_counter() + slice_s * len(runners) * ROUNDS
+    best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(runners) * ROUNDS
     for turn in range(ROUNDS):
         for runner in runners:
             if turn == 0 or complete or runner.median < LOSES_AT * best:

@@ -351,7 +351,7 @@ def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, wish, monkeyp
     monkeypatch.setitem(BACKENDS, "slow", Slow())
     measured = measure(spec, skeleton, wish.options, Protocol([2], 1))
     assert {str(one.candidate) for one in measured} == {"onnxruntime fp32", "slow fp32"}
-    assert calls.count(2) == 2  # to warm up, and in the first of ten rounds
+    assert calls.count(2) == 2  # to warm up, and in the first round
 
 
 def test_bf16_is_refused_for_the_pose_model(spec, skeleton, wish, own):
