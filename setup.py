@@ -18,6 +18,7 @@ setup(
     include_package_data=False,
     package_data={
         "hpi": ["py.typed"],
+        "hpi.benchmarks": ["peers/*.py"],
         "hpi.configs": [
             "models/*.yaml",
             "pipelines/*.yaml",

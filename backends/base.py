@@ -38,12 +38,29 @@ class PaddleFiles:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """What a model's input is made of: ``level * scale + shift`` of uint8 levels, per channel, in the order RGB."""
+
+    scale: tuple[float, float, float]
+    shift: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class ModelFiles:
-    """The files of one model: for Paddle, as an ONNX graph, or both."""
+    """The files of one model: for Paddle, as an ONNX graph, or both.
+
+    Attributes:
+        name: the model's name.
+        paddle: its Paddle program.
+        onnx: its ONNX graph.
+        normalization: of its input ``image``. With it a session may take uint8 BGR images ``[N, H, W, 3]`` in place of
+            the float tensor and normalise them itself, where that is faster; what it takes is in its ``info.inputs``.
+    """
 
     name: str
     paddle: PaddleFiles | None = None
     onnx: Path | None = None
+    normalization: Normalization | None = None
 
 
 @dataclass(frozen=True)

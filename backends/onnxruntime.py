@@ -10,6 +10,7 @@ import numpy as np
 from hpi.backends.base import (
     Array,
     Feeds,
+    ModelFiles,
     Session,
     SessionInfo,
     SessionOptions,
@@ -31,7 +32,7 @@ class OnnxRuntime(ReadsOnnx):
     install = "pip install onnxruntime"
     trust = 1
 
-    def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
+    def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OnnxRuntimeSession(graph, options.thread_count)
 
 

@@ -17,6 +17,8 @@ from hpi.backends.artifacts import content_hash
 from hpi.backends.base import (
     Array,
     Feeds,
+    ModelFiles,
+    Normalization,
     Session,
     SessionInfo,
     SessionOptions,
@@ -50,8 +52,8 @@ class OpenVino(ReadsOnnx):
         kinds = ((False, False), (True, False), (True, True)) if cpu.cores > 1 else ((False, False), (True, False))
         return tuple(Variant(precision, *kind) for precision in precisions for kind in kinds)
 
-    def open(self, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
-        return OpenVinoSession(graph, options)
+    def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
+        return OpenVinoSession(files, graph, options)
 
 
 class OpenVinoSession(Session):
@@ -61,10 +63,10 @@ class OpenVinoSession(Session):
     moves PP-TinyPose's joints by up to 44 px. What was compiled is kept among the artifacts.
     """
 
-    def __init__(self, path: Path, options: SessionOptions) -> None:
+    def __init__(self, files: ModelFiles, path: Path, options: SessionOptions) -> None:
         ov = import_runtime(OpenVino.package, OpenVino.install)
         self._core = ov.Core()
-        self._path = path
+        self._files = files
         self._options = options
         self._content = content_hash([path])
         self._version = ov.__version__
@@ -72,7 +74,7 @@ class OpenVinoSession(Session):
         self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
         variant = options.variant
         try:
-            self._model: Any = self._core.read_model(str(path))
+            self._model: Any = take_uint8_images(self._core.read_model(str(path)), files.normalization)
             inputs = tuple(_spec(port) for port in self._model.inputs)
             outputs = tuple(port.any_name for port in self._model.outputs)
             first = self._compile(1 if variant.static_batch else None)
@@ -154,8 +156,9 @@ class OpenVinoSession(Session):
             target.write_bytes(stream.getbuffer())
 
         key = {
-            "model": self._path.stem,
+            "model": self._files.name,
             "content": self._content,
+            "normalization": str(self._files.normalization),
             "batch": str(batch or "dynamic"),
             "openvino": self._version,
             "device": str(this_cpu()),
@@ -207,6 +210,26 @@ class _Compiled:
             return self._idle.get_nowait()
         except Empty:
             return self.model.create_infer_request()
+
+
+def take_uint8_images(model: Any, normalization: Normalization | None) -> Any:
+    """The model with its input ``image`` as ``[N, H, W, 3]`` uint8 BGR; where there is none such, as it is.
+
+    A quarter of the bytes cross over from Python, and OpenVINO fuses the conversion into what follows.
+    """
+    if normalization is None or "image" not in {port.any_name for port in model.inputs}:
+        return model
+    from openvino import Layout, Type
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    processor = PrePostProcessor(model)
+    image = processor.input("image")
+    image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    image.model().set_layout(Layout("NCHW"))
+    mean = [-shift / scale for scale, shift in zip(normalization.scale, normalization.shift, strict=True)]
+    steps = image.preprocess().convert_element_type(Type.f32).convert_color(ColorFormat.RGB)
+    steps.mean(mean).scale([1 / scale for scale in normalization.scale])
+    return processor.build()
 
 
 def _finish(compiled: _Compiled, request: Any) -> list[Array]:

@@ -53,11 +53,11 @@ class ReadsOnnx(Backend):
         return cannot_obtain_onnx(files)
 
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
-        return self.open(ensure_onnx(files, options.artifacts), options)
+        return self.open(files, ensure_onnx(files, options.artifacts), options)
 
     @abstractmethod
-    def open(self, graph: Path, options: SessionOptions) -> Session:
-        """Load an ONNX graph; errors as :meth:`load`."""
+    def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:
+        """Load a model from its ONNX graph; errors as :meth:`load`."""
 
 
 def cannot_obtain_onnx(files: ModelFiles) -> str | None:

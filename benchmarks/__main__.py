@@ -2,11 +2,16 @@
 
 import typer
 
-from hpi.benchmarks import coco_ap, selection
+from hpi.benchmarks import coco_ap, folder, kernels, pipeline, runtimes, selection, start
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("coco_ap")(coco_ap.main)
+app.command("folder")(folder.main)
+app.command("kernels")(kernels.main)
+app.command("pipeline")(pipeline.main)
+app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
+app.command("start")(start.main)
 app.callback()(lambda: None)
 
 if __name__ == "__main__":

@@ -11,13 +11,19 @@ from hpi.benchmarks.environment import describe_environment
 
 
 def write_report(
-    stem: Path, title: str, protocol: str, headings: Sequence[str], cells: Sequence[Sequence[str]], data: Any
+    stem: Path,
+    title: str,
+    protocol: str,
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    data: Any,
+    more: str = "",
 ) -> None:
-    """Write ``stem.json`` with the data and ``stem.md`` with a table."""
+    """Write ``stem.json`` with the data and ``stem.md`` with a table, and ``more`` below it."""
     environment = describe_environment()
     report = {"protocol": protocol, "environment": environment, "rows": data}
     stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     where = "\n".join(f"- {name}: {value}" for name, value in environment.items())
-    stem.with_suffix(".md").write_text(f"# {title}\n\n{protocol}\n{table}\n\n{where}\n", encoding="utf-8")
+    stem.with_suffix(".md").write_text(f"# {title}\n\n{protocol}\n{table}\n\n{more}\n{where}\n", encoding="utf-8")

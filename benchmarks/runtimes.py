@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
@@ -19,26 +20,21 @@ from hpi.zoo import Zoo
 HEADINGS = ("model", "candidate", "batch", "p50 ms", "p90 ms", "p99 ms", "a second", "MB", "px off")
 
 
-def measure_runtimes(
-    models: Sequence[str], batches: Sequence[int], seconds: float, record: Path | None, threads: int | None
+def main(
+    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
+    batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep the figures as priors in this JSON file, named after the machine.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")] = None,
 ) -> None:
-    """Measure every runtime with models and show a table.
-
-    Args:
-        models: names, or ``NAME=FOLDER``.
-        batches: batch sizes.
-        seconds: time for the runs of one model and batch.
-        record: JSON file for the rows; written after each model, so that none are lost.
-        threads: CPU threads; by default all usable cores.
-
-    Raises:
-        HpiError: a model cannot be found, or no runtime can serve it.
-    """
+    """Measure every runtime with models: time, memory, deviation. Rows are kept after each model."""
     zoo, table = Zoo.default(), Table(*HEADINGS, box=SIMPLE, pad_edge=False)
     options = SessionOptions(ArtifactCache(zoo.artifacts), threads=threads)
     rows: list[Prior] = []
     with Live(table, console=Console(), vertical_overflow="visible", auto_refresh=False) as live:
-        for entry in models:
+        for entry in model:
             name, _, folder = entry.partition("=")
             spec = zoo.find(name, Path(folder) if folder else None)
 
@@ -46,7 +42,7 @@ def measure_runtimes(
                 _add(table, name, result)
                 live.refresh()
 
-            protocol = Protocol(batches, seconds * len(batches), memory=True, complete=True)
+            protocol = Protocol(batch, seconds * len(batch), memory=True, complete=True)
             measured = measure(spec, zoo.skeleton_of(name), options, protocol, tell)
             rows += [measurement.row(name) for measurement in measured]
             if record is not None:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from hpi.backends.base import ModelFiles, PaddleFiles
+from hpi.backends.base import ModelFiles, Normalization, PaddleFiles
 from hpi.errors import ModelError
 from hpi.validation import Record, parse, read_yaml
 
@@ -51,6 +51,14 @@ class NormalizeImage(Record):
     std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
     is_scale: bool = True
     norm_type: Literal["mean_std"] = "mean_std"
+
+    @property
+    def normalization(self) -> Normalization:
+        """The same as one factor and one summand a channel, as the reference computes it."""
+        unit = 1 / 255 if self.is_scale else 1.0
+        red, green, blue = zip(self.mean, self.std, strict=True)
+        scale = (unit / red[1], unit / green[1], unit / blue[1])
+        return Normalization(scale, (-red[0] / red[1], -green[0] / green[1], -blue[0] / blue[1]))
 
 
 class Permute(Record):
@@ -101,7 +109,6 @@ class ModelSpec:
         yml: the file that describes it.
         files: what the runtimes load.
         geometry: how the image becomes the input: scaled whole by a detector, cropped to a person otherwise.
-        normalize: the normalisation of the input.
         top_down: keypoint models: padding and heatmap grid.
         labels: detectors: name of each class.
         draw_threshold: detectors: default score threshold.
@@ -113,7 +120,6 @@ class ModelSpec:
     yml: Path
     files: ModelFiles
     geometry: Resize | TopDownEvalAffine
-    normalize: NormalizeImage
     top_down: TopDown
     labels: tuple[str, ...]
     draw_threshold: float
@@ -158,9 +164,8 @@ def read_model(folder: Path, name: str | None = None) -> ModelSpec:
         task="object_detection" if isinstance(geometry, Resize) else "keypoint_detection",
         folder=folder,
         yml=yml,
-        files=_find_files(folder, model),
+        files=_find_files(folder, model, normalize.normalization),
         geometry=geometry,
-        normalize=normalize,
         top_down=content.top_down,
         labels=tuple(content.label_list),
         draw_threshold=content.draw_threshold,
@@ -174,7 +179,7 @@ def _find_yml(folder: Path) -> Path:
     raise ModelError(f"{folder}: no {' or '.join(YML_NAMES)} in this model folder")
 
 
-def _find_files(folder: Path, name: str) -> ModelFiles:
+def _find_files(folder: Path, name: str, normalization: Normalization) -> ModelFiles:
     program, onnx = _only_file(folder, "inference.json", "*.pdmodel"), _only_file(folder, "*.onnx")
     if program is None and onnx is None:
         raise ModelError(f"{folder}: no inference.json, *.pdmodel or *.onnx in this model folder")
@@ -184,7 +189,7 @@ def _find_files(folder: Path, name: str) -> ModelFiles:
     for file in (onnx, paddle and paddle.program, paddle and paddle.params):
         if file and file.stat().st_size == 0:
             raise ModelError(f"{file}: the file is empty")
-    return ModelFiles(name, paddle, onnx)
+    return ModelFiles(name, paddle, onnx, normalization)
 
 
 def _only_file(folder: Path, *patterns: str) -> Path | None:

@@ -23,6 +23,7 @@ from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, check_device, pip
 from hpi.errors import ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
+from hpi.overlap import ahead
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.selection import AUTO, Choice, Ranked, choose
@@ -78,6 +79,8 @@ class Predictor:
     Attributes:
         name: the pipeline or model.
         batch_size: images that go through the models together, where :meth:`predict` does not say.
+        detector: finds people; None for a single keypoint model.
+        estimator: finds joints; None for a single detector.
     """
 
     def __init__(
@@ -147,8 +150,8 @@ class Predictor:
             max_deviation_px=_check_limit("max_deviation_px", max_deviation_px),
         )
         self._opened: list[_Opened] = []
-        self._detector: Detector | None = None
-        self._estimator: KeypointEstimator | None = None
+        self.detector: Detector | None = None
+        self.estimator: KeypointEstimator | None = None
         self.batch_size = 1
         self._threshold: float | None = None
         try:
@@ -175,6 +178,8 @@ class Predictor:
     ) -> Iterator[Result]:
         """Predict, image by image as the returned iterator is advanced; arguments are checked at once.
 
+        Of several images the next ones are read and decoded in the background.
+
         Args:
             input: ``[H, W, 3]`` uint8 BGR array, path, folder, http(s) URL, or a list of these.
             batch_size: images that go through the models together; by default the pipeline's. People always go
@@ -198,8 +203,12 @@ class Predictor:
             batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, InputError)
         score = _check_threshold(threshold if det_threshold is None else det_threshold)
         per_image = self._check_boxes(input, boxes)
-        jobs = zip(read_items(input), repeat(None) if per_image is None else per_image, strict=False)
-        return self._stream(jobs, batch_size or self.batch_size, score, on_error)
+        batch_size = batch_size or self.batch_size
+        items = read_items(input)
+        if count_items(input) > 1:
+            items = ahead(items, depth=2 * batch_size)
+        jobs = zip(items, repeat(None) if per_image is None else per_image, strict=False)
+        return self._stream(jobs, batch_size, score, on_error)
 
     __call__ = predict
 
@@ -247,10 +256,10 @@ class Predictor:
     def warmup(self) -> None:
         """Run each model once, so that the first prediction is not slower than the next."""
         image = np.zeros((64, 64, 3), np.uint8)
-        if self._detector:
-            self._detector.predict([image])
-        if self._estimator:
-            self._estimator.predict([image], [self._estimator.whole_image(image)])
+        if self.detector:
+            self.detector.predict([image])
+        if self.estimator:
+            self.estimator.predict([image], [self.estimator.whole_image(image)])
 
     def close(self) -> None:
         """Unload the models. Closing twice is harmless."""
@@ -285,8 +294,8 @@ class Predictor:
             hpi_config = pipeline.hpi_config_of(module, self._hpi_config)
             opened.append(self._open(module.model_name, module.model_dir, hpi_config, task))
         detector, estimator = opened
-        self._detector = Detector(detector.spec, detector.choice.session)
-        self._estimator = KeypointEstimator(
+        self.detector = Detector(detector.spec, detector.choice.session)
+        self.estimator = KeypointEstimator(
             estimator.spec,
             estimator.choice.session,
             estimator.skeleton,
@@ -305,9 +314,9 @@ class Predictor:
             )
         opened = self._open(self.name, model_dir, self._hpi_config)
         if opened.spec.task == "keypoint_detection":
-            self._estimator = KeypointEstimator(opened.spec, opened.choice.session, opened.skeleton, options)
+            self.estimator = KeypointEstimator(opened.spec, opened.choice.session, opened.skeleton, options)
         elif options == KeypointOptions():
-            self._detector = Detector(opened.spec, opened.choice.session)
+            self.detector = Detector(opened.spec, opened.choice.session)
         else:
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
 
@@ -339,7 +348,7 @@ class Predictor:
         """Boxes for each image of the input, ``[N, 4]`` float32."""
         if boxes is None:
             return None
-        if self._estimator is None or self._detector is not None:
+        if self.estimator is None or self.detector is not None:
             raise InputError(f"boxes are for a keypoint model; {self.name} finds its own")
         several = isinstance(source, Sequence) and not isinstance(source, str)
         per_image: Any = boxes if several else [boxes]
@@ -374,21 +383,21 @@ class Predictor:
     def _run(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
         score = self._threshold if threshold is None else threshold
         images = [job.image for job in batch]
-        if self._estimator is None:
+        if self.estimator is None:
             return self._run_detector(batch, images, score)
-        if self._detector is None:
-            return self._run_estimator(batch, images, self._estimator)
-        people = HumanPose(self._detector, self._estimator).predict(images, score)
-        skeleton = self._estimator.skeleton
+        if self.detector is None:
+            return self._run_estimator(batch, images, self.estimator)
+        people = HumanPose(self.detector, self.estimator).predict(images, score)
+        skeleton = self.estimator.skeleton
         return [
             KeypointResult.of_pipeline(job.path, job.image, *found, skeleton)
             for job, found in zip(batch, people, strict=True)
         ]
 
     def _run_detector(self, batch: list[_Job], images: list[Image], threshold: float | None) -> Sequence[Result]:
-        assert self._detector is not None  # a predictor has a detector, an estimator, or both
-        labels = self._detector.spec.labels
-        found = self._detector.predict(images, threshold)
+        assert self.detector is not None  # a predictor has a detector, an estimator, or both
+        labels = self.detector.spec.labels
+        found = self.detector.predict(images, threshold)
         return [DetectionResult.of(job.path, job.image, one, labels) for job, one in zip(batch, found, strict=True)]
 
     @staticmethod

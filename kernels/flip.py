@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
 
 
-def mirror(batch: Float32) -> Float32:
-    """Mirror ``[N, C, H, W]`` left to right; C-contiguous, as the runtimes want it."""
-    return np.ascontiguousarray(batch[..., ::-1])
+def mirror(images: UInt8) -> UInt8:
+    """Mirror ``[N, H, W, C]`` left to right; C-contiguous, as the runtimes want it."""
+    return np.ascontiguousarray(images[:, :, ::-1])
 
 
 def fuse_flipped(heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int, int]], *, shift: bool) -> Float32:

@@ -7,6 +7,7 @@ cell, ``-H^-1 g`` with gradient ``g`` and Hessian ``H`` of the log-heatmap, land
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,41 +66,45 @@ def decode_dark(heatmaps: Float32) -> tuple[Float64, Float32]:
 
 def _log_blurred_windows(heatmaps: Float32, peaks: Float64, chosen: NDArray[np.bool_]) -> Float64:
     """``[M, 5, 5]`` log of the blurred, rescaled heatmaps round the chosen peaks."""
-    person, joint = np.nonzero(chosen)
-    center = peaks[chosen].astype(np.intp)
-    around = np.arange(-_REACH, _REACH + 1)
-    rows, columns = center[:, 1, None] + around, center[:, 0, None] + around
     height, width = heatmaps.shape[2:]
-    raw = heatmaps[
-        person[:, None, None],
-        joint[:, None, None],
-        rows.clip(0, height - 1)[:, :, None],
-        columns.clip(0, width - 1)[:, None, :],
-    ].astype(np.float64)
-    raw *= ((rows >= 0) & (rows < height))[:, :, None]
-    raw *= ((columns >= 0) & (columns < width))[:, None, :]
+    which = np.flatnonzero(chosen)
+    x, y = peaks[chosen].astype(np.intp).T
+    around = np.arange(-_REACH, _REACH + 1)
+    start = which * (height * width) + y * width + x
+    cells = start[:, None, None] + (around[:, None] * width + around)
+    raw = heatmaps.take(cells, mode="clip").astype(np.float64)
+    # Round a peak two cells from a border, the outermost row or column is that of a neighbour: outside the map.
+    raw[x == _REACH - 1, :, 0] = 0
+    raw[x == width - _REACH, :, -1] = 0
+    raw[y == _REACH - 1, 0] = 0
+    raw[y == height - _REACH, -1] = 0
     blurred = _blur(raw)
     floored = (blurred <= _FLOOR).any(axis=(1, 2))
     if floored.any():
-        maps = heatmaps[person[floored], joint[floored]].astype(np.float64)
+        maps = heatmaps.reshape(-1, height, width)[which[floored]]
         blurred[floored] *= _rescale_factor(maps)[:, None, None]
     return np.log(np.maximum(blurred, _FLOOR))
 
 
 def _blur(maps: Float64) -> Float64:
     """Blur ``[M, H, W]`` with [1, 2, 1]/4 in both directions; the result has no border: ``[M, H-2, W-2]``."""
-    lines = (maps[:, :-2] + 2 * maps[:, 1:-1] + maps[:, 2:]) / 4
-    return (lines[:, :, :-2] + 2 * lines[:, :, 1:-1] + lines[:, :, 2:]) / 4
+    lines = maps[:, :-2] + 2 * maps[:, 1:-1] + maps[:, 2:]
+    return (lines[:, :, :-2] + 2 * lines[:, :, 1:-1] + lines[:, :, 2:]) / 16
 
 
-def _rescale_factor(maps: Float64) -> Float64:
+def _rescale_factor(maps: Float32) -> Float64:
     """``max(raw) / max(blurred)`` of whole maps ``[M, H, W]``: ``[M]``.
 
     1 where no blurred value is positive: the reference divides by zero there and returns NaN joints.
     """
-    raw = maps.max(axis=(1, 2))
-    blurred = _blur(np.pad(maps, ((0, 0), (1, 1), (1, 1)))).max(axis=(1, 2))
-    factor: Float64 = np.divide(raw, blurred, out=np.ones_like(raw), where=blurred > 0)
+    count, height, width = maps.shape
+    padded = np.zeros((count, height + 1, width), np.float32)  # the zeros below a map border the next one too
+    padded[:, :height] = maps
+    kernel = np.array([1, 2, 1], np.float32) / 4
+    blurred = cv2.sepFilter2D(padded.reshape(-1, width), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+    most = blurred.reshape(padded.shape)[:, :height].max(axis=(1, 2)).astype(np.float64)
+    raw = maps.max(axis=(1, 2)).astype(np.float64)
+    factor: Float64 = np.divide(raw, most, out=np.ones_like(raw), where=most > 0)
     return factor
 
 

@@ -215,23 +215,16 @@ def models(debug: Debug = False) -> None:
         show()
 
 
-@app.command()
-def benchmark(
-    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
-    batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
-    record: Annotated[
-        Path | None,
-        typer.Option(help="Keep the figures as priors in this JSON file, named after the machine."),
-    ] = None,
-    threads: Threads = None,
-    debug: Debug = False,
-) -> None:
-    """Measure every runtime with models: time, throughput, memory and deviation, at several batch sizes."""
-    with _friendly_errors(debug=debug):
-        from hpi.benchmarks.runtimes import measure_runtimes
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def benchmark(context: typer.Context) -> None:
+    """Measure: the whole pipeline, single kernels, every runtime, accuracy. See [bold]hpi benchmark --help[/]."""
+    with _friendly_errors(debug=False):
+        from hpi.benchmarks.__main__ import app as benchmarks
 
-        measure_runtimes(model, batch, seconds, record, threads)
+        benchmarks(context.args, prog_name="hpi benchmark")
 
 
 def _predictor(pipeline: str | None, model: str | None, model_dir: Path | None, **arguments: Any) -> Predictor:

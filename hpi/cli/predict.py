@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hpi.errors import InputError
+from hpi.overlap import side_by_side
 from hpi.predictor import Predictor
 from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.sources import count_items
 
 PEOPLE_PER_TABLE = 4
+SAVING_THREADS = 2
 
 
 def run(
@@ -45,10 +48,10 @@ def run(
     stems: Counter[str] = Counter()
     with Progress(console=Console(stderr=True), transient=True, disable=total < 2) as progress:
         task = progress.add_task("images", total=total)
-        for result in predictor.predict(list(inputs), on_error=report, **arguments):
-            show_result(result)
+        shown = _shown(predictor.predict(list(inputs), on_error=report, **arguments), show_result, stems)
+        for _, saved in side_by_side(partial(_save, folder=save_path), shown, SAVING_THREADS):
             try:
-                _save(result, save_path, stems)
+                saved.result()
             except InputError as error:
                 report(error)
             else:
@@ -57,10 +60,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _save(result: Result, save_path: Path | None, stems: Counter[str]) -> None:
-    if save_path is not None:
+def _shown(results: Iterable[Result], show_result: Callable[[Result], None], stems: Counter[str]) -> Iterator[Result]:
+    """Results that have been shown and have names of their own, ready to be saved."""
+    for result in results:
+        show_result(result)
         _make_unique(result, stems)
-        print(f"saved {result.save_to_json(save_path)} and {result.save_to_img(save_path)}")  # noqa: T201
+        yield result
+
+
+def _save(result: Result, folder: Path | None) -> None:
+    if folder is not None:
+        print(f"saved {result.save_to_json(folder)} and {result.save_to_img(folder)}")  # noqa: T201
 
 
 def show(result: Result) -> None:

@@ -14,7 +14,7 @@ from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Vari
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.parity import RULES, Verdict, answer, examine, example_feeds, load_exam
+from hpi.selection.parity import RULES, Verdict, answer, examine, example_run, load_exam
 from hpi.selection.priors import Basis, CpuClass, Estimate, Priors
 from hpi.zoo import Skeleton
 
@@ -205,7 +205,7 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
-        session.run(example_feeds(spec, session, skeleton, 1))  # one that dies at its first call shall do so here
+        example_run(spec, session, skeleton, 1)()  # one that dies at its first call shall do so here
     except BaseException:
         session.close()
         raise

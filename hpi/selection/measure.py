@@ -17,7 +17,7 @@ from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, rank
 from hpi.selection.memory import peak_memory
-from hpi.selection.parity import Verdict, example_feeds
+from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, Prior
 from hpi.zoo import Skeleton
 
@@ -105,11 +105,12 @@ class Measurement:
 
 @dataclass
 class _Runner:
-    """A candidate that is loaded and judged, and its times at the batch that is being measured, milliseconds."""
+    """A candidate that is loaded and judged, with its runs and times (ms) at the batch that is being measured."""
 
     candidate: Candidate
     session: Session
     verdict: Verdict
+    run: Callable[[], object] = lambda: None
     times: list[float] = field(default_factory=list)
     memory_mb: Mapping[int, float] = field(default_factory=dict)
 
@@ -117,19 +118,19 @@ class _Runner:
     def median(self) -> float:
         return float(np.median(self.times)) if self.times else math.inf
 
-    def take_turn(self, feeds: Mapping[str, NDArray[np.float32]], seconds: float) -> None:
+    def take_turn(self, seconds: float) -> None:
         """Run for a while; the first run, slowed by what ran before, does not count unless it fills the turn."""
         time.sleep(SETTLE_S)
         end = time.perf_counter() + seconds
-        first = self._run(feeds)
+        first = self._timed()
         if time.perf_counter() >= end:
             self.times.append(first)
         while time.perf_counter() < end:
-            self.times.append(self._run(feeds))
+            self.times.append(self._timed())
 
-    def _run(self, feeds: Mapping[str, NDArray[np.float32]]) -> float:
+    def _timed(self) -> float:
         start = time.perf_counter()
-        self.session.run(feeds)
+        self.run()
         return 1000 * (time.perf_counter() - start)
 
 
@@ -218,15 +219,15 @@ def _open_all(
 def _measure_batch(
     spec: ModelSpec, skeleton: Skeleton, runners: list[_Runner], batch: int, slice_s: float, *, complete: bool
 ) -> list[Measurement]:
-    feeds = example_feeds(spec, runners[0].session, skeleton, batch)
     for runner in runners:
         runner.times = []
-        runner.session.run(feeds)  # compiles for the batch
+        runner.run = example_run(spec, runner.session, skeleton, batch)
+        runner.run()  # compiles for the batch
     best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(runners) * ROUNDS
     for turn in range(ROUNDS):
         for runner in runners:
             if turn == 0 or complete or runner.median < LOSES_AT * best:
-                runner.take_turn(feeds, slice_s)
+                runner.take_turn(slice_s)
         best = min(runner.median for runner in runners)
         if time.perf_counter() > end and not complete:
             break

@@ -19,7 +19,7 @@ from hpi.backends.messages import essence
 from hpi.errors import BackendError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Candidate
-from hpi.selection.parity import example_feeds
+from hpi.selection.parity import example_run
 from hpi.zoo import Zoo
 
 TIMEOUT_S = 600
@@ -76,9 +76,9 @@ def main(request_text: str) -> None:
     before, peaks = _peak_mb(), {}
     with backend.load(spec.files, replace(options, variant=variant)) as session:
         for batch in request["batches"]:
-            feeds = example_feeds(spec, session, skeleton, batch)
-            session.run(feeds)
-            session.run(feeds)
+            run = example_run(spec, session, skeleton, batch)
+            run()
+            run()
             peaks[batch] = round(_peak_mb() - before, 1)
     print(json.dumps(peaks))  # noqa: T201
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -143,16 +144,17 @@ def examine(spec: ModelSpec, session: Session, skeleton: Skeleton, expected: Ans
     return _compare_keypoints(estimator, expected.joints, expected.reference, exam, limits)
 
 
-def example_feeds(spec: ModelSpec, session: Session, skeleton: Skeleton, batch: int) -> dict[str, NDArray[np.float32]]:
-    """Ready inputs of a session: real photos or real crops, as many as asked for."""
+def example_run(spec: ModelSpec, session: Session, skeleton: Skeleton, batch: int) -> Callable[[], object]:
+    """A call that runs a session on real photos or real crops, as many as asked for, from uint8 images on."""
     exam = load_exam()
     if spec.task == "object_detection":
-        views = exam.photos()
-        return Detector(spec, session).inputs([views[index % len(views)] for index in range(batch)])
+        detector, views = Detector(spec, session), exam.photos()
+        images = detector.images([views[index % len(views)] for index in range(batch)])
+        return lambda: session.run(detector.image_input.feeds(images))
     estimator = KeypointEstimator(spec, session, skeleton, KeypointOptions())
     boxes = exam.boxes()
-    chosen = boxes[np.arange(batch) % len(boxes)]
-    return estimator.inputs([exam.photo], [estimator.regions(chosen)])
+    crops = estimator.crops([exam.photo], [estimator.regions(boxes[np.arange(batch) % len(boxes)])])
+    return lambda: session.run(estimator.image_input.feeds({"image": crops}))
 
 
 def _compare_keypoints(

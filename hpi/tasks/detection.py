@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +13,8 @@ from numpy.typing import NDArray
 from hpi.backends.base import Session
 from hpi.errors import ModelError
 from hpi.kernels.boxes import clip_boxes, has_area
-from hpi.kernels.normalize import normalization_table, normalize
 from hpi.model_files import ModelSpec, Resize
-from hpi.tasks.checks import check_image_input
+from hpi.tasks.image_input import ImageInput
 
 Image = NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ class Detector:
 
     def __init__(self, spec: ModelSpec, session: Session) -> None:
         assert isinstance(spec.geometry, Resize)
-        check_image_input(spec, session)
+        self.image_input = ImageInput(spec, session)
         unknown = {of_input.name for of_input in session.info.inputs} - _INPUTS
         if unknown or len(session.info.outputs) < 2:
             raise ModelError(
@@ -52,7 +52,6 @@ class Detector:
         self.spec = spec
         self.session = session
         self._interpolation = spec.geometry.interp
-        self._table = normalization_table(spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale)
 
     def predict(self, images: Sequence[Image], threshold: float | None = None) -> list[Detections]:
         """Detect in a batch of images.
@@ -64,9 +63,13 @@ class Detector:
         Returns:
             The detections of each image.
         """
-        if not images:
-            return []
-        rows, counts = self.session.run(self.inputs(images))[:2]
+        return self.detections(self.session.run(self.inputs(images)), images, threshold) if images else []
+
+    def detections(
+        self, outputs: Sequence[NDArray[Any]], images: Sequence[Image], threshold: float | None = None
+    ) -> list[Detections]:
+        """What the session's outputs mean for the images; as :meth:`predict`."""
+        rows, counts = outputs[:2]
         if rows.ndim != 2 or rows.shape[1] != 6 or counts.shape != (len(images),) or counts.sum() != len(rows):
             raise ModelError(
                 f"{self.session.info.model_path}: outputs of shape {rows.shape} and {counts.shape} are not boxes "
@@ -76,15 +79,19 @@ class Detector:
         per_image = np.split(rows, np.cumsum(counts)[:-1])
         return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
 
-    def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[np.float32]]:
+    def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for a batch of images."""
+        return self.image_input.feeds(self.images(images))
+
+    def images(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
+        """The same with ``image`` still as uint8 ``[N, height, width, 3]``, BGR."""
         width, height = self.spec.input_size
         batch = np.empty((len(images), height, width, 3), np.uint8)
         for image, target in zip(images, batch, strict=True):
             _resize(image, target, self._interpolation)
         sizes = np.array([image.shape[:2] for image in images], np.float64)
-        feeds = {
-            "image": normalize(batch, self._table),
+        feeds: dict[str, NDArray[Any]] = {
+            "image": batch,
             "scale_factor": (np.array([height, width]) / sizes).astype(np.float32),
             "im_shape": np.tile(np.array([height, width], np.float32), (len(images), 1)),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,8 @@ from hpi.kernels.affine import crop_matrices, joints_to_image, stack_crops
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
 from hpi.kernels.flip import fuse_flipped, mirror
 from hpi.kernels.heatmaps import decode_dark
-from hpi.kernels.normalize import normalization_table, normalize
 from hpi.model_files import ModelSpec, TopDownEvalAffine
-from hpi.tasks.checks import check_image_input
+from hpi.tasks.image_input import ImageInput
 from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
@@ -52,7 +52,7 @@ class KeypointEstimator:
 
     def __init__(self, spec: ModelSpec, session: Session, skeleton: Skeleton, options: KeypointOptions) -> None:
         assert isinstance(spec.geometry, TopDownEvalAffine)
-        check_image_input(spec, session)
+        self.image_input = ImageInput(spec, session)
         if [of_input.name for of_input in session.info.inputs] != ["image"]:
             raise ModelError(
                 f"{session.info.model_path}: takes {[of_input.name for of_input in session.info.inputs]}; "
@@ -63,7 +63,6 @@ class KeypointEstimator:
         self.skeleton = skeleton
         self.flip = bool(options.flip)
         self.udp = spec.geometry.use_udp if options.use_udp is None else options.use_udp
-        self._table = normalization_table(spec.normalize.mean, spec.normalize.std, is_scale=spec.normalize.is_scale)
 
     def regions(self, boxes: Float32) -> Regions:
         """Crop regions of people given by their boxes ``[N, 4]``, pixels: padded, in the model's aspect ratio."""
@@ -73,6 +72,13 @@ class KeypointEstimator:
     def whole_image(self, image: Image) -> Regions:
         """The crop region of an image that shows one person and has no box."""
         return Regions(*whole_image_center_scale(image.shape[1], image.shape[0]))
+
+    @staticmethod
+    def join(regions: Sequence[Regions]) -> Regions:
+        """The people of several images together."""
+        return Regions(
+            np.concatenate([people.center for people in regions]), np.concatenate([people.scale for people in regions])
+        )
 
     def predict(self, images: Sequence[Image], regions: Sequence[Regions]) -> list[Float32]:
         """Find the joints of everyone in a batch of images.
@@ -86,45 +92,42 @@ class KeypointEstimator:
         """
         if not images:
             return []
-        everyone = Regions(
-            np.concatenate([people.center for people in regions]),
-            np.concatenate([people.scale for people in regions]),
-        )
-        crops = self._crops(images, regions)
-        joints = [
-            self._joints(crops[start : start + PEOPLE_PER_RUN], everyone, start)
-            for start in range(0, len(crops), PEOPLE_PER_RUN)
-        ]
+        crops, everyone = self.crops(images, regions), self.join(regions)
+        joints = []
+        for start in range(0, len(crops), PEOPLE_PER_RUN):
+            run = slice(start, start + PEOPLE_PER_RUN)
+            people = Regions(everyone.center[run], everyone.scale[run])
+            joints.append(self.joints(self.heatmaps(crops[run]), people))
         nobody = np.empty((0, len(self.skeleton.joints), 3), np.float32)
         ends = np.cumsum([len(people.center) for people in regions])
         return np.split(np.concatenate(joints) if joints else nobody, ends[:-1])
 
-    def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, Float32]:
+    def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for all these people in one run."""
-        return {"image": normalize(self._crops(images, regions), self._table)}
+        return self.image_input.feeds({"image": self.crops(images, regions)})
 
-    def _crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Image:
+    def crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Image:
+        """Crops of everyone, ``[N, height, width, 3]`` uint8 BGR."""
         size = self.spec.input_size
         matrices = [crop_matrices(people.center, people.scale, size, udp=self.udp) for people in regions]
         return stack_crops(images, matrices, size)
 
-    def _joints(self, crops: Image, everyone: Regions, start: int) -> Float32:
-        """``[N, K, 3]`` joints of one run; its people begin at ``start``."""
-        heatmaps = self._heatmaps(normalize(crops, self._table))
+    def joints(self, heatmaps: Float32, people: Regions) -> Float32:
+        """Joints of the people that the heatmaps are of: ``[N, K, 3]`` x and y in pixels of the image, score."""
         cells, scores = decode_dark(heatmaps)
-        run = slice(start, start + len(crops))
         points = joints_to_image(
             cells,
-            everyone.center[run],
-            everyone.scale[run],
+            people.center,
+            people.scale,
             (heatmaps.shape[3], heatmaps.shape[2]),
             offset=self.spec.top_down.heatmap_offset,
             udp_input_size=self.spec.input_size if self.udp else None,
         )
         return np.concatenate([points, scores[..., None]], axis=-1)
 
-    def _heatmaps(self, batch: Float32) -> Float32:
-        heatmaps = self._run(batch)
+    def heatmaps(self, crops: Image) -> Float32:
+        """Heatmaps ``[N, K, H, W]`` of crops, averaged with those of their mirror images where flip is on."""
+        heatmaps = self._run(crops)
         if not self.flip:
             return heatmaps
         if heatmaps.shape[1] != len(self.skeleton.joints):
@@ -134,10 +137,10 @@ class KeypointEstimator:
             )
         # A grid whose cells stand for their centres is symmetric, one whose cells stand for corners is not.
         shift = self.spec.top_down.heatmap_offset == 0
-        return fuse_flipped(heatmaps, self._run(mirror(batch)), self.skeleton.flip_pairs, shift=shift)
+        return fuse_flipped(heatmaps, self._run(mirror(crops)), self.skeleton.flip_pairs, shift=shift)
 
-    def _run(self, batch: Float32) -> Float32:
-        heatmaps: Float32 = self.session.run({"image": batch})[0]
+    def _run(self, crops: Image) -> Float32:
+        heatmaps: Float32 = self.session.run(self.image_input.feeds({"image": crops}))[0]
         if heatmaps.ndim != 4 or heatmaps.dtype != np.float32:
             raise ModelError(
                 f"{self.session.info.model_path}: its first output, {heatmaps.dtype} {heatmaps.shape}, is not heatmaps "

@@ -18,6 +18,11 @@ from hpi.zoo import Zoo
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
 
+def float_files(name):
+    """The model as it is, without the edit that makes it take uint8 images: see test_uint8.py."""
+    return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
+
+
 @pytest.fixture(scope="module")
 def options(home):
     return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
@@ -25,13 +30,13 @@ def options(home):
 
 @pytest.fixture
 def pose(backend, options):
-    with BACKENDS[backend].load(Zoo.default().find(POSE).files, options) as session:
+    with BACKENDS[backend].load(float_files(POSE), options) as session:
         yield session
 
 
 @pytest.fixture
 def detector(backend, options):
-    with BACKENDS[backend].load(Zoo.default().find(DETECTOR).files, options) as session:
+    with BACKENDS[backend].load(float_files(DETECTOR), options) as session:
         yield session
 
 
@@ -64,7 +69,7 @@ def test_a_fixed_batch_of_one_is_split(detector, rng):
 
 
 def test_the_runtimes_agree(backend, options, rng):
-    files = Zoo.default().find(POSE).files
+    files = float_files(POSE)
     batch = rng.standard_normal((2, 3, 256, 256), np.float32)
     with (
         BACKENDS["onnxruntime"].load(files, options) as reference,
@@ -130,12 +135,12 @@ def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):
 
 def test_without_a_wish_all_usable_cores_are_taken(backend, options):
     asked = dataclasses.replace(options, threads=None)
-    with BACKENDS[backend].load(Zoo.default().find(POSE).files, asked) as session:
+    with BACKENDS[backend].load(float_files(POSE), asked) as session:
         assert session.info.threads == usable_cores()
 
 
 def test_reasons_against_a_runtime(options):
-    files = Zoo.default().find(POSE).files
+    files = float_files(POSE)
     bare = ModelFiles("model")
     for runtime in BACKENDS.values():
         assert "gpu:0" in runtime.unavailable(files, dataclasses.replace(options, device="gpu:0"))
@@ -147,7 +152,7 @@ def test_reasons_against_a_runtime(options):
 def test_a_runtime_that_is_not_installed_says_how_to_install_it(options, monkeypatch):
     monkeypatch.setattr("hpi.backends.base.is_installed", lambda _: False)
     for runtime in BACKENDS.values():
-        assert runtime.install in runtime.unavailable(Zoo.default().find(POSE).files, options)
+        assert runtime.install in runtime.unavailable(float_files(POSE), options)
 
 
 def test_a_graph_with_a_fixed_batch_above_one_is_refused(tmp_path, options):

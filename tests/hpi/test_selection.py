@@ -218,7 +218,7 @@ class Broken(OnnxRuntime):
     name = "broken"
     trust = None
 
-    def open(self, graph, options):
+    def open(self, files, graph, options):
         raise BackendError("it broke while loading")
 
 
@@ -235,7 +235,7 @@ class Off(OnnxRuntime):
     name = "off"
     trust = None
 
-    def open(self, graph, options):
+    def open(self, files, graph, options):
         return OffSession(graph, options.thread_count)
 
 
@@ -249,7 +249,7 @@ class NotANumber(OnnxRuntime):
     name = "nan"
     trust = None
 
-    def open(self, graph, options):
+    def open(self, files, graph, options):
         return NanSession(graph, options.thread_count)
 
 
@@ -262,7 +262,7 @@ class Dying(OnnxRuntime):
     name = "dying"
     trust = None
 
-    def open(self, graph, options):
+    def open(self, files, graph, options):
         return DyingSession(graph, options.thread_count)
 
 
@@ -336,7 +336,7 @@ def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, wish, monkeyp
         name = "slow"
         trust = None
 
-        def open(self, graph, options):
+        def open(self, files, graph, options):
             return SlowSession(graph, options.thread_count)
 
     class SlowSession(OnnxRuntimeSession):
@@ -437,7 +437,7 @@ def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, 
         name = "fickle"
         trust = None
 
-        def open(self, graph, options):
+        def open(self, files, graph, options):
             return kinds[0](graph, options.thread_count)
 
     kinds = [OnnxRuntimeSession]

@@ -1,0 +1,156 @@
+"""A folder of photos through the pipeline: throughput beside what the models alone could do, and memory.
+
+``saturated`` is what OpenVINO reaches when it is kept busy with one of the two models on ready tensors, as its
+``benchmark_app`` does: throughput hint, as many requests as it asks for, nothing else on the machine. ``in sum`` is
+the throughput if both, and the decoding of the files on all cores, take their saturated time one after the other: more
+is not to be had where every stage uses the same cores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from hpi import Predictor
+from hpi.backends.cpu import usable_cores
+from hpi.backends.openvino import take_uint8_images
+from hpi.benchmarks.pipeline import ROUNDS, pipeline_config
+from hpi.benchmarks.plots import save_memory
+from hpi.benchmarks.report import write_report
+from hpi.errors import ConfigError
+from hpi.sources import decode_image
+from hpi.tasks.detection import Detector
+from hpi.tasks.keypoints import KeypointEstimator
+
+HEADINGS = ("what", "images a second", "of saturated", "of in sum")
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos.")],
+    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
+    images: Annotated[int, typer.Option(help="Images for the plot of the memory; the folder is repeated.")] = 2000,
+    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Write NAME.json, .md and .png under this path stem.")] = None,
+) -> None:
+    """Time a folder and watch the memory over many images."""
+    config = pipeline_config(pipeline, detector, pose)
+    with Predictor("", config=config, objective="throughput") as predictor:
+        stages = _Stages(predictor, folder)
+        rates: dict[str, list[float]] = {}
+        for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):
+            for name, rate in stages.measure(batch_size, seconds).items():
+                rates.setdefault(name, []).append(rate)
+        memory = _memory(predictor, stages.paths, batch_size, images)
+    medians = {name: float(np.median(of_one)) for name, of_one in rates.items()}
+    saturated = min(medians["detector, saturated"], medians["keypoint model, saturated"])
+    in_sum = 1 / sum(1 / medians[name] for name in medians if name != "hpi")
+    cells = [
+        [name, f"{rate:.1f}", f"{rate / saturated:.2f}", f"{rate / in_sum:.2f}"]
+        for name, rate in [*medians.items(), ("in sum", in_sum)]
+    ]
+    Console().print(*(" | ".join(line) for line in cells), sep="\n")
+    if output is not None:
+        report = {"models": predictor.describe(), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
+        tenth = len(memory) // 10
+        grown = f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth]:.0f} and {memory[-1]:.0f} MB.\n"
+        write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, grown)
+        save_memory(output.with_suffix(".png"), [batch_size * number for number in range(1, len(memory) + 1)], memory)
+
+
+class _Stages:
+    """The folder as a whole, and each of its stages alone."""
+
+    def __init__(self, predictor: Predictor, folder: Path) -> None:
+        if predictor.detector is None or predictor.estimator is None:
+            raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
+        self._predictor = predictor
+        results = list(predictor.predict(str(folder)))
+        self.paths = [str(result["input_path"]) for result in results]
+        self._files = [Path(path).read_bytes() for path in self.paths]
+        images = [result["input_img"] for result in results]
+        found = [np.array([one["coordinate"] for one in result["boxes"]], np.float32) for result in results]
+        regions = [predictor.estimator.regions(boxes.reshape(-1, 4)) for boxes in found]
+        self._models: dict[str, tuple[Detector | KeypointEstimator, dict[str, NDArray[Any]], int]] = {
+            "detector": (predictor.detector, predictor.detector.inputs(images), 1),
+            "keypoint model": (predictor.estimator, predictor.estimator.inputs(images, regions), 4),
+        }
+
+    def measure(self, batch_size: int, seconds: float) -> dict[str, float]:
+        """Images a second of the whole and of each stage."""
+        count = len(self.paths)
+        rates = {
+            "hpi": _rate(lambda: list(self._predictor.predict(self.paths, batch_size=batch_size)), count, seconds),
+            "decoding, all cores": usable_cores() * _rate(self._decode, count, seconds / 2),
+        }
+        for name, (task, feeds, batch) in self._models.items():
+            rates[f"{name}, saturated"] = _saturate(task, feeds, batch, count, seconds)
+        return rates
+
+    def _decode(self) -> None:
+        for data, path in zip(self._files, self.paths, strict=True):
+            decode_image(data, path)
+
+
+def _rate(run: Any, count: int, seconds: float) -> float:
+    """Images a second of runs over all images."""
+    run()
+    start, runs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        run()
+        runs += 1
+    return runs * count / (time.perf_counter() - start)
+
+
+def _saturate(
+    task: Detector | KeypointEstimator, feeds: Mapping[str, NDArray[Any]], batch: int, images: int, seconds: float
+) -> float:
+    """Images a second of a model that is kept busy with the inputs of all images in batches."""
+    import openvino as ov
+
+    model = ov.Core().read_model(str(task.session.info.model_path))
+    if feeds["image"].dtype == np.uint8:
+        model = take_uint8_images(model, task.spec.files.normalization)
+    model.reshape({port.any_name: [batch, *feeds[port.any_name].shape[1:]] for port in model.inputs})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+    queue = ov.AsyncInferQueue(ov.compile_model(model, "CPU", settings))
+    items = len(next(iter(feeds.values())))
+    parts = [
+        {name: array[start : start + batch] for name, array in feeds.items()}
+        for start in range(0, items - batch + 1, batch)
+    ]
+    endless = itertools.cycle(parts)
+    for _ in range(len(queue)):
+        queue.start_async(next(endless), share_inputs=True)
+    queue.wait_all()
+    start, runs = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        queue.start_async(next(endless), share_inputs=True)
+        runs += 1
+    queue.wait_all()
+    return runs * batch / (time.perf_counter() - start) * images / items
+
+
+def _memory(predictor: Predictor, paths: list[str], batch_size: int, images: int) -> list[float]:
+    """Resident memory in MB after each batch."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    many = list(itertools.islice(itertools.cycle(paths), images))
+    resident = []
+    results = predictor.predict(many, batch_size=batch_size)
+    for index, _ in enumerate(track(results, "memory", total=images, console=Console(stderr=True)), 1):
+        if index % batch_size == 0:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+            resident.append(pages * page / 1e6)
+    return resident

@@ -1,0 +1,106 @@
+"""Crop and decode alone, microseconds a person, beside PaddleX's own functions.
+
+``crop`` is from boxes to uint8 crops, ``decode`` from heatmaps to joints in pixels of the image. The people of the
+photo are repeated to fill the batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from hpi import Predictor
+from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, times
+from hpi.benchmarks.report import write_report
+from hpi.errors import ConfigError
+from hpi.sources import decode_image
+from hpi.tasks.keypoints import Regions
+
+HEADINGS = ("kernel", "batch", "who", "µs a person (p50)", "p99", "times hpi")
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="A photo with people.")],
+    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    batch: Annotated[int, typer.Option(help="People in a batch.")] = 16,
+    paddlex: Annotated[Path | None, typer.Option(help="Python of an environment with PaddleX.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 0.5,
+    output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,
+) -> None:
+    """Time the crop and the decoding."""
+    config = pipeline_config(pipeline, detector, pose)
+    taken: dict[tuple[str, str], list[float]] = {}
+    with ExitStack() as stack:
+        predictor = stack.enter_context(Predictor("", config=config, backend="onnxruntime"))
+        kernels, arrays = _kernels(predictor, photo, batch)
+        peer = stack.enter_context(start_paddlex(paddlex, config)) if paddlex else None
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "arrays.npz"
+        np.savez(file, allow_pickle=False, **arrays)
+        for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):
+            for name, kernel in kernels.items():
+                taken.setdefault((name, "hpi"), []).extend(times(kernel, seconds))
+            if peer is not None:
+                for name, of_peer in peer.ask(kernels=str(file), seconds=seconds).items():
+                    taken.setdefault((name, "paddlex"), []).extend(of_peer)
+    rows = [_row(name, who, batch, of_one, taken[name, "hpi"]) for (name, who), of_one in taken.items()]
+    cells = [_cells(row) for row in rows]
+    Console().print(*(" | ".join(line) for line in cells), sep="\n")
+    if output is not None:
+        write_report(output, "Kernels", __doc__ or "", HEADINGS, cells, rows)
+
+
+def _kernels(
+    predictor: Predictor, photo: Path, batch: int
+) -> tuple[dict[str, Callable[[], object]], dict[str, np.ndarray[Any, Any]]]:
+    """The kernels on a batch, and what PaddleX's functions are called with."""
+    image = decode_image(photo.read_bytes(), str(photo))
+    estimator, (result,) = predictor.estimator, predictor.predict(image)
+    boxes = np.array([person["coordinate"] for person in result.get("boxes", [])], np.float32)
+    if estimator is None or not len(boxes):
+        raise ConfigError(f"{predictor.name} finds nobody in {photo}")
+    chosen = boxes[np.arange(batch) % len(boxes)]
+    people = estimator.regions(chosen)
+    heatmaps = estimator.heatmaps(estimator.crops([image], [people]))
+    kernels: dict[str, Callable[[], object]] = {
+        "crop": lambda: estimator.crops([image], [estimator.regions(chosen)]),
+        "decode": lambda: estimator.joints(heatmaps, people),
+    }
+    return kernels, _arrays(image, heatmaps, people, estimator.spec.input_size)
+
+
+def _arrays(image: Any, heatmaps: Any, people: Regions, size: tuple[int, int]) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        "image": image,
+        "heatmaps": heatmaps,
+        "center": people.center,
+        "scale": people.scale,
+        "size": np.array(size),
+    }
+
+
+def _row(name: str, who: str, batch: int, taken: list[float], ours: list[float]) -> dict[str, Any]:
+    p50, p99 = np.percentile(taken, [50, 99])
+    per_person = 1000 / batch
+    return {
+        "kernel": name,
+        "batch": batch,
+        "who": who,
+        "p50_us": p50 * per_person,
+        "p99_us": p99 * per_person,
+        "times_hpi": p50 / float(np.median(ours)),
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    figures = (f"{row['p50_us']:.1f}", f"{row['p99_us']:.1f}", f"{row['times_hpi']:.1f}")
+    return [row["kernel"], str(row["batch"]), row["who"], *figures]

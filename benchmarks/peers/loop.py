@@ -1,0 +1,33 @@
+"""What every peer's script does: take a request a line, answer a line. Imports nothing of this project."""
+
+import json
+import sys
+import time
+from importlib.metadata import version
+
+
+def serve(packages, answer):
+    """Answer requests until the input ends.
+
+    Args:
+        packages: those whose versions are told first.
+        answer: from a request's fields to the answer.
+    """
+    _tell({package: version(package) for package in packages})
+    for line in sys.stdin:
+        _tell(answer(**json.loads(line)))
+
+
+def times(run, seconds):
+    """Milliseconds of as many calls as fit, at least one, after one to warm up."""
+    run()
+    taken, end = [], time.perf_counter() + seconds
+    while not taken or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken
+
+
+def _tell(content):
+    print("ANSWER " + json.dumps(content), flush=True)

@@ -1,0 +1,247 @@
+"""The whole pipeline and each of its stages, beside PaddleX and beside the bare models.
+
+All take turns in one run on images that are already decoded, and the medians over all turns are compared. ``bare`` is
+the detector and the keypoint model of the same runtimes, fed with ready tensors in the same batches, with nothing of
+this project round them: what no pipeline can be faster than.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from hpi import Predictor
+from hpi.benchmarks.bare import bare_run
+from hpi.benchmarks.peer import Peer
+from hpi.benchmarks.plots import save_stages
+from hpi.benchmarks.report import write_report
+from hpi.config import PipelineConfig, read_pipeline
+from hpi.errors import ConfigError
+from hpi.results import KeypointResult
+from hpi.sources import Image, decode_image
+from hpi.tasks.detection import Detector
+from hpi.tasks.keypoints import KeypointEstimator
+
+Turn = Callable[[float], list[float]]
+
+ROUNDS = 7
+HEADINGS = ("photos", "people", "who", "p50 ms", "p90 ms", "p99 ms", "people a second", "times hpi")
+STAGES = ("decode", "resize", "detect", "boxes", "crop", "infer", "joints", "result", "draw")
+
+
+def main(
+    photos: Annotated[list[str], typer.Argument(help="Photos; several joined by commas go through in one batch.")],
+    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
+    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    backend: Annotated[str, typer.Option(help="auto, or a runtime for both models.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; by default all usable cores.")] = None,
+    paddlex: Annotated[Path | None, typer.Option(help="Python of an environment with PaddleX.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="Write NAME.json, .md and .png under this path stem.")] = None,
+) -> None:
+    """Time the whole pipeline and its stages, alone or beside PaddleX."""
+    config = pipeline_config(pipeline, detector, pose)
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        predictor = stack.enter_context(Predictor("", config=config, backend=backend, threads=threads))
+        peers = _start_peers(stack, config, paddlex, predictor)
+        versions = {name: peer.versions for name, peer in peers.items()}
+        progress = stack.enter_context(Progress(console=Console(stderr=True)))
+        task = progress.add_task("turns", total=len(photos) * ROUNDS)
+        for group in photos:
+            rows += _measure(predictor, peers, group.split(","), seconds, lambda: progress.advance(task))
+            if output is not None:  # what is there is kept, should the rest be interrupted
+                report = {"models": predictor.describe(), "peers": versions, "rows": rows}
+                write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
+                save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
+    Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
+
+
+def pipeline_config(pipeline: str, detector: str | None, pose: str | None) -> dict[str, Any]:
+    """The pipeline's content with the models that were asked for."""
+    config = read_pipeline(pipeline).model_dump(by_alias=True, exclude_none=True)
+    for module, entry in (("ObjectDetection", detector), ("KeypointDetection", pose)):
+        if entry is not None:
+            name, _, folder = entry.partition("=")
+            config["SubModules"][module] |= {"model_name": name, **({"model_dir": folder} if folder else {})}
+    return PipelineConfig.model_validate(config).model_dump(by_alias=True, exclude_none=True)
+
+
+def _start_peers(
+    stack: ExitStack, config: Mapping[str, Any], paddlex: Path | None, predictor: Predictor
+) -> dict[str, Peer]:
+    """PaddleX with its default threads and with ours."""
+    if paddlex is None:
+        return {}
+    threads = predictor.describe()["models"][0]["threads"]
+    settings = {"paddlex": {}, f"paddlex, {threads} threads": {"PADDLE_PDX_CPU_NUM_THREADS": str(threads)}}
+    return {
+        name: stack.enter_context(start_paddlex(paddlex, config, **environment))
+        for name, environment in settings.items()
+    }
+
+
+def start_paddlex(python: Path, config: Mapping[str, Any], **environment: str) -> Peer:
+    """PaddleX with the same pipeline; without a network it needs not look for one."""
+    return Peer(python, "paddlex", {"pipeline": config}, PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK="True", **environment)
+
+
+def _measure(
+    predictor: Predictor, peers: Mapping[str, Peer], group: list[str], seconds: float, advance: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """Rows of everyone on one group of photos."""
+    files = [Path(photo).read_bytes() for photo in group]
+    images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
+    if predictor.detector is None or predictor.estimator is None:
+        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
+    stages = _Stages(predictor.detector, predictor.estimator)
+    results = stages.run(files, group)
+    bare = stages.bare()
+    turns: dict[str, Turn] = {
+        "hpi": lambda s: times(lambda: list(predictor.predict(images, batch_size=len(images))), s),
+        "bare": lambda s: times(bare, s),
+        **{name: partial(_peer_turn, peer, group) for name, peer in peers.items()},
+    }
+    taken: dict[str, list[float]] = {name: [] for name in turns}
+    stages.reset()
+    for _ in range(ROUNDS):
+        for name, turn in turns.items():
+            taken[name] += turn(seconds)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            stages.run(files, group)
+        advance()
+    people = sum(len(result.people) for result in results)
+    rows = [_row(group, people, name, times, np.median(taken["hpi"])) for name, times in taken.items()]
+    rows[0]["stages"] = {name: float(np.median(times)) for name, times in stages.times.items()}
+    return rows
+
+
+def _peer_turn(peer: Peer, group: list[str], seconds: float) -> list[float]:
+    milliseconds: list[float] = peer.ask(photos=group, seconds=seconds)["ms"]
+    return milliseconds
+
+
+class _Stages:
+    """The pipeline, stage by stage with a clock."""
+
+    def __init__(self, detector: Detector, estimator: KeypointEstimator) -> None:
+        self._detector = detector
+        self._estimator = estimator
+        self._feeds: tuple[Any, Any] = ({}, {})
+        self.reset()
+
+    def reset(self) -> None:
+        self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
+
+    @contextmanager
+    def _clock(self, stage: str) -> Any:
+        start = time.perf_counter()
+        yield
+        self.times[stage].append(1000 * (time.perf_counter() - start))
+
+    def run(self, files: Sequence[bytes], names: Sequence[str]) -> list[KeypointResult]:
+        """From encoded photos to pictures of the results."""
+        detector, estimator = self._detector, self._estimator
+        with self._clock("decode"):
+            images = [decode_image(data, name) for data, name in zip(files, names, strict=True)]
+        with self._clock("resize"):
+            inputs = detector.inputs(images)
+        with self._clock("detect"):
+            outputs = detector.session.run(inputs)
+        with self._clock("boxes"):
+            found = detector.detections(outputs, images)
+            regions = [estimator.regions(of_image.boxes) for of_image in found]
+            people = estimator.join(regions)
+        with self._clock("crop"):
+            crops = estimator.crops(images, regions)
+        with self._clock("infer"):
+            heatmaps = estimator.heatmaps(crops)
+        with self._clock("joints"):
+            joints = estimator.joints(heatmaps, people)
+        with self._clock("result"):
+            results = self._results(names, images, found, joints)
+        with self._clock("draw"):
+            for result in results:
+                result.draw()
+        self._feeds = inputs, estimator.inputs(images, regions)
+        return results
+
+    def _results(
+        self, names: Sequence[str], images: Sequence[Image], found: Sequence[Any], joints: Any
+    ) -> list[KeypointResult]:
+        ends = np.cumsum([len(of_image.boxes) for of_image in found])
+        per_image = np.split(joints, ends[:-1])
+        parts = zip(names, images, found, per_image, strict=True)
+        return [KeypointResult.of_pipeline(*part, self._estimator.skeleton) for part in parts]
+
+    def bare(self) -> Callable[[], object]:
+        """The two models on the tensors of the last run."""
+        detect = bare_run(self._detector.session, self._detector.spec.files, self._feeds[0])
+        estimate = bare_run(self._estimator.session, self._estimator.spec.files, self._feeds[1])
+        return lambda: (detect(), estimate())
+
+
+def times(run: Callable[[], object], seconds: float) -> list[float]:
+    """Milliseconds of as many calls as fit, at least one, after one to warm up."""
+    run()
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while not taken or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken
+
+
+def _row(group: list[str], people: int, who: str, times: list[float], ours: float) -> dict[str, Any]:
+    p50, p90, p99 = np.percentile(times, [50, 90, 99])
+    return {
+        "photos": [Path(photo).name for photo in group],
+        "people": people,
+        "who": who,
+        "p50_ms": p50,
+        "p90_ms": p90,
+        "p99_ms": p99,
+        "throughput": 1000 * people / float(np.mean(times)),
+        "times_hpi": p50 / ours,
+    }
+
+
+def _cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    return [
+        [
+            _label(row),
+            str(row["people"]),
+            row["who"],
+            *(f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")),
+            f"{row['throughput']:.0f}",
+            f"{row['times_hpi']:.2f}",
+        ]
+        for row in rows
+    ]
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    first, *others = row["photos"]
+    return f"{first} and {len(others)} more" if others else str(first)
+
+
+def _stage_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The stages of this project's own runs, ms, as Markdown."""
+    lines = [["people", *STAGES], ["---"] * (len(STAGES) + 1)]
+    for row in rows:
+        if "stages" in row:
+            lines.append([str(row["people"]), *(f"{row['stages'][stage]:.3f}" for stage in STAGES)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"Stages, ms (median):\n\n{table}\n"
