@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from dataclasses import dataclass
@@ -39,10 +40,43 @@ class Cpu:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use: its affinity, and the quota of its control group, rounded up."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, math.ceil(cgroup_cores(Path("/")))))
+
+
+def cgroup_cores(root: Path) -> float:
+    """Cores' worth of time that the control groups of this process grant it; infinity without a limit.
+
+    Containers (``docker run --cpus 2``, Kubernetes limits) set it; their processes still see every core of the host.
+
+    Args:
+        root: the root of the file system.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    granted = math.inf
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers == "":  # version 2; a limit of any group above holds too
+            own = root / "sys/fs/cgroup" / path.lstrip("/")
+            above = [folder for folder in (own, *own.parents) if folder.is_relative_to(root / "sys/fs/cgroup")]
+            granted = min(granted, *(_quota(folder / "cpu.max") for folder in above))
+        elif "cpu" in controllers.split(","):
+            folder = root / "sys/fs/cgroup/cpu" / path.lstrip("/")
+            granted = min(granted, _quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"))
+    return granted
+
+
+def _quota(*files: Path) -> float:
+    """Quota over period, from one file or two; infinity where there is no limit."""
+    try:
+        quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
+    except (OSError, ValueError):
+        return math.inf
+    return math.inf if quota in {"max", "-1"} else int(quota) / int(period)
 
 
 def this_cpu() -> Cpu:

@@ -2,7 +2,8 @@
 
 All take turns in one run on images that are already decoded, and the medians over all turns are compared. ``bare`` is
 the detector and the keypoint model of the same runtimes, fed with ready tensors in the same batches, with nothing of
-this project round them: what no pipeline can be faster than.
+this project round them: what no pipeline can be faster than. rtmlib has no such detector: it gets the boxes, the same
+ONNX file and ONNX Runtime, and is compared with the crops, joints and runtime of this project on the same boxes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from hpi.tasks.keypoints import KeypointEstimator
 Turn = Callable[[float], list[float]]
 
 ROUNDS = 7
+RTMLIB, JOINTS_ONLY = "rtmlib, given the boxes", "hpi, given the boxes"
 HEADINGS = ("photos", "people", "who", "p50 ms", "p90 ms", "p99 ms", "people a second", "times hpi")
 STAGES = ("decode", "resize", "detect", "boxes", "crop", "infer", "joints", "result", "draw")
 
@@ -46,6 +48,7 @@ def main(
     backend: Annotated[str, typer.Option(help="auto, or a runtime for both models.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; by default all usable cores.")] = None,
     paddlex: Annotated[Path | None, typer.Option(help="Python of an environment with PaddleX.")] = None,
+    rtmlib: Annotated[Path | None, typer.Option(help="Python of an environment with rtmlib.")] = None,
     seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 1,
     output: Annotated[Path | None, typer.Option(help="Write NAME.json, .md and .png under this path stem.")] = None,
 ) -> None:
@@ -55,6 +58,8 @@ def main(
     with ExitStack() as stack:
         predictor = stack.enter_context(Predictor("", config=config, backend=backend, threads=threads))
         peers = _start_peers(stack, config, paddlex, predictor)
+        if rtmlib is not None:
+            peers[RTMLIB] = stack.enter_context(_start_rtmlib(rtmlib, predictor))
         versions = {name: peer.versions for name, peer in peers.items()}
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         task = progress.add_task("turns", total=len(photos) * ROUNDS)
@@ -91,6 +96,14 @@ def _start_peers(
     }
 
 
+def _start_rtmlib(python: Path, predictor: Predictor) -> Peer:
+    assert predictor.estimator is not None
+    info, size = predictor.estimator.session.info, predictor.estimator.spec.input_size
+    if info.model_path.suffix != ".onnx":
+        raise ConfigError(f"rtmlib reads ONNX files, not {info.model_path}; choose --backend onnxruntime or openvino")
+    return Peer(python, "rtmlib", {"onnx": str(info.model_path), "size": size})
+
+
 def start_paddlex(python: Path, config: Mapping[str, Any], **environment: str) -> Peer:
     """PaddleX with the same pipeline; without a network it needs not look for one."""
     return Peer(python, "paddlex", {"pipeline": config}, PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK="True", **environment)
@@ -110,8 +123,13 @@ def _measure(
     turns: dict[str, Turn] = {
         "hpi": lambda s: times(lambda: list(predictor.predict(images, batch_size=len(images))), s),
         "bare": lambda s: times(bare, s),
-        **{name: partial(_peer_turn, peer, group) for name, peer in peers.items()},
+        **{name: partial(_peer_turn, peer, photos=group) for name, peer in peers.items() if name != RTMLIB},
     }
+    if RTMLIB in peers and len(group) == 1:
+        (image,), boxes = images, np.array([one["coordinate"] for one in results[0].people], np.float32)
+        regions = stages.estimator.regions(boxes)
+        turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
+        turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[float]] = {name: [] for name in turns}
     stages.reset()
     for _ in range(ROUNDS):
@@ -122,13 +140,17 @@ def _measure(
             stages.run(files, group)
         advance()
     people = sum(len(result.people) for result in results)
-    rows = [_row(group, people, name, times, np.median(taken["hpi"])) for name, times in taken.items()]
+    own = {RTMLIB: JOINTS_ONLY}  # what a peer's times are put in relation to
+    rows = [
+        _row(group, people, name, of_one, float(np.median(taken[own.get(name, "hpi")])))
+        for name, of_one in taken.items()
+    ]
     rows[0]["stages"] = {name: float(np.median(times)) for name, times in stages.times.items()}
     return rows
 
 
-def _peer_turn(peer: Peer, group: list[str], seconds: float) -> list[float]:
-    milliseconds: list[float] = peer.ask(photos=group, seconds=seconds)["ms"]
+def _peer_turn(peer: Peer, seconds: float, **work: Any) -> list[float]:
+    milliseconds: list[float] = peer.ask(seconds=seconds, **work)["ms"]
     return milliseconds
 
 
@@ -136,8 +158,8 @@ class _Stages:
     """The pipeline, stage by stage with a clock."""
 
     def __init__(self, detector: Detector, estimator: KeypointEstimator) -> None:
-        self._detector = detector
-        self._estimator = estimator
+        self.detector = detector
+        self.estimator = estimator
         self._feeds: tuple[Any, Any] = ({}, {})
         self.reset()
 
@@ -152,7 +174,7 @@ class _Stages:
 
     def run(self, files: Sequence[bytes], names: Sequence[str]) -> list[KeypointResult]:
         """From encoded photos to pictures of the results."""
-        detector, estimator = self._detector, self._estimator
+        detector, estimator = self.detector, self.estimator
         with self._clock("decode"):
             images = [decode_image(data, name) for data, name in zip(files, names, strict=True)]
         with self._clock("resize"):
@@ -183,12 +205,12 @@ class _Stages:
         ends = np.cumsum([len(of_image.boxes) for of_image in found])
         per_image = np.split(joints, ends[:-1])
         parts = zip(names, images, found, per_image, strict=True)
-        return [KeypointResult.of_pipeline(*part, self._estimator.skeleton) for part in parts]
+        return [KeypointResult.of_pipeline(*part, self.estimator.skeleton) for part in parts]
 
     def bare(self) -> Callable[[], object]:
         """The two models on the tensors of the last run."""
-        detect = bare_run(self._detector.session, self._detector.spec.files, self._feeds[0])
-        estimate = bare_run(self._estimator.session, self._estimator.spec.files, self._feeds[1])
+        detect = bare_run(self.detector.session, self.detector.spec.files, self._feeds[0])
+        estimate = bare_run(self.estimator.session, self.estimator.spec.files, self._feeds[1])
         return lambda: (detect(), estimate())
 
 

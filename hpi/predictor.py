@@ -69,6 +69,7 @@ class _Job:
     path: str | None
     image: Image
     boxes: Boxes | None
+    frame: int | None
 
 
 class Predictor:
@@ -181,7 +182,8 @@ class Predictor:
         Of several images the next ones are read and decoded in the background.
 
         Args:
-            input: ``[H, W, 3]`` uint8 BGR array, path, folder, http(s) URL, or a list of these.
+            input: ``[H, W, 3]`` uint8 BGR array, path of a picture, a video or a folder of pictures, http(s) URL of a
+                picture, or a list of these. Each frame of a video is an image.
             batch_size: images that go through the models together; by default the pipeline's. People always go
                 together.
             det_threshold: keep people that score above it, in [0, 1]; by default the pipeline's, else the detector's.
@@ -381,6 +383,13 @@ class Predictor:
         yield from self._run(batch, threshold)
 
     def _run(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
+        results = self._predict(batch, threshold)
+        for job, result in zip(batch, results, strict=True):
+            if job.frame is not None:
+                result.set_frame(job.frame)
+        return results
+
+    def _predict(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
         score = self._threshold if threshold is None else threshold
         images = [job.image for job in batch]
         if self.estimator is None:
@@ -579,7 +588,7 @@ def _make_job(item: Item, boxes: Boxes | None) -> _Job:
                 f"{item.path or 'image'}: box number {index}, {boxes[index].tolist()}, lies outside its "
                 f"{width}x{height} pixels"
             )
-    return _Job(item.path, item.image, boxes)
+    return _Job(item.path, item.image, boxes, item.frame)
 
 
 def _report(error: InputError, item: Item, on_error: OnError | None) -> None:

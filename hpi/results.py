@@ -52,6 +52,11 @@ class Result(dict[str, Any]):
         super().__init__(content)
         self.name = _file_name(content["input_path"])
 
+    def set_frame(self, index: int) -> None:
+        """Make this the result of a video's frame: ``frame_index``, and files named after it."""
+        self["frame_index"] = index
+        self.name = f"{Path(self.name).stem}_{index:06d}.jpg"
+
     @property
     def json(self) -> Json:
         """``{"res": ...}`` without the image, in plain Python types."""

@@ -1,4 +1,4 @@
-"""What a user passes as input becomes a stream of images: arrays, files, folders, URLs, and lists of these."""
+"""What a user passes as input becomes a stream of images: arrays, files, folders, videos, URLs, and lists of these."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hpi.errors import InputError
 from hpi.fetch import fetch, is_url
 from hpi.kernels.affine import MAX_WARP_SIDE
+from hpi.video import VIDEO_SUFFIXES, count_frames, read_frames
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ Input = str | PathLike[str] | NDArray[Any] | Sequence["Input"]
 IMAGE_SUFFIXES = {
     ".bmp", ".dib", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-KINDS = "a BGR uint8 array, a path, a folder, or an http(s) URL"
+KINDS = "a BGR uint8 array, the path of a picture, video or folder, or an http(s) URL"
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels: the bound that PaddleX's service and Pillow use."""
 MAX_IMAGE_BYTES = 256 << 20
@@ -42,11 +43,13 @@ class Item:
         path: file or URL; None for an array.
         image: ``[H, W, 3]`` uint8 BGR, C-contiguous, or what is wrong with it.
         from_folder: it was found in a folder, not named by the caller.
+        frame: its number in a video, from 0; None for a picture.
     """
 
     path: str | None
     image: Image | InputError
     from_folder: bool = False
+    frame: int | None = None
 
 
 def read_items(source: Input) -> Iterator[Item]:
@@ -64,10 +67,14 @@ def read_items(source: Input) -> Iterator[Item]:
 
 
 def count_items(source: Input) -> int:
-    """How many images :func:`read_items` will return, without reading any."""
+    """How many images :func:`read_items` will return, without reading any; of a video, about how many."""
     if isinstance(source, (str, PathLike)):
         path = fspath(source)
-        return len(_images_in(Path(path))) if not is_url(path) and _is_folder(path) else 1
+        if is_url(path):
+            return 1
+        if _is_video(path):
+            return count_frames(Path(path))
+        return len(_images_in(Path(path))) if _is_folder(path) else 1
     if isinstance(source, Sequence):
         return sum(count_items(entry) for entry in source)
     return 1
@@ -82,6 +89,8 @@ def _read_path(path: str) -> Iterator[Item]:
             yield Item(path, InputError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"))
         for file in found:
             yield _item(str(file), partial(_read_file, file), from_folder=True)
+    elif _is_video(path):
+        yield from _read_video(path)
     else:
         yield _item(path, partial(_read_file, Path(path)))
 
@@ -91,6 +100,19 @@ def _is_folder(path: str) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):  # too long, or with a NUL; opening it says so
         return False
+
+
+def _is_video(path: str) -> bool:
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _read_video(path: str) -> Iterator[Item]:
+    try:
+        for index, image in enumerate(read_frames(Path(path))):
+            _check_size((image.shape[1], image.shape[0]), path)
+            yield Item(path, image, frame=index)
+    except InputError as error:
+        yield Item(path, error)
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 
-Inputs = Annotated[list[str], typer.Argument(help="Images, folders or http(s) URLs.", metavar="INPUT...")]
+Inputs = Annotated[list[str], typer.Argument(help="Images, videos, folders or http(s) URLs.", metavar="INPUT...")]
 Pipeline = Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")]
 Model = Annotated[str | None, typer.Option(help="One model instead of a pipeline; see [bold]hpi models[/].")]
 ModelDir = Annotated[Path | None, typer.Option("--model_dir", help="Folder of the model's files, with --model.")]

@@ -76,7 +76,8 @@ class Detector:
                 "[M, 6] and their number per image"
             )
         keep_above = self.spec.draw_threshold if threshold is None else threshold
-        per_image = np.split(rows, np.cumsum(counts)[:-1])
+        ends = np.cumsum(counts).tolist()
+        per_image = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
 
     def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:

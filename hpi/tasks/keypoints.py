@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,9 @@ class KeypointEstimator:
             run = slice(start, start + PEOPLE_PER_RUN)
             people = Regions(everyone.center[run], everyone.scale[run])
             joints.append(self.joints(self.heatmaps(crops[run]), people))
-        nobody = np.empty((0, len(self.skeleton.joints), 3), np.float32)
-        ends = np.cumsum([len(people.center) for people in regions])
-        return np.split(np.concatenate(joints) if joints else nobody, ends[:-1])
+        found = np.concatenate(joints) if joints else np.empty((0, len(self.skeleton.joints), 3), np.float32)
+        ends = list(accumulate(len(people.center) for people in regions))
+        return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for all these people in one run."""

@@ -1,0 +1,72 @@
+"""The benchmarks run and write what they promise; how fast anything is, is not tested."""
+
+import json
+
+import pytest
+
+from support import EXAMPLE, ROOT, run_hpi
+
+PHOTO = str(EXAMPLE)
+
+
+def report(stem):
+    return json.loads(stem.with_suffix(".json").read_text())
+
+
+def run(name, *arguments, tmp_path):
+    done = run_hpi("benchmark", name, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pipeline(tmp_path):
+    output = run("pipeline", PHOTO, f"{PHOTO},{PHOTO}", "--seconds", "0.01", "--output", "out", tmp_path=tmp_path)
+    rows = report(tmp_path / "out")["rows"]["rows"]
+    assert [(row["who"], row["people"]) for row in rows] == [("hpi", 2), ("bare", 2), ("hpi", 4), ("bare", 4)]
+    for row in rows:
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+    stages = rows[0]["stages"]
+    assert min(stages.values()) > 0
+    assert stages["detect"] + stages["infer"] < sum(stages.values())
+    assert "| people | decode | resize |" in (tmp_path / "out.md").read_text()
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+    assert "basketball.png and 1 more | 4 | hpi" in output
+
+
+def test_kernels(tmp_path):
+    run("kernels", PHOTO, "--seconds", "0.01", "--batch", "3", "--output", "out", tmp_path=tmp_path)
+    rows = report(tmp_path / "out")["rows"]
+    assert [(row["kernel"], row["batch"], row["who"]) for row in rows] == [("crop", 3, "hpi"), ("decode", 3, "hpi")]
+
+
+def test_folder(tmp_path):
+    pytest.importorskip("openvino")
+    arguments = ("--seconds", "0.05", "--images", "6", "--batch_size", "2", "--output", "out")
+    run("folder", str(ROOT / "examples"), *arguments, tmp_path=tmp_path)
+    found = report(tmp_path / "out")["rows"]
+    assert {"hpi", "detector, saturated", "keypoint model, saturated", "decoding, all cores"} == set(found["rates"])
+    assert len(found["memory_mb"]) == 3
+    assert (tmp_path / "out.png").is_file()
+
+
+def test_start(tmp_path):
+    output = run("start", PHOTO, "--runs", "1", "--output", "out", tmp_path=tmp_path)
+    found = report(tmp_path / "out")["rows"]
+    assert len(found["steps_ms"][0]) == 6
+    assert min(found["steps_ms"][0]) > 0
+    assert "load the models" in output
+
+
+def test_runtimes_records_priors(tmp_path):
+    arguments = ("--batch", "1", "--seconds", "0.1", "--record", "machine.json")
+    run("runtimes", "--model", "MoveNet-Thunder_256x256", *arguments, tmp_path=tmp_path)
+    rows = json.loads((tmp_path / "machine.json").read_text())["rows"]
+    assert {(row["source"], row["batch"]) for row in rows} == {("measured", 1)}
+    assert {row["backend"] for row in rows} >= {"onnxruntime"}
+    assert all(row["p99_ms"] >= row["p50_ms"] and row["throughput"] > 0 for row in rows)
+
+
+def test_a_wrong_benchmark_is_wrong_usage(tmp_path):
+    done = run_hpi("benchmark", "speed", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such command 'speed'" in done.stderr
