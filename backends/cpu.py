@@ -42,7 +42,7 @@ class Cpu:
 def usable_cores() -> int:
     """CPU cores that this process may use: its affinity, and the quota of its control group, rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(cgroup_cores(Path("/")))))
+    return max(1, math.ceil(min(allowed, cgroup_cores(Path("/")))))
 
 
 def cgroup_cores(root: Path) -> float:
