@@ -3,6 +3,7 @@ import shutil
 import pytest
 import yaml
 
+from hpi.backends.base import Normalization
 from hpi.errors import ModelError
 from hpi.model_files import Resize, TopDownEvalAffine, read_model
 from hpi.zoo import Zoo
@@ -40,7 +41,7 @@ def test_a_paddle_3_folder(home):
         (256, 256),
     )
     assert (pose.top_down.padding, pose.top_down.heatmap_offset) == (1.1, 0.5)
-    assert pose.normalize.mean == (0.5, 0.5, 0.5)
+    assert pose.files.normalization == Normalization(pytest.approx((1 / 127.5,) * 3), (-1.0,) * 3)
     detector = Zoo.default().find("PicoDet-S_person_416")
     assert isinstance(detector.geometry, Resize)
     assert (detector.task, detector.input_size, detector.labels) == (
