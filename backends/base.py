@@ -119,12 +119,17 @@ class SessionInfo:
     backend: str
     version: str
     device: str
-    precision: str
+    variant: Variant
     threads: int
     model_path: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def precision(self) -> str:
+        """``"fp32"`` or ``"bf16"``."""
+        return self.variant.precision
 
 
 class Session(ABC):
@@ -271,6 +276,12 @@ def import_runtime(module: str, install: str) -> Any:
             return importlib.import_module(module)
     except Exception as error:
         raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
+
+
+def onnx_files(graph: Path) -> list[Path]:
+    """An ONNX file and what may hold its weights: the files beside it with the usual suffixes of external data."""
+    beside = (file for file in graph.parent.iterdir() if file.suffix in {".bin", ".data", ".onnx_data", ".weight"})
+    return [graph, *sorted(beside)]
 
 
 def _fixed_batch(info: SessionInfo) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -54,23 +55,26 @@ def cgroup_cores(root: Path) -> float:
         root: the root of the file system.
     """
     try:
-        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        groups = os.fsdecode((root / "proc/self/cgroup").read_bytes()).splitlines()
     except OSError:
         return math.inf
     granted = math.inf
     for group in groups:
         _, controllers, path = group.split(":", 2)
-        if controllers == "":  # version 2; a limit of any group above holds too
-            own = root / "sys/fs/cgroup" / path.lstrip("/")
-            above = [folder for folder in (own, *own.parents) if folder.is_relative_to(root / "sys/fs/cgroup")]
-            granted = min(granted, *(_quota(folder / "cpu.max") for folder in above))
-        elif "cpu" in controllers.split(","):
-            folder = root / "sys/fs/cgroup/cpu" / path.lstrip("/")
-            granted = min(granted, _quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"))
+        if controllers == "":
+            files, mount = ["cpu.max"], root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):  # version 1
+            files, mount = ["cpu.cfs_quota_us", "cpu.cfs_period_us"], root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        # A limit of any group above holds too. In a container its own group may be mounted as the topmost one.
+        own = mount / path.lstrip("/")
+        above = (folder for folder in (own, *own.parents) if folder.is_relative_to(mount))
+        granted = min(granted, *(_quota([folder / file for file in files]) for folder in above))
     return granted
 
 
-def _quota(*files: Path) -> float:
+def _quota(files: Sequence[Path]) -> float:
     """Quota over period, from one file or two; infinity where there is no limit."""
     try:
         quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()

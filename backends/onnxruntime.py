@@ -15,6 +15,7 @@ from hpi.backends.base import (
     SessionInfo,
     SessionOptions,
     TensorSpec,
+    Variant,
     import_runtime,
 )
 from hpi.backends.messages import essence
@@ -61,7 +62,7 @@ class OnnxRuntimeSession(Session):
                 backend=OnnxRuntime.name,
                 version=ort.__version__,
                 device="cpu",
-                precision="fp32",
+                variant=Variant(),
                 threads=threads,
                 model_path=path,
                 inputs=tuple(_spec(path, value) for value in self._session.get_inputs()),

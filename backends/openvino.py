@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from hpi.backends.base import (
     TensorSpec,
     Variant,
     import_runtime,
+    onnx_files,
 )
 from hpi.backends.cpu import this_cpu
 from hpi.backends.messages import essence
@@ -37,6 +37,8 @@ BUCKETS = (32, 16, 8, 4, 2, 1)
 """Batch sizes that a static session compiles for; a batch is split into the largest that fit."""
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_PREPARATION_VERSION = "1"
+"""Part of a kept model's key: to be raised with every change of what is done to a model before it is compiled."""
 
 
 class OpenVino(ReadsOnnx):
@@ -67,17 +69,18 @@ class OpenVinoSession(Session):
         ov = import_runtime(OpenVino.package, OpenVino.install)
         self._core = ov.Core()
         self._files = files
-        self._options = options
-        self._content = content_hash([path])
+        self._artifacts = options.artifacts
+        self._variant = options.variant
+        self._threads = options.thread_count
+        self._content = content_hash(onnx_files(path))
         self._version = ov.__version__
         self._compiling = threading.Lock()
         self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
-        variant = options.variant
         try:
             self._model: Any = take_uint8_images(self._core.read_model(str(path)), files.normalization)
             inputs = tuple(_spec(port) for port in self._model.inputs)
             outputs = tuple(port.any_name for port in self._model.outputs)
-            first = self._compile(1 if variant.static_batch else None)
+            first = self._compile(1 if self._variant.static_batch else None)
         except BackendError:
             raise
         except Exception as error:
@@ -87,27 +90,26 @@ class OpenVinoSession(Session):
                 backend=OpenVino.name,
                 version=ov.__version__,
                 device="cpu",
-                precision=variant.precision,
+                variant=self._variant,
                 threads=first.model.get_property("INFERENCE_NUM_THREADS"),
                 model_path=path,
                 inputs=inputs,
                 outputs=outputs,
-                notes=("static batches",) * variant.static_batch + ("one thread a stream",) * variant.streams,
             )
         )
 
     def _split(self, count: int) -> list[int]:
-        if self.batch_size is not None or not self._options.variant.static_batch:
+        if self.batch_size is not None or not self._variant.static_batch:
             return super()._split(count)
-        return split_batch(count, self._options.thread_count if self._options.variant.streams else 1)
+        return split_batch(count, self._threads if self._variant.streams else 1)
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
-        if len(parts) == 1 or not self._options.variant.streams:
+        if len(parts) == 1 or not self._variant.streams:
             return super()._run_parts(parts)
         return self._run_side_by_side(parts)
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        size = _size(feeds) if self._options.variant.static_batch else None
+        size = _size(feeds) if self._variant.static_batch else None
         return self._compile(size).run(feeds)
 
     def _run_side_by_side(self, parts: list[Feeds]) -> list[list[Array]]:
@@ -115,7 +117,7 @@ class OpenVinoSession(Session):
         running: deque[tuple[_Compiled, Any]] = deque()
         try:
             for part in parts:
-                if len(running) == 2 * self._options.thread_count:  # so many wait or run; each has its own memory
+                if len(running) == 2 * self._threads:  # so many wait or run; each has its own memory
                     results.append(_finish(*running.popleft()))
                 compiled = self._compile(_size(part), streams=True)
                 running.append((compiled, compiled.start(part)))
@@ -132,13 +134,7 @@ class OpenVinoSession(Session):
             if (batch, streams) not in self._compiled:
                 if self._model is None:
                     raise BackendError("closed")
-                threads = self._options.thread_count
-                settings = {
-                    "INFERENCE_PRECISION_HINT": _PRECISIONS[self._options.variant.precision],
-                    "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",
-                    "INFERENCE_NUM_THREADS": str(threads),
-                    "NUM_STREAMS": str(threads if streams else 1),
-                }
+                settings = compile_settings(self._variant.precision, self._threads, streams=streams)
                 model = self._from_artifact(batch, settings)
                 _check_engaged(model, settings["INFERENCE_PRECISION_HINT"])
                 self._compiled[batch, streams] = _Compiled(model)
@@ -148,9 +144,12 @@ class OpenVinoSession(Session):
         """The compiled model: a kept one, which loads several times faster, else a fresh one, which is then kept."""
         fresh = None
 
+        def compiled() -> Any:
+            return self._core.compile_model(with_batch(self._model, batch), "CPU", settings)
+
         def build(target: Path) -> None:
             nonlocal fresh
-            fresh = self._core.compile_model(_with_batch(self._model, batch), "CPU", settings)
+            fresh = compiled()
             stream = io.BytesIO()
             fresh.export_model(stream)
             target.write_bytes(stream.getbuffer())
@@ -159,25 +158,30 @@ class OpenVinoSession(Session):
             "model": self._files.name,
             "content": self._content,
             "normalization": str(self._files.normalization),
+            "preparation": _PREPARATION_VERSION,
             "batch": str(batch or "dynamic"),
             "openvino": self._version,
             "device": str(this_cpu()),
             **settings,
         }
-        blob = self._options.artifacts.get("openvino", key, "model.blob", build)
+        try:
+            blob = self._artifacts.get("openvino", key, "model.blob", build)
+        except BackendError as error:  # no disk to keep it on is no reason not to run
+            logger.warning("%s", error)
+            return compiled() if fresh is None else fresh
         if fresh is not None:
             return fresh
         try:
             return self._core.import_model(blob.read_bytes(), "CPU", settings)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it can be made anew
-            logger.warning("%s is of no use to OpenVINO and is compiled anew: %s", blob, essence(str(error)))
-            self._options.artifacts.discard(blob)
-            self._options.artifacts.get("openvino", key, "model.blob", build)
-            return fresh
+            logger.warning("%s is of no use to OpenVINO, the model is compiled anew: %s", blob, essence(str(error)))
+            self._artifacts.discard(blob)
+            return compiled()
 
     def _release(self) -> None:
-        self._model = None
-        self._compiled = {}
+        with self._compiling:
+            self._model = None
+            self._compiled = {}
 
 
 class _Compiled:
@@ -185,12 +189,12 @@ class _Compiled:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._idle: deque[Any] = deque()  # the last used first: an idle request still holds its last inputs
 
     def run(self, feeds: Feeds) -> list[Array]:
         request = self._request()
         outputs = list(request.infer(dict(feeds), share_inputs=True).to_tuple())
-        self._idle.put(request)
+        self._idle.append(request)
         return outputs
 
     def start(self, feeds: Feeds) -> Any:
@@ -202,13 +206,13 @@ class _Compiled:
     def outputs_of(self, request: Any) -> list[Array]:
         """Copies of a request's outputs; the request can be used again."""
         outputs = [np.array(tensor.data) for tensor in request.output_tensors]
-        self._idle.put(request)
+        self._idle.append(request)
         return outputs
 
     def _request(self) -> Any:
         try:
-            return self._idle.get_nowait()
-        except Empty:
+            return self._idle.pop()
+        except IndexError:
             return self.model.create_infer_request()
 
 
@@ -258,7 +262,17 @@ def _size(feeds: Feeds) -> int:
     return len(next(iter(feeds.values())))
 
 
-def _with_batch(model: Any, batch: int | None) -> Any:
+def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str, str]:
+    """What a model is compiled with: all threads on one request, or one thread on each of several."""
+    return {
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+        "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "NUM_STREAMS": str(threads if streams else 1),
+    }
+
+
+def with_batch(model: Any, batch: int | None) -> Any:
     """The model with a fixed batch, or as it is."""
     if batch is None:
         return model

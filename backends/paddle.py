@@ -20,6 +20,7 @@ from hpi.backends.base import (
     SessionInfo,
     SessionOptions,
     TensorSpec,
+    Variant,
     import_runtime,
 )
 from hpi.backends.messages import essence
@@ -64,7 +65,7 @@ class PaddleSession(Session):
                 backend=Paddle.name,
                 version=version,
                 device="cpu",
-                precision="fp32",
+                variant=Variant(),
                 threads=threads,
                 model_path=files.program,
                 inputs=tuple(

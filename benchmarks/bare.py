@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.base import ModelFiles, Session
-from hpi.backends.openvino import split_batch, take_uint8_images
+from hpi.backends.openvino import compile_settings, split_batch, take_uint8_images, with_batch
+from hpi.errors import ConfigError
 
 Feeds = Mapping[str, NDArray[Any]]
 
@@ -18,13 +19,13 @@ def bare_run(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[], 
     """A call that runs the session's model on these inputs, on the same runtime, split like the session splits.
 
     Raises:
-        ValueError: the session is none of ONNX Runtime or OpenVINO.
+        ConfigError: the session is none of ONNX Runtime or OpenVINO.
     """
     if session.info.backend == "onnxruntime":
         return _onnxruntime(session, feeds)
     if session.info.backend == "openvino":
         return _openvino(session, files, feeds)
-    raise ValueError(f"no bare run for {session.info.backend}; choose --backend onnxruntime or openvino")
+    raise ConfigError(f"no bare run for {session.info.backend}; choose --backend onnxruntime or openvino")
 
 
 def _onnxruntime(session: Session, feeds: Feeds) -> Callable[[], object]:
@@ -43,29 +44,22 @@ def _onnxruntime(session: Session, feeds: Feeds) -> Callable[[], object]:
 def _openvino(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[], object]:
     import openvino as ov
 
-    core, count = ov.Core(), len(next(iter(feeds.values())))
-    static, streams = "static batches" in session.info.notes, "one thread a stream" in session.info.notes
+    core, count, variant = ov.Core(), len(next(iter(feeds.values()))), session.info.variant
+    streams = variant.streams and count > 1
     if session.batch_size is not None:
         sizes = [1] * count
     else:
-        sizes = split_batch(count, session.info.threads if streams else 1) if static else [count]
-    settings = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[session.info.precision],
-        "PERFORMANCE_HINT": "THROUGHPUT" if streams and count > 1 else "LATENCY",
-        "INFERENCE_NUM_THREADS": session.info.threads,
-        "NUM_STREAMS": session.info.threads if streams and count > 1 else 1,
-    }
+        sizes = split_batch(count, session.info.threads if streams else 1) if variant.static_batch else [count]
+    settings = compile_settings(variant.precision, session.info.threads, streams=streams)
     compiled = {}
     for size in set(sizes):
         model = take_uint8_images(core.read_model(str(session.info.model_path)), files.normalization)
-        if static:
-            model.reshape({port.any_name: [size, *feeds[port.any_name].shape[1:]] for port in model.inputs})
-        compiled[size] = core.compile_model(model, "CPU", settings)
+        compiled[size] = core.compile_model(with_batch(model, size if variant.static_batch else None), "CPU", settings)
     parts = _parts(feeds, sizes)
     requests = [compiled[size].create_infer_request() for size in sizes]
 
     def run() -> None:
-        if streams and count > 1:
+        if streams:
             for request, part in zip(requests, parts, strict=True):
                 request.start_async(part, share_inputs=True)
             for request in requests:

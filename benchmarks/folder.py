@@ -3,7 +3,7 @@
 ``saturated`` is what OpenVINO reaches when it is kept busy with one of the two models on ready tensors, as its
 ``benchmark_app`` does: throughput hint, as many requests as it asks for, nothing else on the machine. ``in sum`` is
 the throughput if both, and the decoding of the files on all cores, take their saturated time one after the other: more
-is not to be had where every stage uses the same cores.
+is not to be had where every stage uses the same cores. Decoding is timed on one core and counted times the cores.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ def main(
     Console().print(*(" | ".join(line) for line in cells), sep="\n")
     if output is not None:
         report = {"models": predictor.describe(), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
-        tenth = len(memory) // 10
-        grown = f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth]:.0f} and {memory[-1]:.0f} MB.\n"
+        tenth = max(1, len(memory) // 10)
+        grown = (
+            f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
+        )
         write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, grown)
         save_memory(output.with_suffix(".png"), [batch_size * number for number in range(1, len(memory) + 1)], memory)
 
@@ -123,10 +125,11 @@ def _saturate(
     model = ov.Core().read_model(str(task.session.info.model_path))
     if feeds["image"].dtype == np.uint8:
         model = take_uint8_images(model, task.spec.files.normalization)
+    items = len(next(iter(feeds.values())))
+    batch = min(batch, items)
     model.reshape({port.any_name: [batch, *feeds[port.any_name].shape[1:]] for port in model.inputs})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
     queue = ov.AsyncInferQueue(ov.compile_model(model, "CPU", settings))
-    items = len(next(iter(feeds.values())))
     parts = [
         {name: array[start : start + batch] for name, array in feeds.items()}
         for start in range(0, items - batch + 1, batch)
@@ -146,7 +149,7 @@ def _saturate(
 def _memory(predictor: Predictor, paths: list[str], batch_size: int, images: int) -> list[float]:
     """Resident memory in MB after each batch."""
     page = os.sysconf("SC_PAGE_SIZE")
-    many = list(itertools.islice(itertools.cycle(paths), images))
+    many = list(itertools.islice(itertools.cycle(paths), max(images, batch_size)))
     resident = []
     results = predictor.predict(many, batch_size=batch_size)
     for index, _ in enumerate(track(results, "memory", total=images, console=Console(stderr=True)), 1):

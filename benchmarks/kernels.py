@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi import Predictor
-from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, times
+from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, times, with_folders
 from hpi.benchmarks.report import write_report
 from hpi.errors import ConfigError
 from hpi.sources import decode_image
@@ -43,7 +43,7 @@ def main(
     with ExitStack() as stack:
         predictor = stack.enter_context(Predictor("", config=config, backend="onnxruntime"))
         kernels, arrays = _kernels(predictor, photo, batch)
-        peer = stack.enter_context(start_paddlex(paddlex, config)) if paddlex else None
+        peer = stack.enter_context(start_paddlex(paddlex, with_folders(config, predictor))) if paddlex else None
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "arrays.npz"
         np.savez(file, allow_pickle=False, **arrays)
         for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):

@@ -1,6 +1,7 @@
 """The whole pipeline and each of its stages, beside PaddleX and beside the bare models.
 
-All take turns in one run on images that are already decoded, and the medians over all turns are compared. ``bare`` is
+All take turns in one run on images that are already decoded, and the medians over all turns are compared. Several
+photos go through this project together and through PaddleX one by one, as its configuration has it. ``bare`` is
 the detector and the keypoint model of the same runtimes, fed with ready tensors in the same batches, with nothing of
 this project round them: what no pipeline can be faster than. rtmlib has no such detector: it gets the boxes, the same
 ONNX file and ONNX Runtime, and is compared with the crops, joints and runtime of this project on the same boxes.
@@ -91,7 +92,7 @@ def _start_peers(
     threads = predictor.describe()["models"][0]["threads"]
     settings = {"paddlex": {}, f"paddlex, {threads} threads": {"PADDLE_PDX_CPU_NUM_THREADS": str(threads)}}
     return {
-        name: stack.enter_context(start_paddlex(paddlex, config, **environment))
+        name: stack.enter_context(start_paddlex(paddlex, with_folders(config, predictor), **environment))
         for name, environment in settings.items()
     }
 
@@ -109,6 +110,15 @@ def start_paddlex(python: Path, config: Mapping[str, Any], **environment: str) -
     return Peer(python, "paddlex", {"pipeline": config}, PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK="True", **environment)
 
 
+def with_folders(config: Mapping[str, Any], predictor: Predictor) -> dict[str, Any]:
+    """The pipeline's content with the folders that its models were loaded from."""
+    modules = config["SubModules"]
+    folders = [model["model_dir"] for model in predictor.describe()["models"]]
+    names = ("ObjectDetection", "KeypointDetection")
+    filled = {name: {**modules[name], "model_dir": folder} for name, folder in zip(names, folders, strict=True)}
+    return {**config, "SubModules": filled}
+
+
 def _measure(
     predictor: Predictor, peers: Mapping[str, Peer], group: list[str], seconds: float, advance: Callable[[], None]
 ) -> list[dict[str, Any]]:
@@ -118,18 +128,22 @@ def _measure(
     if predictor.detector is None or predictor.estimator is None:
         raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
     stages = _Stages(predictor.detector, predictor.estimator)
-    results = stages.run(files, group)
+    results = list(predictor.predict(images, batch_size=len(images)))
+    people = sum(len(result["boxes"]) for result in results)
+    if not people:
+        raise ConfigError(f"{', '.join(group)}: nobody is found in it; give photos with people")
+    stages.run(files, group)
     bare = stages.bare()
     turns: dict[str, Turn] = {
         "hpi": lambda s: times(lambda: list(predictor.predict(images, batch_size=len(images))), s),
         "bare": lambda s: times(bare, s),
-        **{name: partial(_peer_turn, peer, photos=group) for name, peer in peers.items() if name != RTMLIB},
+        **{name: partial(_peer_turn, peer, people, photos=group) for name, peer in peers.items() if name != RTMLIB},
     }
     if RTMLIB in peers and len(group) == 1:
-        (image,), boxes = images, np.array([one["coordinate"] for one in results[0].people], np.float32)
+        (image,), boxes = images, np.array([one["coordinate"] for one in results[0]["boxes"]], np.float32)
         regions = stages.estimator.regions(boxes)
         turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
-        turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], photo=group[0], boxes=boxes.tolist())
+        turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[float]] = {name: [] for name in turns}
     stages.reset()
     for _ in range(ROUNDS):
@@ -139,7 +153,6 @@ def _measure(
         while time.perf_counter() < end:
             stages.run(files, group)
         advance()
-    people = sum(len(result.people) for result in results)
     own = {RTMLIB: JOINTS_ONLY}  # what a peer's times are put in relation to
     rows = [
         _row(group, people, name, of_one, float(np.median(taken[own.get(name, "hpi")])))
@@ -149,8 +162,11 @@ def _measure(
     return rows
 
 
-def _peer_turn(peer: Peer, seconds: float, **work: Any) -> list[float]:
-    milliseconds: list[float] = peer.ask(seconds=seconds, **work)["ms"]
+def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[float]:
+    answer = peer.ask(seconds=seconds, **work)
+    if answer["people"] != people:
+        raise RuntimeError(f"a peer finds {answer['people']} people instead of {people}: it does other work")
+    milliseconds: list[float] = answer["ms"]
     return milliseconds
 
 

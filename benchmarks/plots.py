@@ -12,17 +12,17 @@ def save_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: where to save the picture.
-        rows: each with ``people`` and ``stages``, a name and milliseconds of each.
+        rows: each with ``photos``, ``people`` and ``stages``, a name and milliseconds of each.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1.2 + 0.7 * len(rows)), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    labels = [f"{row['people']} people" for row in rows]
-    left = [0.0] * len(rows)
+    places, left = range(len(rows)), [0.0] * len(rows)
+    axes.set_yticks(places, [f"{row['photos'][0]}\n{row['people']} people" for row in rows])
     for stage in rows[0]["stages"]:
         widths = [row["stages"][stage] for row in rows]
-        axes.barh(labels, widths, left=left, label=stage)
+        axes.barh(places, widths, left=left, label=stage)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set_xlabel("ms")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpi.benchmarks.environment import describe_environment
+from hpi.files import write_whole
 
 
 def write_report(
@@ -22,8 +23,8 @@ def write_report(
     """Write ``stem.json`` with the data and ``stem.md`` with a table, and ``more`` below it."""
     environment = describe_environment()
     report = {"protocol": protocol, "environment": environment, "rows": data}
-    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(stem.with_suffix(".json"), f"{json.dumps(report, indent=1)}\n".encode())
     lines = [headings, ["---"] * len(headings), *cells]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     where = "\n".join(f"- {name}: {value}" for name, value in environment.items())
-    stem.with_suffix(".md").write_text(f"# {title}\n\n{protocol}\n{table}\n\n{more}\n{where}\n", encoding="utf-8")
+    write_whole(stem.with_suffix(".md"), f"# {title}\n\n{protocol}\n{table}\n\n{more}\n{where}\n".encode())

@@ -43,7 +43,7 @@ def main(
     for entry in model:
         name, _, folder = entry.partition("=")
         spec = zoo.find(name, Path(folder) if folder else None)
-        basis = Priors(zoo.own_priors).basis_of_shipped(name, CpuClass.of(this_cpu()))
+        basis = Priors(zoo.own_priors).basis_of_shipped(name, CpuClass.of(this_cpu()), options.thread_count)
         protocol = Protocol(batch, seconds * len(batch), precisions=("fp32",), complete=True)
         fp32 = measure(spec, zoo.skeleton_of(name), options, protocol)
         for size in batch:

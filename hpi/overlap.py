@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(source: Iterator[T], depth: int) -> Iterator[T]:
+def ahead(source: Iterator[T], depth: int) -> Generator[T]:
     """The items of an iterator, which a thread of its own advances while the caller works on what came before.
 
     Args:
@@ -19,35 +19,46 @@ def ahead(source: Iterator[T], depth: int) -> Iterator[T]:
         depth: items that are made before they are asked for.
     """
     nothing = object()
-    with ThreadPoolExecutor(1, thread_name_prefix="hpi-ahead") as pool:
-        waiting: deque[Future[object]] = deque()
-        try:
-            while True:
-                while len(waiting) <= depth:
-                    waiting.append(pool.submit(next, source, nothing))
-                item = waiting.popleft().result()
-                if item is nothing:
-                    return
-                yield item  # type: ignore[misc]
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="hpi-ahead")
+    waiting: deque[Future[object]] = deque()
+    try:
+        while True:
+            while len(waiting) <= depth:
+                waiting.append(pool.submit(next, source, nothing))
+            item = waiting.popleft().result()
+            if item is nothing:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # one item may still be on its way, from a slow server perhaps
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, Future[R]]]:
     """Work on items in threads while the caller goes on taking them in.
 
     Yields:
-        Each item with its finished future, in order; at most ``2 * threads`` are under way.
+        Each item with its finished future, in order; at most ``2 * threads`` are under way. When the items end with an
+        error, it is raised after those that came before.
     """
+    failure: Exception | None = None
+    source = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="hpi-work") as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
-        for item in items:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = error
+                break
             waiting.append((item, pool.submit(work, item)))
             if len(waiting) == 2 * threads:
                 yield _finished(waiting)
         while waiting:
             yield _finished(waiting)
+    if failure is not None:
+        raise failure
 
 
 def _finished(waiting: deque[tuple[T, Future[R]]]) -> tuple[T, Future[R]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -30,7 +31,7 @@ from hpi.selection import AUTO, Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.priors import CpuClass, Prior, Priors
-from hpi.sources import Image, Input, Item, count_items, read_items
+from hpi.sources import Image, Input, Item, count_items, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
 from hpi.validation import is_yaml, parse, read_yaml
@@ -208,9 +209,8 @@ class Predictor:
         batch_size = batch_size or self.batch_size
         items = read_items(input)
         if count_items(input) > 1:
-            items = ahead(items, depth=2 * batch_size)
-        jobs = zip(items, repeat(None) if per_image is None else per_image, strict=False)
-        return self._stream(jobs, batch_size, score, on_error)
+            items = ahead(items, depth=batch_size)
+        return self._stream(items, per_image, batch_size, score, on_error)
 
     __call__ = predict
 
@@ -240,6 +240,7 @@ class Predictor:
 
         Raises:
             BackendError: no runtime can serve a model.
+            ConfigError: the result cannot be stored.
         """
         rows: list[Prior] = []
         for opened in self._opened:
@@ -249,10 +250,11 @@ class Predictor:
                 seconds=seconds / len(self._opened),
                 memory=wish.objective == "memory",
             )
-            basis = self._priors.basis(name, CpuClass.of(this_cpu()))
+            basis = self._priors.basis(name, CpuClass.of(this_cpu()), wish.options.thread_count)
             measured = measure(opened.spec, opened.skeleton, wish.options, protocol, partial(told, name), basis)
-            rows += [measurement.row(name) for measurement in measured]
-        self._priors.store(rows)
+            fresh = [measurement.row(name) for measurement in measured]
+            self._priors.store(fresh)
+            rows += fresh
         return rows
 
     def warmup(self) -> None:
@@ -355,6 +357,8 @@ class Predictor:
         several = isinstance(source, Sequence) and not isinstance(source, str)
         per_image: Any = boxes if several else [boxes]
         images: Sequence[Any] = source if several else [source]  # type: ignore[assignment]
+        if any(isinstance(image, (str, PathLike)) and is_video(fspath(image)) for image in images):
+            raise InputError("boxes: these go with pictures; of a video, pass the frames as arrays")
         if not isinstance(per_image, Sequence | np.ndarray) or not (
             len(per_image) == count_items(source) == len(images)
         ):
@@ -363,24 +367,27 @@ class Predictor:
 
     def _stream(
         self,
-        inputs: Iterator[tuple[Item, Boxes | None]],
+        items: Generator[Item],
+        per_image: list[Boxes] | None,
         batch_size: int,
         threshold: float | None,
         on_error: OnError | None,
     ) -> Iterator[Result]:
         batch: list[_Job] = []
-        for item, boxes in inputs:
-            try:
-                batch.append(_make_job(item, boxes))
-            except InputError as error:
-                # What came before the bad image is finished first, so that nothing of it is lost.
-                yield from self._run(batch, threshold)
-                batch = []
-                _report(error, item, on_error)
-            if len(batch) == batch_size:
-                yield from self._run(batch, threshold)
-                batch = []
-        yield from self._run(batch, threshold)
+        inputs = zip(items, repeat(None)) if per_image is None else zip(items, per_image, strict=True)
+        with closing(items):  # at once, also after an error: a thread may be reading ahead
+            for item, boxes in inputs:
+                try:
+                    batch.append(_make_job(item, boxes))
+                except InputError as error:
+                    # What came before the bad image is finished first, so that nothing of it is lost.
+                    yield from self._run(batch, threshold)
+                    batch = []
+                    _report(error, item, on_error)
+                if len(batch) == batch_size:
+                    yield from self._run(batch, threshold)
+                    batch = []
+            yield from self._run(batch, threshold)
 
     def _run(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
         results = self._predict(batch, threshold)
@@ -509,6 +516,7 @@ def _describe(opened: _Opened) -> dict[str, Any]:
         "version": info.version,
         "device": info.device,
         "precision": info.precision,
+        "variant": str(info.variant),
         "threads": info.threads,
         "batch_size": choice.session.batch_size,
         "file": str(info.model_path),
@@ -540,21 +548,19 @@ def _precisions(asked: str) -> tuple[str, ...]:
 
 
 def _check_limit(argument: str, value: float | None) -> float | None:
-    if value is None:
-        return None
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not value > 0:  # NaN fails the comparison
+    if value is not None and not (_is_number(value) and value > 0):  # NaN fails the comparison
         raise ConfigError(f"{argument} is {value!r}: give a number above 0, or None for no limit")
-    return float(value)
+    return value
 
 
 def _check_threshold(value: float | None) -> float | None:
-    if value is None:
-        return None
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:  # NaN fails every comparison
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
         raise InputError(f"det_threshold is {value!r}: give a number from 0 to 1, or None for the default")
-    return float(value)
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _check_box_array(boxes: ArrayLike) -> Boxes:

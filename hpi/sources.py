@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -52,7 +52,7 @@ class Item:
     frame: int | None = None
 
 
-def read_items(source: Input) -> Iterator[Item]:
+def read_items(source: Input) -> Generator[Item]:
     """Read images one by one, as the iterator is advanced. What cannot be read is returned, not raised."""
     if isinstance(source, np.ndarray):
         yield _item(None, partial(check_image, source))
@@ -72,7 +72,7 @@ def count_items(source: Input) -> int:
         path = fspath(source)
         if is_url(path):
             return 1
-        if _is_video(path):
+        if is_video(path):
             return count_frames(Path(path))
         return len(_images_in(Path(path))) if _is_folder(path) else 1
     if isinstance(source, Sequence):
@@ -89,7 +89,7 @@ def _read_path(path: str) -> Iterator[Item]:
             yield Item(path, InputError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"))
         for file in found:
             yield _item(str(file), partial(_read_file, file), from_folder=True)
-    elif _is_video(path):
+    elif is_video(path):
         yield from _read_video(path)
     else:
         yield _item(path, partial(_read_file, Path(path)))
@@ -102,14 +102,14 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _is_video(path: str) -> bool:
+def is_video(path: str) -> bool:
+    """Whether a path is taken for a video, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _read_video(path: str) -> Iterator[Item]:
     try:
-        for index, image in enumerate(read_frames(Path(path))):
-            _check_size((image.shape[1], image.shape[0]), path)
+        for index, image in enumerate(read_frames(Path(path), partial(_check_size, label=path))):
             yield Item(path, image, frame=index)
     except InputError as error:
         yield Item(path, error)

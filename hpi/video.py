@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,28 @@ VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
 _SAFE = {"format_whitelist": "avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "file"}
 
 
-def read_frames(path: Path) -> Iterator[Image]:
+def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> Iterator[Image]:
     """Decode a video frame by frame, as the iterator is advanced.
+
+    Args:
+        path: the file.
+        check_size: called with width and height of each frame before it is converted; raises InputError.
 
     Yields:
         ``[H, W, 3]`` uint8 BGR, turned upright where the file says that the camera was held sideways.
 
     Raises:
-        InputError: PyAV is not installed, or the file is no video, or breaks off.
+        InputError: PyAV is not installed, or the file is no video, or a damaged one, or has fewer frames than it says.
     """
     with _opened(path) as stream:
-        for frame in stream.container.decode(stream):
+        check_size((stream.width, stream.height))
+        count = 0
+        for count, frame in enumerate(stream.container.decode(stream), 1):  # noqa: B007 - the last one is what counts
+            check_size((frame.width, frame.height))
             upright = np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90))
             yield np.ascontiguousarray(upright)
+        if count < stream.frames:
+            raise InputError(f"{path}: breaks off after {count} of {stream.frames} frames")
 
 
 def count_frames(path: Path) -> int:
@@ -55,7 +64,10 @@ def _opened(path: Path) -> Iterator[Any]:
             f'{path}: videos are read with PyAV; install it with: pip install "hpi-pose[video]"'
         ) from error
     try:
-        with av.open(str(path), options=dict(_SAFE)) as container:
+        if not path.exists() or not path.is_file():
+            raise InputError(f"{path}: no such file, or not a regular one")
+        # The whole path, since FFmpeg takes what stands before a colon for a protocol.
+        with av.open(str(path.resolve()), options=dict(_SAFE)) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: has no pictures, only sound or text")
             stream = container.streams.video[0]

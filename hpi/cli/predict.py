@@ -51,11 +51,13 @@ def run(
         shown = _shown(predictor.predict(list(inputs), on_error=report, **arguments), show_result, stems)
         for _, saved in side_by_side(partial(_save, folder=save_path), shown, SAVING_THREADS):
             try:
-                saved.result()
+                files = saved.result()
             except InputError as error:
                 report(error)
             else:
                 progress.advance(task)
+                if files:
+                    print(f"saved {' and '.join(map(str, files))}")  # noqa: T201
     if failed:
         raise typer.Exit(1)
 
@@ -68,9 +70,8 @@ def _shown(results: Iterable[Result], show_result: Callable[[Result], None], ste
         yield result
 
 
-def _save(result: Result, folder: Path | None) -> None:
-    if folder is not None:
-        print(f"saved {result.save_to_json(folder)} and {result.save_to_img(folder)}")  # noqa: T201
+def _save(result: Result, folder: Path | None) -> list[Path]:
+    return [] if folder is None else [result.save_to_json(folder), result.save_to_img(folder)]
 
 
 def show(result: Result) -> None:

@@ -33,7 +33,7 @@ def explain(predictor: Predictor, *, as_json: bool) -> None:
     console = Console(highlight=False)
     for model in description["models"]:
         console.print(f"[bold]{model['model']}[/] ({model['task']})")
-        engaged = f"{model['backend']} {model['precision']}, {model['threads']} threads, {model['device']}"
+        engaged = f"{model['backend']} {model['variant']}, {model['threads']} threads, {model['device']}"
         notes = f" ({', '.join(model['notes'])})" if model["notes"] else ""
         console.print(f"  runs on  {engaged}{notes}, version {model['version']}", soft_wrap=True)
         console.print(f"  because  {model['reason']}", soft_wrap=True)
@@ -70,6 +70,6 @@ def _add(table: Table, model: str, result: Measurement | Failure) -> None:
 def summary(description: Mapping[str, Any]) -> dict[str, str]:
     """For each model what it runs on."""
     return {
-        model["model"]: " ".join([model["backend"], model["precision"], *model["notes"]])
+        model["model"]: " ".join([model["backend"], model["variant"], *model["notes"]])
         for model in description["models"]
     }

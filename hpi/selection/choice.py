@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import content_hash
-from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant
+from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, onnx_files
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
@@ -119,24 +119,35 @@ def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> C
         raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     if wish.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
-    basis = priors.basis(spec.name, CpuClass.of(this_cpu()))
+    basis = priors.basis(spec.name, CpuClass.of(this_cpu()), wish.options.thread_count)
     ranking = rank(spec, wish, basis)
     rejected: dict[str, str] = {}
+    warned: set[str] = set()
     for ranked in ranking:
         try:
             session = _open(spec, skeleton, wish, ranked)
         except HpiError as error:
             rejected[str(ranked.candidate)] = str(error)
             if ranked.unavailable is None:
-                # That the gate refuses a lower precision is what it is there for.
-                expected = isinstance(error, RefusedError) and ranked.candidate.variant.precision != "fp32"
-                level = logging.INFO if expected else logging.WARNING
-                logger.log(level, "%s: %s is passed over: %s", spec.name, ranked.candidate, error)
+                _report(spec.name, ranked.candidate, error, warned)
         else:
             where = basis.where if basis else "nothing is measured"
             return Choice(session, _reason(ranked, wish, where), rejected, ranking, where)
     reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in rejected.items())
     raise BackendError(f"{spec.name}: no runtime can serve it on {wish.options.device}: {reasons}")
+
+
+def _report(model: str, candidate: Candidate, error: HpiError, warned: set[str]) -> None:
+    """Say that a candidate is passed over: one warning a runtime, however many variants it has.
+
+    That the gate refuses a lower precision is no cause for one: that is what it is there for.
+    """
+    refused = isinstance(error, RefusedError) and candidate.variant.precision != "fp32"
+    quiet = refused or candidate.backend in warned
+    level = logging.INFO if quiet else logging.WARNING
+    logger.log(level, "%s: %s is passed over: %s", model, candidate, error)
+    if not quiet:
+        warned.add(candidate.backend)
 
 
 def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
@@ -148,7 +159,9 @@ def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]
             for variant in _admitted(backend, wish):
                 estimate = basis.estimate(name, variant, batches) if basis else None
                 unavailable = backend.unavailable(spec.files, replace(wish.options, variant=variant))
-                ranked.append(Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, wish)))
+                ranked.append(
+                    Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, basis, wish))
+                )
     # The sort is stable: what is not measured stays in the order of the registry.
     return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, *_cost(one.estimate, wish.objective))))
 
@@ -165,12 +178,12 @@ def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
     return costs[objective], estimate.milliseconds
 
 
-def _too_slow(estimate: Estimate | None, wish: Wish) -> str | None:
-    """Why a candidate cannot promise the p99 that is asked for."""
+def _too_slow(estimate: Estimate | None, basis: Basis | None, wish: Wish) -> str | None:
+    """Why a candidate cannot promise the p99 that is asked for: only what was measured on such a machine counts."""
     if wish.max_p99_ms is None:
         return None
-    if estimate is None or estimate.p99_ms is None:
-        return f"its p99 must be at most {wish.max_p99_ms:g} ms and is not known; measure it with: hpi tune"
+    if estimate is None or basis is None or not basis.here or estimate.p99_ms is None:
+        return f"its p99 must be at most {wish.max_p99_ms:g} ms and is not known here; measure it with: hpi tune"
     if estimate.p99_ms > wish.max_p99_ms:
         return f"its p99 of {estimate.p99_ms:.3g} ms is above the {wish.max_p99_ms:g} ms that are allowed"
     return None
@@ -205,7 +218,8 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
-        example_run(spec, session, skeleton, 1)()  # one that dies at its first call shall do so here
+        # One that dies at its first call shall do so here; streams only begin with a second item.
+        example_run(spec, session, skeleton, 2 if candidate.variant.streams else 1)()
     except BaseException:
         session.close()
         raise
@@ -320,4 +334,4 @@ def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
 
 def _content(files: ModelFiles) -> str:
     paddle = [files.paddle.program, files.paddle.params] if files.paddle else []
-    return content_hash([*paddle, *([files.onnx] if files.onnx else [])])
+    return content_hash([*paddle, *(onnx_files(files.onnx) if files.onnx else [])])

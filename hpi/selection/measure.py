@@ -167,11 +167,7 @@ def measure(
         if not runners:
             raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
         if protocol.memory:
-            for runner in runners:
-                try:
-                    runner.memory_mb = peak_memory(spec, runner.candidate, options, protocol.batches)
-                except BackendError as error:
-                    told(Failure(runner.candidate, str(error)))
+            _measure_memory(spec, skeleton, runners, options, protocol, told)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
         turns = len(protocol.batches) * len(runners) * ROUNDS
         slice_s = max((protocol.seconds - spent) / turns - (0 if protocol.complete else SETTLE_S), LEAST_TURN_S)
@@ -179,13 +175,30 @@ def measure(
         for batch in protocol.batches:
             if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
                 break
-            for result in _measure_batch(spec, skeleton, runners, batch, slice_s, complete=protocol.complete):
+            for result in _measure_batch(spec, skeleton, runners, batch, slice_s, told, complete=protocol.complete):
                 told(result)
                 measured.append(result)
         return measured
     finally:
         for runner in runners:
             runner.session.close()
+
+
+def _measure_memory(
+    spec: ModelSpec,
+    skeleton: Skeleton,
+    runners: Sequence[_Runner],
+    options: SessionOptions,
+    protocol: Protocol,
+    told: Told,
+) -> None:
+    for runner in runners:
+        try:
+            for batch in protocol.batches:  # what is compiled now is not compiled in the process that is measured
+                example_run(spec, runner.session, skeleton, batch)()
+            runner.memory_mb = peak_memory(spec, runner.candidate, options, protocol.batches)
+        except BackendError as error:
+            told(Failure(runner.candidate, str(error)))
 
 
 def _open_all(
@@ -217,18 +230,22 @@ def _open_all(
 
 
 def _measure_batch(
-    spec: ModelSpec, skeleton: Skeleton, runners: list[_Runner], batch: int, slice_s: float, *, complete: bool
+    spec: ModelSpec,
+    skeleton: Skeleton,
+    runners: list[_Runner],
+    batch: int,
+    slice_s: float,
+    told: Told,
+    *,
+    complete: bool,
 ) -> list[Measurement]:
-    for runner in runners:
-        runner.times = []
-        runner.run = example_run(spec, runner.session, skeleton, batch)
-        runner.run()  # compiles for the batch
-    best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(runners) * ROUNDS
+    able = [runner for runner in runners if _begin(runner, spec, skeleton, batch, told)]
+    best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * ROUNDS
     for turn in range(ROUNDS):
-        for runner in runners:
+        for runner in able:
             if turn == 0 or complete or runner.median < LOSES_AT * best:
                 runner.take_turn(slice_s)
-        best = min(runner.median for runner in runners)
+        best = min((runner.median for runner in able), default=math.inf)
         if time.perf_counter() > end and not complete:
             break
     return [
@@ -241,5 +258,17 @@ def _measure_batch(
             runner.session.info.threads,
             runner.memory_mb.get(batch),
         )
-        for runner in runners
+        for runner in able
     ]
+
+
+def _begin(runner: _Runner, spec: ModelSpec, skeleton: Skeleton, batch: int, told: Told) -> bool:
+    """Prepare a runner for a batch and let it run once, which compiles for it; whether it could."""
+    runner.times = []
+    runner.run = example_run(spec, runner.session, skeleton, batch)
+    try:
+        runner.run()
+    except HpiError as error:
+        told(Failure(runner.candidate, f"batch {batch}: {error}"))
+        return False
+    return True

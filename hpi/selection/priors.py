@@ -59,6 +59,7 @@ class Prior(Record):
     """One row: how long one batch of a model takes.
 
     Attributes:
+        p99_ms: of fewer than a hundred runs it is about the slowest.
         throughput: items a second, batches one after the other.
         memory_mb: what the process grows by to load the runtime and the model and to run the batch, at most.
         deviation_px: of a keypoint model, the largest distance of a clear joint of the parity exam from the
@@ -103,8 +104,8 @@ def distance(a: CpuClass | GpuClass, b: CpuClass | GpuClass) -> float:
     """How unlike two device classes are.
 
     CPUs: 4 for each step between their instruction sets (they decide which kernels run), 2 for another vendor, 1 for
-    each doubling of the cores. GPUs: 4 for each whole step of the compute capability, 1 for another name, 1 for each
-    major version of CUDA. A CPU and a GPU have nothing in common.
+    each doubling of the cores. GPUs: 4 for each 1.0 of the compute capability, 1 for another name, 1 for each major
+    version of CUDA. A CPU and a GPU have nothing in common.
     """
     if isinstance(a, CpuClass) and isinstance(b, CpuClass):
         steps = abs(ISA_LEVELS.index(a.isa) - ISA_LEVELS.index(b.isa))
@@ -122,7 +123,7 @@ class Estimate:
     Attributes:
         milliseconds: median time of all these batches together.
         throughput: items a second over all these batches.
-        p99_ms: of the slowest of these batches.
+        p99_ms: of the slowest of these batches; None also where one of them was not measured itself.
         memory_mb: at most.
         deviation_px: from the reference, at most.
     """
@@ -136,10 +137,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Basis:
-    """The rows that a ranking rests on: all of one model on one device class, so that they can be compared."""
+    """The rows that a ranking rests on: all of one model on one device class, so that they can be compared.
+
+    Attributes:
+        rows: the rows.
+        where: where they come from, in words.
+        here: they were measured on this machine's own device class, with as many threads as are asked for.
+    """
 
     rows: tuple[Prior, ...]
     where: str
+    here: bool
 
     def estimate(self, backend: str, variant: Variant, batches: Sequence[int]) -> Estimate | None:
         """What to expect of the expected batches; None without a row.
@@ -154,7 +162,7 @@ class Basis:
         return Estimate(
             milliseconds=sum(row.p50_ms * batch / row.batch for row, batch in pairs),
             throughput=sum(batches) / sum(batch / row.items_per_second for row, batch in pairs),
-            p99_ms=_most(row.p99_ms and row.p99_ms * batch / row.batch for row, batch in pairs),
+            p99_ms=_most(row.p99_ms if row.batch == batch else None for row, batch in pairs),
             memory_mb=_most(row.memory_mb for row in nearest),
             deviation_px=_most(row.deviation_px for row in nearest),
         )
@@ -191,27 +199,44 @@ class Priors:
         return read_rows(self.own_file) if self.own_file.is_file() else []
 
     def store(self, fresh: Iterable[Prior]) -> None:
-        """Keep rows as this machine's; they replace earlier ones of the same models."""
+        """Keep rows as this machine's; they replace earlier ones of the same models, batches and threads.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
         fresh = list(fresh)
-        models = {row.model for row in fresh}
-        write_rows(self.own_file, [*(row for row in self.own() if row.model not in models), *fresh])
+        measured = {_setting(row) for row in fresh}
+        write_rows(self.own_file, [*(row for row in self.own() if _setting(row) not in measured), *fresh])
 
-    def basis(self, model: str, device: CpuClass | GpuClass) -> Basis | None:
-        """The rows to rank a model by: this machine's own, else those of the nearest device class; None without."""
-        own = [row for row in self.own() if row.model == model and row.device == device]
+    def basis(self, model: str, device: CpuClass | GpuClass, threads: int) -> Basis | None:
+        """The rows to rank a model by: this machine's own, else those of the nearest device class; None without.
+
+        A CPU of which fewer threads are used counts as one with as many cores.
+        """
+        own = [row for row in self.own() if (row.model, row.device, row.threads) == (model, device, threads)]
         if own:
-            return Basis(tuple(own), f"measured on this machine, {own[0].date}")
-        return self.basis_of_shipped(model, device)
+            return Basis(tuple(own), f"measured on this machine, {own[0].date}", here=True)
+        return self.basis_of_shipped(model, device, threads)
 
-    def basis_of_shipped(self, model: str, device: CpuClass | GpuClass) -> Basis | None:
+    def basis_of_shipped(self, model: str, device: CpuClass | GpuClass, threads: int) -> Basis | None:
         """As :meth:`basis`, from the shipped rows only."""
         shipped = [row for row in self.shipped if row.model == model and row.device.kind == device.kind]
         if not shipped:
             return None
+        wanted = _with_threads(device, threads)
         # Equally near: our own measurements before published figures.
-        nearest = min(shipped, key=lambda row: (distance(row.device, device), row.source)).device
-        rows = tuple(row for row in shipped if row.device == nearest)
-        return Basis(rows, f"{rows[0].source} on {nearest}, {rows[0].date}")
+        best = min(shipped, key=lambda row: (distance(_with_threads(row.device, row.threads), wanted), row.source))
+        rows = tuple(row for row in shipped if (row.device, row.threads) == (best.device, best.threads))
+        here = best.source == "measured" and (best.device, best.threads) == (device, threads)
+        return Basis(rows, f"{best.source} on {best.device}, {best.date}", here)
+
+
+def _setting(row: Prior) -> tuple[object, ...]:
+    return row.model, row.device, row.threads, row.batch
+
+
+def _with_threads(device: CpuClass | GpuClass, threads: int) -> CpuClass | GpuClass:
+    return device.model_copy(update={"cores": threads}) if isinstance(device, CpuClass) else device
 
 
 def read_rows(path: Path) -> list[Prior]:
@@ -228,6 +253,13 @@ def read_rows(path: Path) -> list[Prior]:
 
 
 def write_rows(path: Path, rows: Iterable[Prior]) -> None:
-    """Write rows as a JSON file, one row a line."""
+    """Write rows as a JSON file, one row a line.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     lines = ",\n".join(json.dumps(row.model_dump(exclude_none=True)) for row in rows)
-    write_whole(path, f'{{"rows": [\n{lines}\n]}}\n'.encode())
+    try:
+        write_whole(path, f'{{"rows": [\n{lines}\n]}}\n'.encode())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -43,6 +43,14 @@ def root(tmp_path):
         ),
         (
             {
+                "proc/self/cgroup": "4:cpu,cpuacct:/docker/a\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
                 "proc/self/cgroup": "4:cpu,cpuacct:/\n",
                 "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
                 "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",

@@ -1,6 +1,7 @@
 """What is special about OpenVINO: static batches, and a precision that is always stated."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import Cpu
 from hpi.backends.openvino import BUCKETS, split_batch
+from hpi.errors import BackendError
 from hpi.zoo import Zoo
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
@@ -54,7 +56,7 @@ def test_split_batches_give_the_same_answers(options, rng, variant):
         BACKENDS["openvino"].load(files, options) as whole,
         BACKENDS["openvino"].load(files, dataclasses.replace(options, variant=variant)) as split,
     ):
-        assert split.info.notes[0] == "static batches"
+        assert split.info.variant == variant
         for count in (1, 3, 5):
             feeds = {"image": batch[:count]}
             assert np.abs(split.run(feeds)[0] - whole.run(feeds)[0]).max() < 1e-5
@@ -86,7 +88,7 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
         raise AssertionError("compiled again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hpi.backends.openvino._with_batch", refuse)
+        patch.setattr("hpi.backends.openvino.with_batch", refuse)
         with BACKENDS["openvino"].load(files, options) as session:
             assert np.array_equal(session.run(feeds)[0], expected)
     options.artifacts.discard(entry.folder / "model.blob")
@@ -94,9 +96,69 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     with BACKENDS["openvino"].load(files, options) as session:
         assert np.array_equal(session.run(feeds)[0], expected)
     assert "compiled anew" in caplog.text
+    BACKENDS["openvino"].load(files, options).close()  # is kept again
     with monkeypatch.context() as patch:
-        patch.setattr("hpi.backends.openvino._with_batch", refuse)
+        patch.setattr("hpi.backends.openvino.with_batch", refuse)
         BACKENDS["openvino"].load(files, options).close()
+
+
+def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_path, home, monkeypatch, rng):
+    files = float_files(POSE)
+    options = SessionOptions(ArtifactCache(tmp_path), threads=2)
+    feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
+    BACKENDS["openvino"].load(files, options).close()
+    (entry,) = options.artifacts.entries()
+    options.artifacts.discard(entry.folder / "model.blob")
+    options.artifacts.get("openvino", entry.key, "model.blob", lambda target: target.write_bytes(b"not a blob"))
+    monkeypatch.setattr(ArtifactCache, "discard", lambda *_: None)
+    for _ in range(2):
+        with BACKENDS["openvino"].load(files, options) as session:
+            assert np.isfinite(session.run(feeds)[0]).all()
+
+
+def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
+    def full(*_):
+        raise BackendError("no temporary folder can be written: no space left on device")
+
+    monkeypatch.setattr(ArtifactCache, "get", full)
+    options = SessionOptions(ArtifactCache(home / "nowhere"), threads=2)
+    with BACKENDS["openvino"].load(float_files(POSE), options) as session:
+        assert session.run({"image": np.zeros((1, 3, 256, 256), np.float32)})[0].shape == (1, 17, 64, 64)
+    assert "no space left" in caplog.text
+
+
+@pytest.mark.parametrize("variant", [Variant(static_batch=True), Variant(static_batch=True, streams=True)], ids=str)
+def test_many_threads_may_call_a_split_session(options, rng, variant):
+    batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]
+    with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
+        expected = [session.run({"image": batch})[0] for batch in batches]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda batch: session.run({"image": batch})[0], batches * 3))
+    for ours, theirs in zip(found, expected * 3, strict=True):
+        assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_a_part_that_fails_fails_the_batch_and_not_the_session(options, rng, monkeypatch):
+    variant = Variant(static_batch=True, streams=True)
+    feeds = {"image": rng.standard_normal((8, 3, 256, 256), np.float32)}
+    with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
+        expected = session.run(feeds)[0]
+        calls = []
+
+        def failing(compiled, request):
+            calls.append(request)
+            request.wait()
+            if len(calls) == 1:
+                raise RuntimeError("this part failed")
+            return compiled.outputs_of(request)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("hpi.backends.openvino._finish", failing)
+            with pytest.raises(BackendError, match="this part failed"):
+                session.run(feeds)
+        assert np.array_equal(session.run(feeds)[0], expected)
+    with pytest.raises(BackendError, match="closed"):
+        session.run(feeds)
 
 
 def test_bf16_is_offered_only_where_the_cpu_has_it(monkeypatch):

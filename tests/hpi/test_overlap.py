@@ -52,6 +52,9 @@ def test_leaving_early_ends_the_thread():
     items = ahead(iter(range(1000)), depth=2)
     assert next(items) == 0
     items.close()
+    end = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 
@@ -84,3 +87,33 @@ def test_only_so_many_are_under_way():
     for item, _ in side_by_side(lambda item: item, items(), threads=2):
         finished.append(item)
     assert finished == list(range(30))
+
+
+def test_what_came_before_an_error_of_the_source_is_finished():
+    def items():
+        yield 1
+        yield 2
+        raise ValueError("broken")
+
+    taken = []
+    with pytest.raises(ValueError, match="broken"):
+        for item, future in side_by_side(lambda item: item * 10, items(), threads=4):
+            taken.append((item, future.result()))
+    assert taken == [(1, 10), (2, 20)]
+
+
+@pytest.mark.parametrize("leave", ["error", "close"])
+def test_prediction_that_is_left_early_reads_no_further(lite, photo, leave, monkeypatch):
+    before = threading.active_count()
+    results = lite.predict([photo] * 50)
+    next(results)
+    if leave == "close":
+        results.close()
+    else:
+        monkeypatch.setattr(lite.detector, "predict", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(results)
+    end = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before

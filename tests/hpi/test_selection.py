@@ -28,7 +28,7 @@ def row(backend="onnxruntime", milliseconds=10.0, batch=1, device=HERE, model=PO
         device=device,
         backend=backend,
         precision=fields.pop("precision", "fp32"),
-        threads=2,
+        threads=fields.pop("threads", getattr(device, "cores", 1) if device != HERE else 2),
         batch=batch,
         p50_ms=milliseconds,
         versions={},
@@ -110,25 +110,40 @@ def test_an_unknown_device_takes_the_nearest(own):
         (CpuClass(vendor="other", isa="other", cores=4), OLD),
         (GpuClass(name="NVIDIA H100", compute_capability=9.0, cuda=12.8), T4),
     ):
-        basis = priors.basis(POSE, device)
+        basis = priors.basis(POSE, device, getattr(device, "cores", 1))
         assert {one.device for one in basis.rows} == {nearest}
         assert str(nearest) in basis.where
-    assert priors.basis("unknown", ZEN) is None
-    assert Known(own, row(device=ZEN)).basis(POSE, T4) is None
+    assert priors.basis("unknown", ZEN, 2) is None
+    assert Known(own, row(device=ZEN)).basis(POSE, T4, 2) is None
 
 
 def test_this_machines_rows_outrank_shipped_ones(own):
     priors = Known(own, row(milliseconds=1))
     priors.store([row(milliseconds=5), row(milliseconds=7, model=DETECTOR)])
-    assert [one.p50_ms for one in priors.basis(POSE, HERE).rows] == [5]
+    assert [one.p50_ms for one in priors.basis(POSE, HERE, 2).rows] == [5]
     priors.store([row(milliseconds=6)])
-    assert [one.p50_ms for one in priors.basis(POSE, HERE).rows] == [6]
-    assert [one.p50_ms for one in priors.basis(DETECTOR, HERE).rows] == [7]
-    assert "this machine" in priors.basis(POSE, HERE).where
+    assert [one.p50_ms for one in priors.basis(POSE, HERE, 2).rows] == [6]
+    assert [one.p50_ms for one in priors.basis(DETECTOR, HERE, 2).rows] == [7]
+    assert "this machine" in priors.basis(POSE, HERE, 2).where
+
+
+def test_tuning_again_replaces_only_what_it_measured(own):
+    """Another batch, and other threads, stay."""
+    priors = Known(own)
+    priors.store([row(milliseconds=5), row(milliseconds=20, batch=4), row(milliseconds=8, threads=1)])
+    priors.store([row(milliseconds=50, batch=16), row(milliseconds=19, batch=4)])
+    assert sorted((one.batch, one.p50_ms) for one in priors.basis(POSE, HERE, 2).rows) == [(1, 5), (4, 19), (16, 50)]
+    assert [one.p50_ms for one in priors.basis(POSE, HERE, 1).rows] == [8]
+
+
+def test_priors_that_cannot_be_stored_are_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Known(tmp_path / "file" / "priors.json").store([row()])
 
 
 def test_a_batch_that_was_not_measured_is_taken_from_the_nearest(own):
-    basis = Known(own, row(milliseconds=10, batch=1), row(milliseconds=24, batch=4)).basis(POSE, HERE)
+    basis = Known(own, row(milliseconds=10, batch=1), row(milliseconds=24, batch=4)).basis(POSE, HERE, 2)
     assert basis.estimate("onnxruntime", Variant(), [1]).milliseconds == 10
     assert basis.estimate("onnxruntime", Variant(), [1, 4]).milliseconds == 34
     assert basis.estimate("onnxruntime", Variant(), [8]).milliseconds == 48
@@ -148,11 +163,11 @@ def test_the_shipped_rows_are_in_order(home):
 def test_a_damaged_file_of_priors_says_what_to_do(own):
     own.write_text("{")
     with pytest.raises(ConfigError, match="hpi tune"):
-        Priors(own).basis(POSE, HERE)
+        Priors(own).basis(POSE, HERE, 2)
     write_rows(own, [row()])
     own.write_text(own.read_text().replace("p50_ms", "p51_ms"))
     with pytest.raises(ConfigError, match="did you mean 'p50_ms'"):
-        Priors(own).basis(POSE, HERE)
+        Priors(own).basis(POSE, HERE, 2)
 
 
 def test_this_cpu_is_of_a_known_class():
@@ -291,6 +306,45 @@ def test_a_runtime_that_is_no_good_is_passed_over_with_the_reason(
     assert len([record for record in caplog.records if "is passed over" in record.message]) == 1
 
 
+def test_a_broken_runtime_of_many_variants_is_one_warning(spec, skeleton, wish, own, monkeypatch, caplog):
+    class ManyBroken(Broken):
+        name = "many"
+
+        def variants(self):
+            return Variant(), Variant(static_batch=True), Variant(static_batch=True, streams=True)
+
+    monkeypatch.setitem(BACKENDS, "many", ManyBroken())
+    rows = [row("many", 0.1, static_batch=static) for static in (False, True)]
+    choice = choose(spec, skeleton, wish, Known(own, *rows, row("onnxruntime", 10)))
+    assert chosen(choice) == "onnxruntime"
+    assert [name for name in choice.rejected if name.startswith("many")] == ["many fp32", "many fp32 static"]
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+class OffWhenFull(OnnxRuntime):
+    """Right for few people, half a cell off for a full batch."""
+
+    name = "full"
+    trust = None
+
+    def open(self, files, graph, options):
+        return OffWhenFullSession(graph, options.thread_count)
+
+
+class OffWhenFullSession(OnnxRuntimeSession):
+    def _run(self, feeds):
+        heatmaps, *rest = super()._run(feeds)
+        return [(heatmaps + np.roll(heatmaps, 1, axis=-1)) / 2 if len(heatmaps) == 32 else heatmaps, *rest]
+
+
+def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, skeleton, wish, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "full", OffWhenFull())
+    with BACKENDS["full"].load(spec.files, wish.options) as session:
+        verdict = prove(spec, skeleton, session, Candidate("full", Variant()), wish.options)
+    assert not verdict.passed
+    assert verdict.pixels > 1.5
+
+
 def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(
     spec, skeleton, wish, own, monkeypatch, caplog
 ):
@@ -406,6 +460,7 @@ def test_only_a_measured_p99_keeps_a_limit(spec, skeleton, wish, own):
     assert chosen(choice) == "openvino"
     reasons = {str(one.candidate): one.unavailable for one in choice.ranking}
     assert "30 ms is above the 10 ms" in reasons["onnxruntime fp32"]
+    assert "not known here" in reasons["paddle fp32"]
     assert "hpi tune" in reasons["openvino fp32 static"]
     with pytest.raises(BackendError, match="p99 of 8 ms is above the 7 ms"):
         choose(spec, skeleton, dataclasses.replace(limited, max_p99_ms=7), priors)
@@ -422,6 +477,15 @@ def test_a_limit_of_the_deviation(spec, skeleton, wish, own):
         choose(spec, skeleton, dataclasses.replace(limited, backend="openvino"), Known(own))
     generous = dataclasses.replace(wish, max_deviation_px=0.1)
     assert chosen(choose(spec, skeleton, generous, Known(own, row("openvino", 1)))) == "openvino"
+
+
+def test_a_p99_of_another_machine_or_batch_promises_nothing(spec, skeleton, wish, own):
+    """Neither what a bigger machine took, nor another batch scaled, is a measurement of this one."""
+    other = HERE.model_copy(update={"cores": 64})
+    for known in (row(p99_ms=1, device=other, threads=64), row(p99_ms=1, batch=2)):
+        limited = dataclasses.replace(wish, batches=[1], max_p99_ms=1000)
+        with pytest.raises(BackendError, match="not known here"):
+            choose(spec, skeleton, limited, Known(own, known))
 
 
 @pytest.mark.parametrize("arguments", [{"max_p99_ms": 0}, {"max_deviation_px": float("nan")}, {"max_p99_ms": "fast"}])
@@ -471,10 +535,35 @@ def test_measuring_proves_and_times_every_candidate(spec, skeleton, wish):
         assert one.row(POSE).p99_ms >= one.row(POSE).p50_ms > 0
 
 
+def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, skeleton, wish, monkeypatch):
+    class FailsAtTwo(OnnxRuntime):
+        name = "two"
+        trust = None
+
+        def open(self, files, graph, options):
+            return FailsAtTwoSession(graph, options.thread_count)
+
+    class FailsAtTwoSession(OnnxRuntimeSession):
+        def _run(self, feeds):
+            if len(feeds["image"]) == 2:
+                raise RuntimeError("out of memory")
+            return super()._run(feeds)
+
+    for name in ("openvino", "paddle"):
+        monkeypatch.delitem(BACKENDS, name)
+    monkeypatch.setitem(BACKENDS, "two", FailsAtTwo())
+    told = []
+    measured = measure(spec, skeleton, wish.options, Protocol([1, 2, 4], 30), told.append)
+    found = {(one.candidate.backend, one.batch) for one in measured}
+    assert found == {("onnxruntime", 1), ("onnxruntime", 2), ("onnxruntime", 4), ("two", 1), ("two", 4)}
+    (failure,) = [one for one in told if isinstance(one, Failure)]
+    assert "batch 2" in failure.reason and "out of memory" in failure.reason
+
+
 def test_a_spent_budget_leaves_the_rest_out(spec, skeleton, wish, own):
     """Only the first candidate is loaded, the best by what is known, and measured at the first batch."""
     told = []
-    basis = Known(own, row("onnxruntime", 1)).basis(POSE, HERE)
+    basis = Known(own, row("onnxruntime", 1)).basis(POSE, HERE, 2)
     measured = measure(spec, skeleton, wish.options, Protocol([1, 2], 1e-6), told.append, basis)
     assert [(str(one.candidate), one.batch) for one in measured] == [("onnxruntime fp32", 1)]
     left_out = [one for one in told if isinstance(one, Failure)]
