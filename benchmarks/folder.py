@@ -26,7 +26,7 @@ from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config
 from hpi.benchmarks.plots import save_memory
-from hpi.benchmarks.report import write_report
+from hpi.benchmarks.report import engaged, write_report
 from hpi.errors import ConfigError
 from hpi.sources import decode_image
 from hpi.tasks.detection import Detector
@@ -63,7 +63,7 @@ def main(
     ]
     Console().print(*(" | ".join(line) for line in cells), sep="\n")
     if output is not None:
-        report = {"models": predictor.describe(), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
+        report = {"models": engaged(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
         tenth = max(1, len(memory) // 10)
         grown = (
             f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"

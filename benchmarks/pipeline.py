@@ -25,7 +25,7 @@ from hpi import Predictor
 from hpi.benchmarks.bare import bare_run
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.plots import save_stages
-from hpi.benchmarks.report import write_report
+from hpi.benchmarks.report import engaged, write_report
 from hpi.config import PipelineConfig, read_pipeline
 from hpi.errors import ConfigError
 from hpi.results import KeypointResult
@@ -67,7 +67,7 @@ def main(
         for group in photos:
             rows += _measure(predictor, peers, group.split(","), seconds, lambda: progress.advance(task))
             if output is not None:  # what is there is kept, should the rest be interrupted
-                report = {"models": predictor.describe(), "peers": versions, "rows": rows}
+                report = {"models": engaged(predictor), "peers": versions, "rows": rows}
                 write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpi import Predictor
 from hpi.benchmarks.environment import describe_environment
 from hpi.files import write_whole
+
+
+def engaged(predictor: Predictor) -> list[dict[str, Any]]:
+    """What a predictor's models ran on, without the places of files."""
+    told = ("model", "backend", "variant", "version", "device", "threads", "notes")
+    return [{name: model[name] for name in told} for model in predictor.describe()["models"]]
 
 
 def write_report(
