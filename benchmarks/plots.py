@@ -37,7 +37,7 @@ def save_memory(path: Path, images: Sequence[int], megabytes: Sequence[float]) -
     figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.plot(images, megabytes)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(megabytes))
     axes.set_xlabel("images")
     axes.set_ylabel("resident memory, MB")
     figure.savefig(path, dpi=120)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from hpi.predictor import Predictor
@@ -54,8 +56,16 @@ def _ranking(model: Mapping[str, Any]) -> Table:
 def tune(predictor: Predictor, seconds: float) -> None:
     """Measure the candidates of a predictor's models with a live table."""
     table = Table("model", "candidate", "batch", "p50 ms", "p90 ms", "px off", box=SIMPLE, pad_edge=False)
-    with Live(table, console=Console(stderr=True), refresh_per_second=4):
-        predictor.tune(seconds, told=lambda model, result: _add(table, model, result))
+    progress = Progress(TextColumn("measuring"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {seconds:g} s"))
+    task, start = progress.add_task("", total=seconds), time.monotonic()
+
+    def told(model: str, result: Measurement | Failure) -> None:
+        _add(table, model, result)
+        progress.update(task, completed=time.monotonic() - start)
+
+    with Live(Group(table, progress), console=Console(stderr=True), refresh_per_second=4):
+        predictor.tune(seconds, told=told)
+        progress.update(task, completed=seconds)
 
 
 def _add(table: Table, model: str, result: Measurement | Failure) -> None:

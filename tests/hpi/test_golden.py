@@ -67,25 +67,36 @@ def assert_same_joints(pairs: list[tuple[list, np.ndarray]]) -> None:
     assert np.abs(expected[clear, 2] - found[clear, 2]).max() <= 0.01
 
 
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("pose", POSES)
-def test_pipeline(shared, paddle_model_backend, pose, flip):
+def assert_same_people(shared, pose, flip, predictor):
+    """The pipeline finds the reference's people and joints."""
     expected = goldens(shared, f"pipeline/{pose}_flip" if flip else f"pipeline/{pose}")
     photos = [photo_of(shared, golden["input_path"]) for golden in expected]
     pairs = []
+    for golden, result in zip(expected, predictor.predict(photos, batch_size=5), strict=True):
+        boxes = [
+            np.array([box["coordinate"] for box in of["boxes"]], np.float32).reshape(-1, 4) for of in (golden, result)
+        ]
+        for person, partner in zip(golden["boxes"], match(*boxes), strict=True):
+            found = result["boxes"][partner]
+            assert found["det_score"] == pytest.approx(person["det_score"], abs=0.01)
+            assert found["kpt_score"] == pytest.approx(person["kpt_score"], abs=0.01)
+            pairs.append((person["keypoints"], found["keypoints"]))
+    assert_same_joints(pairs)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("pose", POSES)
+def test_pipeline(shared, paddle_model_backend, pose, flip):
     with Predictor("x", config=pipeline_config(shared, pose, flip), backend=paddle_model_backend) as predictor:
         assert predictor.backend == paddle_model_backend
-        for golden, result in zip(expected, predictor.predict(photos, batch_size=5), strict=True):
-            boxes = [
-                np.array([box["coordinate"] for box in of["boxes"]], np.float32).reshape(-1, 4)
-                for of in (golden, result)
-            ]
-            for person, partner in zip(golden["boxes"], match(*boxes), strict=True):
-                found = result["boxes"][partner]
-                assert found["det_score"] == pytest.approx(person["det_score"], abs=0.01)
-                assert found["kpt_score"] == pytest.approx(person["kpt_score"], abs=0.01)
-                pairs.append((person["keypoints"], found["keypoints"]))
-    assert_same_joints(pairs)
+        assert_same_people(shared, pose, flip, predictor)
+
+
+@pytest.mark.parametrize("objective", ["latency", "throughput", "memory"])
+@pytest.mark.parametrize("pose", POSES)
+def test_pipeline_on_whatever_is_chosen(shared, pose, objective):
+    with Predictor("x", config=pipeline_config(shared, pose, False), objective=objective) as predictor:
+        assert_same_people(shared, pose, False, predictor)
 
 
 @pytest.mark.parametrize("pose", [*POSES, "tinypose_256x192_paddle2"])
