@@ -55,6 +55,18 @@ SavePath = Annotated[Path | None, typer.Option("--save_path", help="Folder for p
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+_ARGUMENTS = {
+    "device": "device",
+    "backend": "backend",
+    "precision": "precision",
+    "objective": "objective",
+    "max_p99": "max_p99_ms",
+    "max_deviation": "max_deviation_px",
+    "threads": "threads",
+}
+"""Options of the commands that are arguments of the Predictor."""
+
+
 @app.callback(invoke_without_command=True)
 def paddlex(
     context: typer.Context,
@@ -110,6 +122,7 @@ def paddlex(
 
 @app.command()
 def predict(
+    context: typer.Context,
     inputs: Inputs,
     pipeline: Pipeline = None,
     model: Model = None,
@@ -133,23 +146,13 @@ def predict(
     with _friendly_errors(debug=debug):
         from hpi.cli.predict import run, show
 
-        with _predictor(
-            pipeline,
-            model,
-            model_dir,
-            device=device,
-            backend=backend,
-            precision=precision,
-            objective=objective,
-            max_p99_ms=max_p99,
-            max_deviation_px=max_deviation,
-            threads=threads,
-        ) as predictor:
+        with _predictor(context) as predictor:
             run(predictor, inputs, save_path, show, batch_size=batch_size, det_threshold=det_threshold)
 
 
 @app.command()
 def explain(
+    context: typer.Context,
     pipeline: Pipeline = None,
     model: Model = None,
     model_dir: ModelDir = None,
@@ -167,23 +170,13 @@ def explain(
     with _friendly_errors(debug=debug):
         from hpi.cli import selection
 
-        with _predictor(
-            pipeline,
-            model,
-            model_dir,
-            device=device,
-            backend=backend,
-            precision=precision,
-            objective=objective,
-            max_p99_ms=max_p99,
-            max_deviation_px=max_deviation,
-            threads=threads,
-        ) as predictor:
+        with _predictor(context) as predictor:
             selection.explain(predictor, as_json=as_json)
 
 
 @app.command()
 def tune(
+    context: typer.Context,
     pipeline: Pipeline = None,
     model: Model = None,
     model_dir: ModelDir = None,
@@ -197,10 +190,10 @@ def tune(
         from hpi.cli import selection
 
         seconds = _seconds(budget)
-        with _predictor(pipeline, model, model_dir, objective=objective, threads=threads) as predictor:
+        with _predictor(context) as predictor:
             before = selection.summary(predictor.describe())
             selection.tune(predictor, seconds)
-        with _predictor(pipeline, model, model_dir, objective=objective, threads=threads) as predictor:
+        with _predictor(context) as predictor:
             after = selection.summary(predictor.describe())
         for name, choice in after.items():
             typer.echo(f"{name}: {choice} (before: {before[name]})")
@@ -227,13 +220,16 @@ def benchmark(context: typer.Context) -> None:
         benchmarks(context.args, prog_name="hpi benchmark")
 
 
-def _predictor(pipeline: str | None, model: str | None, model_dir: Path | None, **arguments: Any) -> Predictor:
+def _predictor(context: typer.Context) -> Predictor:
+    """The predictor that a command's options describe; those that the command does not have keep their defaults."""
     from hpi.predictor import Predictor
 
-    if pipeline is not None and model is not None:
+    given = context.params
+    if given["pipeline"] is not None and given["model"] is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
-    name = pipeline or model or DEFAULT_PIPELINE
-    return Predictor(name, model_dir=model_dir, **arguments)
+    name = given["pipeline"] or given["model"] or DEFAULT_PIPELINE
+    arguments = {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
+    return Predictor(name, model_dir=given["model_dir"], **arguments)
 
 
 def _seconds(text: str) -> float:
