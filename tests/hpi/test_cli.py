@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
+import cv2
 import pytest
 import yaml
 
@@ -200,3 +204,23 @@ def test_help(tmp_path, arguments):
 
 def test_version(tmp_path):
     assert run_hpi("--version", cwd=tmp_path).stdout.startswith("hpi-pose 0.")
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_an_interrupt_leaves_only_whole_files(tmp_path, home):
+    command = [sys.executable, "-m", "hpi", "predict", *([str(EXAMPLE)] * 500), "--save_path", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("saved"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    saved = {path.name for path in (tmp_path / "out").iterdir()}
+    assert 0 < len(saved) < 1000
+    for path in (tmp_path / "out").glob("*.json"):
+        assert json.loads(path.read_text())["boxes"]
+    for path in (tmp_path / "out").glob("*.png"):
+        assert cv2.imread(str(path)) is not None
+    assert len(saved) == len(list((tmp_path / "out").glob("*.json"))) + len(list((tmp_path / "out").glob("*.png")))
