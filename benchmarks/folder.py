@@ -36,7 +36,7 @@ HEADINGS = ("what", "images a second", "of saturated", "of in sum")
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of photos.")],
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of photos.")],
     detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
     pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
     pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",

@@ -28,7 +28,7 @@ HEADINGS = ("kernel", "batch", "who", "µs a person (p50)", "p99", "times hpi")
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(help="A photo with people.")],
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo with people.")],
     detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
     pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
     pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",

@@ -123,7 +123,7 @@ def _measure(
     predictor: Predictor, peers: Mapping[str, Peer], group: list[str], seconds: float, advance: Callable[[], None]
 ) -> list[dict[str, Any]]:
     """Rows of everyone on one group of photos."""
-    files = [Path(photo).read_bytes() for photo in group]
+    files = [_read(photo) for photo in group]
     images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
     if predictor.detector is None or predictor.estimator is None:
         raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
@@ -160,6 +160,13 @@ def _measure(
     ]
     rows[0]["stages"] = {name: float(np.median(times)) for name, times in stages.times.items()}
     return rows
+
+
+def _read(photo: str) -> bytes:
+    try:
+        return Path(photo).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{photo}: cannot be read: {error.strerror or error}") from error
 
 
 def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[float]:

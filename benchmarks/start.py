@@ -46,7 +46,7 @@ _NAMES = ("start Python", "import the command line", "import the engine", "load 
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(help="A photo.")],
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo.")],
     pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
     runs: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 11,
     output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,

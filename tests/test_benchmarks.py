@@ -66,6 +66,14 @@ def test_runtimes_records_priors(tmp_path):
     assert all(row["p99_ms"] >= row["p50_ms"] and row["throughput"] > 0 for row in rows)
 
 
+@pytest.mark.parametrize("name", ["pipeline", "kernels", "folder", "start"])
+def test_a_missing_photo_is_wrong_usage(tmp_path, name):
+    done = run_hpi("benchmark", name, "none.jpg", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_wrong_benchmark_is_wrong_usage(tmp_path):
     done = run_hpi("benchmark", "speed", cwd=tmp_path)
     assert done.returncode == 2
