@@ -208,7 +208,9 @@ def test_version(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 def test_an_interrupt_leaves_only_whole_files(tmp_path, home):
-    command = [sys.executable, "-m", "hpi", "predict", *([str(EXAMPLE)] * 500), "--save_path", "out"]
+    # A shell starts its background jobs, of which these tests may be one, with the signal ignored.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import hpi.cli; hpi.cli.main()"
+    command = [sys.executable, "-c", start, "predict", *([str(EXAMPLE)] * 500), "--save_path", "out"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("saved"):
