@@ -13,6 +13,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.backends.cpu import usable_cores
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
@@ -61,6 +62,12 @@ class ModelFiles:
     paddle: PaddleFiles | None = None
     onnx: Path | None = None
     normalization: Normalization | None = None
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of all that the model consists of; read when it is first asked for."""
+        paddle = [self.paddle.program, self.paddle.params] if self.paddle else []
+        return content_hash([*paddle, *(onnx_files(self.onnx) if self.onnx else [])])
 
 
 @dataclass(frozen=True)
@@ -155,16 +162,16 @@ class Session(ABC):
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
         """
-        sizes = self._split(self._check(feeds))
+        sizes = self.split(self._check(feeds))
         try:
-            results = self._run_parts(list(_cut(feeds, sizes)))
+            results = self._run_parts(list(cut(feeds, sizes)))
         except Exception as error:
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
             raise BackendError(f"{self._where()} failed: {essence(str(error))}") from error
         return results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
-    def _split(self, count: int) -> list[int]:
+    def split(self, count: int) -> list[int]:
         """Sizes of the parts that a batch is run in."""
         return [count] if self.batch_size is None else [1] * count
 
@@ -300,7 +307,12 @@ def _fixed_batch(info: SessionInfo) -> int | None:
     return 1
 
 
-def _cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
+def size_of(feeds: Feeds) -> int:
+    """Items in a batch."""
+    return len(next(iter(feeds.values())))
+
+
+def cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
     """A batch in parts, without copying."""
     start = 0
     for size in sizes:

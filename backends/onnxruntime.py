@@ -42,16 +42,9 @@ class OnnxRuntimeSession(Session):
 
     def __init__(self, path: Path, threads: int) -> None:
         ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = 4  # its errors are raised too
-        # Its threads spin for work between the operators of a run, but not after it: there they would take the cores
-        # from the model that runs next (another runtime's pose model behind this one's detector: half the speed).
-        settings.add_session_config_entry("session.force_spinning_stop", "1")
         wanted = ["CPUExecutionProvider"]
         try:
-            self._session: Any = ort.InferenceSession(str(path), settings, providers=wanted)
+            self._session: Any = ort.InferenceSession(str(path), session_options(ort, threads), providers=wanted)
         except Exception as error:
             raise BackendError(f"onnxruntime cannot load {path}: {essence(str(error))}") from error
         engaged = self._session.get_providers()
@@ -76,6 +69,18 @@ class OnnxRuntimeSession(Session):
 
     def _release(self) -> None:
         self._session = None
+
+
+def session_options(ort: Any, threads: int) -> Any:
+    """ONNX Runtime's own options of a session on so many threads."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors are raised too
+    # Its threads spin for work between the operators of a run, but not after it: there they would take the cores from
+    # the model that runs next (another runtime's pose model behind this one's detector: half the speed).
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
 
 def _spec(path: Path, value: object) -> TensorSpec:

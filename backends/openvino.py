@@ -25,6 +25,7 @@ from hpi.backends.base import (
     Variant,
     import_runtime,
     onnx_files,
+    size_of,
 )
 from hpi.backends.cpu import this_cpu
 from hpi.backends.messages import essence
@@ -98,9 +99,9 @@ class OpenVinoSession(Session):
             )
         )
 
-    def _split(self, count: int) -> list[int]:
+    def split(self, count: int) -> list[int]:  # noqa: D102
         if self.batch_size is not None or not self._variant.static_batch:
-            return super()._split(count)
+            return super().split(count)
         return split_batch(count, self._threads if self._variant.streams else 1)
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
@@ -109,7 +110,7 @@ class OpenVinoSession(Session):
         return self._run_side_by_side(parts)
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        size = _size(feeds) if self._variant.static_batch else None
+        size = size_of(feeds) if self._variant.static_batch else None
         return self._compile(size).run(feeds)
 
     def _run_side_by_side(self, parts: list[Feeds]) -> list[list[Array]]:
@@ -119,7 +120,7 @@ class OpenVinoSession(Session):
             for part in parts:
                 if len(running) == 2 * self._threads:  # so many wait or run; each has its own memory
                     results.append(_finish(*running.popleft()))
-                compiled = self._compile(_size(part), streams=True)
+                compiled = self._compile(size_of(part), streams=True)
                 running.append((compiled, compiled.start(part)))
             while running:
                 results.append(_finish(*running.popleft()))
@@ -256,10 +257,6 @@ def split_batch(count: int, side_by_side: int = 1) -> list[int]:
         whole, count = divmod(count, size)
         sizes += [size] * whole
     return sizes
-
-
-def _size(feeds: Feeds) -> int:
-    return len(next(iter(feeds.values())))
 
 
 def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str, str]:

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from importlib.metadata import version
 from pathlib import Path
 
-from hpi.backends.artifacts import ArtifactCache, content_hash
+from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
@@ -84,7 +84,7 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
         raise BackendError(f"{files.name}: {reason}")
     key = {
         "model": files.name,
-        "content": content_hash([paddle.program, paddle.params]),
+        "content": files.content,
         "paddle2onnx": version("paddle2onnx"),
         "opset": str(OPSET),
         "script": _SCRIPT_VERSION,

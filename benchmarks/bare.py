@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hpi.backends.base import ModelFiles, Session
-from hpi.backends.openvino import compile_settings, split_batch, take_uint8_images, with_batch
+from hpi.backends.base import Feeds, ModelFiles, Session, cut, size_of
+from hpi.backends.onnxruntime import session_options
+from hpi.backends.openvino import compile_settings, take_uint8_images, with_batch
 from hpi.errors import ConfigError
-
-Feeds = Mapping[str, NDArray[Any]]
 
 
 def bare_run(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[], object]:
@@ -31,31 +26,25 @@ def bare_run(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[], 
 def _onnxruntime(session: Session, feeds: Feeds) -> Callable[[], object]:
     import onnxruntime as ort
 
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = session.info.threads
-    settings.log_severity_level = 4
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    settings = session_options(ort, session.info.threads)
     bare = ort.InferenceSession(str(session.info.model_path), settings, providers=["CPUExecutionProvider"])
-    count = len(next(iter(feeds.values())))
-    parts = _parts(feeds, [count] if session.batch_size is None else [1] * count)
+    parts = list(cut(feeds, session.split(size_of(feeds))))
     return lambda: [bare.run(None, part) for part in parts]
 
 
 def _openvino(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[], object]:
     import openvino as ov
 
-    core, count, variant = ov.Core(), len(next(iter(feeds.values()))), session.info.variant
-    streams = variant.streams and count > 1
-    if session.batch_size is not None:
-        sizes = [1] * count
-    else:
-        sizes = split_batch(count, session.info.threads if streams else 1) if variant.static_batch else [count]
+    core, variant = ov.Core(), session.info.variant
+    sizes = session.split(size_of(feeds))
+    streams = variant.streams and len(sizes) > 1
     settings = compile_settings(variant.precision, session.info.threads, streams=streams)
-    compiled = {}
-    for size in set(sizes):
-        model = take_uint8_images(core.read_model(str(session.info.model_path)), files.normalization)
-        compiled[size] = core.compile_model(with_batch(model, size if variant.static_batch else None), "CPU", settings)
-    parts = _parts(feeds, sizes)
+    model = take_uint8_images(core.read_model(str(session.info.model_path)), files.normalization)
+    compiled = {
+        size: core.compile_model(with_batch(model, size if variant.static_batch else None), "CPU", settings)
+        for size in set(sizes)
+    }
+    parts = list(cut(feeds, sizes))
     requests = [compiled[size].create_infer_request() for size in sizes]
 
     def run() -> None:
@@ -69,10 +58,3 @@ def _openvino(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[],
                 request.infer(part, share_inputs=True, share_outputs=True)
 
     return run
-
-
-def _parts(feeds: Feeds, sizes: list[int]) -> list[dict[str, NDArray[Any]]]:
-    ends = np.cumsum(sizes)
-    return [
-        {name: array[end - size : end] for name, array in feeds.items()} for size, end in zip(sizes, ends, strict=True)
-    ]

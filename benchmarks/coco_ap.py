@@ -22,6 +22,7 @@ from rich.table import Table
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
+from hpi.benchmarks.options import Models, Output, name_and_folder
 from hpi.benchmarks.report import write_report
 
 PERSON = 1  # COCO's category id
@@ -102,9 +103,9 @@ def _keypoint_result(photo: int, keypoints: NDArray[np.float32]) -> dict[str, An
 
 def main(
     dataset: Annotated[Path, typer.Argument(help="Folder with person_keypoints.json and images/.")],
-    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
+    model: Models,
     backend: Annotated[list[str], typer.Option(help="Repeat for several; by default all.")] = [],  # noqa: B006
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,
+    output: Output = None,
 ) -> None:
     """COCO AP of models on every runtime; keypoint models also with flip."""
     folder = CocoFolder(dataset)
@@ -119,10 +120,10 @@ def main(
 
 
 def _measure(entry: str, backend: str, folder: CocoFolder) -> list[dict[str, Any]]:
-    name, _, model_dir = entry.partition("=")
+    name, model_dir = name_and_folder(entry)
     rows = []
     for flip in (False, True):
-        with Predictor(name, model_dir=model_dir or None, backend=backend, flip=flip or None) as predictor:
+        with Predictor(name, model_dir=model_dir, backend=backend, flip=flip or None) as predictor:
             keypoints = predictor.describe()["models"][0]["task"] == "keypoint_detection"
             score = keypoint_ap(predictor, folder) if keypoints else box_ap(predictor, folder)
         kind = "keypoints" if keypoints else "boxes"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,10 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi import Predictor
+from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
-from hpi.backends.openvino import take_uint8_images
+from hpi.backends.openvino import take_uint8_images, with_batch
+from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config
 from hpi.benchmarks.plots import save_memory
 from hpi.benchmarks.report import engaged, write_report
@@ -37,13 +38,13 @@ HEADINGS = ("what", "images a second", "of saturated", "of in sum")
 
 def main(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of photos.")],
-    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    detector: DetectorEntry = None,
+    pose: PoseEntry = None,
+    pipeline: Pipeline = "human_keypoint_detection_lite",
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
     images: Annotated[int, typer.Option(help="Images for the plot of the memory; the folder is repeated.")] = 2000,
-    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 3,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json, .md and .png under this path stem.")] = None,
+    seconds: TurnSeconds = 3,
+    output: Output = None,
 ) -> None:
     """Time a folder and watch the memory over many images."""
     config = pipeline_config(pipeline, detector, pose)
@@ -116,25 +117,18 @@ def _rate(run: Any, count: int, seconds: float) -> float:
     return runs * count / (time.perf_counter() - start)
 
 
-def _saturate(
-    task: Detector | KeypointEstimator, feeds: Mapping[str, NDArray[Any]], batch: int, images: int, seconds: float
-) -> float:
+def _saturate(task: Detector | KeypointEstimator, feeds: Feeds, batch: int, images: int, seconds: float) -> float:
     """Images a second of a model that is kept busy with the inputs of all images in batches."""
     import openvino as ov
 
     model = ov.Core().read_model(str(task.session.info.model_path))
     if feeds["image"].dtype == np.uint8:
         model = take_uint8_images(model, task.spec.files.normalization)
-    items = len(next(iter(feeds.values())))
+    items = size_of(feeds)
     batch = min(batch, items)
-    model.reshape({port.any_name: [batch, *feeds[port.any_name].shape[1:]] for port in model.inputs})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-    queue = ov.AsyncInferQueue(ov.compile_model(model, "CPU", settings))
-    parts = [
-        {name: array[start : start + batch] for name, array in feeds.items()}
-        for start in range(0, items - batch + 1, batch)
-    ]
-    endless = itertools.cycle(parts)
+    queue = ov.AsyncInferQueue(ov.compile_model(with_batch(model, batch), "CPU", settings))
+    endless = itertools.cycle(cut(feeds, [batch] * (items // batch)))
     for _ in range(len(queue)):
         queue.start_async(next(endless), share_inputs=True)
     queue.wait_all()

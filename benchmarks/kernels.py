@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi import Predictor
-from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, times, with_folders
+from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, TurnSeconds
+from hpi.benchmarks.peers.loop import times
+from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, with_folders
 from hpi.benchmarks.report import write_report
 from hpi.errors import ConfigError
 from hpi.sources import decode_image
@@ -29,13 +31,13 @@ HEADINGS = ("kernel", "batch", "who", "µs a person (p50)", "p99", "times hpi")
 
 def main(
     photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo with people.")],
-    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    detector: DetectorEntry = None,
+    pose: PoseEntry = None,
+    pipeline: Pipeline = "human_keypoint_detection_lite",
     batch: Annotated[int, typer.Option(help="People in a batch.")] = 16,
-    paddlex: Annotated[Path | None, typer.Option(help="Python of an environment with PaddleX.")] = None,
-    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 0.5,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,
+    paddlex: PaddleX = None,
+    seconds: TurnSeconds = 0.5,
+    output: Output = None,
 ) -> None:
     """Time the crop and the decoding."""
     config = pipeline_config(pipeline, detector, pose)
@@ -43,7 +45,9 @@ def main(
     with ExitStack() as stack:
         predictor = stack.enter_context(Predictor("", config=config, backend="onnxruntime"))
         kernels, arrays = _kernels(predictor, photo, batch)
-        peer = stack.enter_context(start_paddlex(paddlex, with_folders(config, predictor))) if paddlex else None
+        peer = start_paddlex(paddlex, with_folders(config, predictor)) if paddlex else None
+        if peer is not None:
+            stack.enter_context(closing(peer))
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "arrays.npz"
         np.savez(file, allow_pickle=False, **arrays)
         for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):

@@ -7,7 +7,6 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 FOLDER = Path(__file__).parent / "peers"
@@ -69,11 +68,3 @@ class Peer:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

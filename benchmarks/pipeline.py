@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +23,23 @@ from rich.progress import Progress
 
 from hpi import Predictor
 from hpi.benchmarks.bare import bare_run
+from hpi.benchmarks.options import (
+    DetectorEntry,
+    Output,
+    PaddleX,
+    Pipeline,
+    PoseEntry,
+    Threads,
+    TurnSeconds,
+    name_and_folder,
+)
 from hpi.benchmarks.peer import Peer
+from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.plots import save_stages
 from hpi.benchmarks.report import engaged, write_report
 from hpi.config import PipelineConfig, read_pipeline
 from hpi.errors import ConfigError
+from hpi.kernels.batches import split_by_count
 from hpi.results import KeypointResult
 from hpi.sources import Image, decode_image
 from hpi.tasks.detection import Detector
@@ -43,15 +55,15 @@ STAGES = ("decode", "resize", "detect", "boxes", "crop", "infer", "joints", "res
 
 def main(
     photos: Annotated[list[str], typer.Argument(help="Photos; several joined by commas go through in one batch.")],
-    detector: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pose: Annotated[str | None, typer.Option(help="NAME or NAME=FOLDER, instead of the pipeline's.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    detector: DetectorEntry = None,
+    pose: PoseEntry = None,
+    pipeline: Pipeline = "human_keypoint_detection_lite",
     backend: Annotated[str, typer.Option(help="auto, or a runtime for both models.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; by default all usable cores.")] = None,
-    paddlex: Annotated[Path | None, typer.Option(help="Python of an environment with PaddleX.")] = None,
+    threads: Threads = None,
+    paddlex: PaddleX = None,
     rtmlib: Annotated[Path | None, typer.Option(help="Python of an environment with rtmlib.")] = None,
-    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 1,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json, .md and .png under this path stem.")] = None,
+    seconds: TurnSeconds = 1,
+    output: Output = None,
 ) -> None:
     """Time the whole pipeline and its stages, alone or beside PaddleX."""
     config = pipeline_config(pipeline, detector, pose)
@@ -60,7 +72,7 @@ def main(
         predictor = stack.enter_context(Predictor("", config=config, backend=backend, threads=threads))
         peers = _start_peers(stack, config, paddlex, predictor)
         if rtmlib is not None:
-            peers[RTMLIB] = stack.enter_context(_start_rtmlib(rtmlib, predictor))
+            peers[RTMLIB] = stack.enter_context(closing(_start_rtmlib(rtmlib, predictor)))
         versions = {name: peer.versions for name, peer in peers.items()}
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         task = progress.add_task("turns", total=len(photos) * ROUNDS)
@@ -78,8 +90,8 @@ def pipeline_config(pipeline: str, detector: str | None, pose: str | None) -> di
     config = read_pipeline(pipeline).model_dump(by_alias=True, exclude_none=True)
     for module, entry in (("ObjectDetection", detector), ("KeypointDetection", pose)):
         if entry is not None:
-            name, _, folder = entry.partition("=")
-            config["SubModules"][module] |= {"model_name": name, **({"model_dir": folder} if folder else {})}
+            name, folder = name_and_folder(entry)
+            config["SubModules"][module] |= {"model_name": name, **({"model_dir": str(folder)} if folder else {})}
     return PipelineConfig.model_validate(config).model_dump(by_alias=True, exclude_none=True)
 
 
@@ -92,7 +104,7 @@ def _start_peers(
     threads = predictor.describe()["models"][0]["threads"]
     settings = {"paddlex": {}, f"paddlex, {threads} threads": {"PADDLE_PDX_CPU_NUM_THREADS": str(threads)}}
     return {
-        name: stack.enter_context(start_paddlex(paddlex, with_folders(config, predictor), **environment))
+        name: stack.enter_context(closing(start_paddlex(paddlex, with_folders(config, predictor), **environment)))
         for name, environment in settings.items()
     }
 
@@ -132,8 +144,7 @@ def _measure(
     people = sum(len(result["boxes"]) for result in results)
     if not people:
         raise ConfigError(f"{', '.join(group)}: nobody is found in it; give photos with people")
-    stages.run(files, group)
-    bare = stages.bare()
+    bare = stages.bare(images)
     turns: dict[str, Turn] = {
         "hpi": lambda s: times(lambda: list(predictor.predict(images, batch_size=len(images))), s),
         "bare": lambda s: times(bare, s),
@@ -145,7 +156,6 @@ def _measure(
         turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
         turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[float]] = {name: [] for name in turns}
-    stages.reset()
     for _ in range(ROUNDS):
         for name, turn in turns.items():
             taken[name] += turn(seconds)
@@ -158,7 +168,7 @@ def _measure(
         _row(group, people, name, of_one, float(np.median(taken[own.get(name, "hpi")])))
         for name, of_one in taken.items()
     ]
-    rows[0]["stages"] = {name: float(np.median(times)) for name, times in stages.times.items()}
+    rows[0]["stages"] = {name: float(np.median(of_one)) for name, of_one in stages.times.items()}
     return rows
 
 
@@ -183,10 +193,6 @@ class _Stages:
     def __init__(self, detector: Detector, estimator: KeypointEstimator) -> None:
         self.detector = detector
         self.estimator = estimator
-        self._feeds: tuple[Any, Any] = ({}, {})
-        self.reset()
-
-    def reset(self) -> None:
         self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     @contextmanager
@@ -195,7 +201,7 @@ class _Stages:
         yield
         self.times[stage].append(1000 * (time.perf_counter() - start))
 
-    def run(self, files: Sequence[bytes], names: Sequence[str]) -> list[KeypointResult]:
+    def run(self, files: Sequence[bytes], names: Sequence[str]) -> None:
         """From encoded photos to pictures of the results."""
         detector, estimator = self.detector, self.estimator
         with self._clock("decode"):
@@ -215,42 +221,24 @@ class _Stages:
         with self._clock("joints"):
             joints = estimator.joints(heatmaps, people)
         with self._clock("result"):
-            results = self._results(names, images, found, joints)
+            per_image = split_by_count(joints, (len(of_image.boxes) for of_image in found))
+            parts = zip(names, images, found, per_image, strict=True)
+            results = [KeypointResult.of_pipeline(*part, estimator.skeleton) for part in parts]
         with self._clock("draw"):
             for result in results:
                 result.draw()
-        self._feeds = inputs, estimator.inputs(images, regions)
-        return results
 
-    def _results(
-        self, names: Sequence[str], images: Sequence[Image], found: Sequence[Any], joints: Any
-    ) -> list[KeypointResult]:
-        ends = np.cumsum([len(of_image.boxes) for of_image in found])
-        per_image = np.split(joints, ends[:-1])
-        parts = zip(names, images, found, per_image, strict=True)
-        return [KeypointResult.of_pipeline(*part, self.estimator.skeleton) for part in parts]
-
-    def bare(self) -> Callable[[], object]:
-        """The two models on the tensors of the last run."""
-        detect = bare_run(self.detector.session, self.detector.spec.files, self._feeds[0])
-        estimate = bare_run(self.estimator.session, self.estimator.spec.files, self._feeds[1])
+    def bare(self, images: Sequence[Image]) -> Callable[[], object]:
+        """The two models on the tensors that these images make."""
+        detector, estimator = self.detector, self.estimator
+        regions = [estimator.regions(of_image.boxes) for of_image in detector.predict(images)]
+        detect = bare_run(detector.session, detector.spec.files, detector.inputs(images))
+        estimate = bare_run(estimator.session, estimator.spec.files, estimator.inputs(images, regions))
         return lambda: (detect(), estimate())
 
 
-def times(run: Callable[[], object], seconds: float) -> list[float]:
-    """Milliseconds of as many calls as fit, at least one, after one to warm up."""
-    run()
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while not taken or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        taken.append(1000 * (time.perf_counter() - start))
-    return taken
-
-
-def _row(group: list[str], people: int, who: str, times: list[float], ours: float) -> dict[str, Any]:
-    p50, p90, p99 = np.percentile(times, [50, 90, 99])
+def _row(group: list[str], people: int, who: str, taken: list[float], ours: float) -> dict[str, Any]:
+    p50, p90, p99 = np.percentile(taken, [50, 90, 99])
     return {
         "photos": [Path(photo).name for photo in group],
         "people": people,
@@ -258,7 +246,7 @@ def _row(group: list[str], people: int, who: str, times: list[float], ours: floa
         "p50_ms": p50,
         "p90_ms": p90,
         "p99_ms": p99,
-        "throughput": 1000 * people / float(np.mean(times)),
+        "throughput": 1000 * people / float(np.mean(taken)),
         "times_hpi": p50 / ours,
     }
 

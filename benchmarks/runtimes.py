@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
+from hpi.benchmarks.options import Models, Threads, name_and_folder
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, write_rows
 from hpi.zoo import Zoo
@@ -21,13 +22,13 @@ HEADINGS = ("model", "candidate", "batch", "p50 ms", "p90 ms", "p99 ms", "a seco
 
 
 def main(
-    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
+    model: Models,
     batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
     record: Annotated[
         Path | None, typer.Option(help="Keep the figures as priors in this JSON file, named after the machine.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Measure every runtime with models: time, memory, deviation. Rows are kept after each model."""
     zoo, table = Zoo.default(), Table(*HEADINGS, box=SIMPLE, pad_edge=False)
@@ -35,8 +36,8 @@ def main(
     rows: list[Prior] = []
     with Live(table, console=Console(), vertical_overflow="visible", auto_refresh=False) as live:
         for entry in model:
-            name, _, folder = entry.partition("=")
-            spec = zoo.find(name, Path(folder) if folder else None)
+            name, folder = name_and_folder(entry)
+            spec = zoo.find(name, folder)
 
             def tell(result: Measurement | Failure, name: str = name) -> None:
                 _add(table, name, result)

@@ -8,7 +8,6 @@ PaddleX's static order, which begins with OpenVINO (dynamic batch) for all these
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from rich.table import Table
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
+from hpi.benchmarks.options import Models, Output, Threads, name_and_folder
 from hpi.benchmarks.report import write_report
 from hpi.selection.choice import Candidate, Wish, rank
 from hpi.selection.measure import Protocol, measure
@@ -30,19 +30,19 @@ HEADINGS = ("model", "batch", "auto", "ms", "regret", "best", "ms", "static orde
 
 
 def main(
-    model: Annotated[list[str], typer.Option(help="Name, or NAME=FOLDER; repeat for several.")],
+    model: Models,
     batch: Annotated[list[int], typer.Option(help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="Time for the runs of one model and batch.")] = 20,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; by default all usable cores.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,
+    threads: Threads = None,
+    output: Output = None,
 ) -> None:
     """Measure the regret of the automatic choice."""
     zoo, console = Zoo.default(), Console()
     options = SessionOptions(ArtifactCache(zoo.artifacts), threads=threads)
     rows: list[dict[str, Any]] = []
     for entry in model:
-        name, _, folder = entry.partition("=")
-        spec = zoo.find(name, Path(folder) if folder else None)
+        name, folder = name_and_folder(entry)
+        spec = zoo.find(name, folder)
         basis = Priors(zoo.own_priors).basis_of_shipped(name, CpuClass.of(this_cpu()), options.thread_count)
         protocol = Protocol(batch, seconds * len(batch), precisions=("fp32",), complete=True)
         fp32 = measure(spec, zoo.skeleton_of(name), options, protocol)

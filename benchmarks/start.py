@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from hpi.benchmarks.options import Output, Pipeline
 from hpi.benchmarks.report import write_report
 
 HEADINGS = ("step", "ms (median)")
@@ -47,9 +48,9 @@ _NAMES = ("start Python", "import the command line", "import the engine", "load 
 
 def main(
     photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo.")],
-    pipeline: Annotated[str, typer.Option(help="Name or YAML file.")] = "human_keypoint_detection_lite",
+    pipeline: Pipeline = "human_keypoint_detection_lite",
     runs: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 11,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json and NAME.md under this path stem.")] = None,
+    output: Output = None,
 ) -> None:
     """Time the start of the command line."""
     whole, steps = [], []

@@ -29,9 +29,9 @@ from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.selection import AUTO, Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
-from hpi.selection.measure import Failure, Measurement, Protocol, measure
+from hpi.selection.measure import TUNED_BATCHES, Failure, Measurement, Protocol, measure
 from hpi.selection.priors import CpuClass, Prior, Priors
-from hpi.sources import Image, Input, Item, count_items, is_video, read_items
+from hpi.sources import Image, Input, Item, count_items, is_single, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
 from hpi.validation import is_yaml, parse, read_yaml
@@ -44,11 +44,6 @@ OnError = Callable[[InputError], None]
 
 MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
-
-_SMALL = {"object_detection": (1,), "keypoint_detection": (1, 4, 2, 8)}
-_LARGE = {"object_detection": (8,), "keypoint_detection": (16, 32)}
-TUNED_BATCHES = {"latency": _SMALL, "throughput": _LARGE, "memory": _SMALL}
-"""Batch sizes in the order in which they are measured, should the time end."""
 
 _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
@@ -208,7 +203,7 @@ class Predictor:
         per_image = self._check_boxes(input, boxes)
         batch_size = batch_size or self.batch_size
         items = read_items(input)
-        if count_items(input) > 1:
+        if not is_single(input):
             items = ahead(items, depth=batch_size)
         return self._stream(items, per_image, batch_size, score, on_error)
 

@@ -80,6 +80,14 @@ def count_items(source: Input) -> int:
     return 1
 
 
+def is_single(source: Input) -> bool:
+    """Whether the input is an array or one picture, not a folder, a video or a list."""
+    if isinstance(source, (str, PathLike)):
+        path = fspath(source)
+        return is_url(path) or not (is_video(path) or _is_folder(path))
+    return not isinstance(source, Sequence)
+
+
 def _read_path(path: str) -> Iterator[Item]:
     if is_url(path):
         yield _item(path, partial(_read_url, path))

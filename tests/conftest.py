@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from hpi import Predictor
 from hpi.archives import unpack
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import SessionOptions
 
 from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, missing_backend
 
@@ -51,6 +53,12 @@ def backend(request: pytest.FixtureRequest) -> str:
     if reason := missing_backend(request.param):
         pytest.skip(reason)
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def options(home: Path) -> SessionOptions:
+    """What sessions are loaded with: two threads, the artifacts of this run."""
+    return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import importlib.util
@@ -9,9 +10,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from hpi.backends.base import ModelFiles
+from hpi.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "basketball.png"
@@ -45,6 +50,18 @@ def run_python(*arguments: str | Path, cwd: Path, **environment: str) -> subproc
         timeout=300,
         check=False,
     )
+
+
+def float_files(name: str) -> ModelFiles:
+    """A model whose sessions all take the normalised float tensor (those that take images: test_uint8.py)."""
+    return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
+
+
+def wait_until_threads_end(count: int) -> None:
+    """Give threads a moment to end, until no more than these are left."""
+    end = time.monotonic() + 5
+    while threading.active_count() > count and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 # Everything that would leave the machine fails at once.

@@ -1,12 +1,16 @@
 """What every peer's script does: take a request a line, answer a line. Imports nothing of this project."""
 
+from __future__ import annotations
+
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 
-def serve(packages, answer):
+def serve(packages: Sequence[str], answer: Callable[..., Any]) -> None:
     """Answer requests until the input ends.
 
     Args:
@@ -18,10 +22,11 @@ def serve(packages, answer):
         _tell(answer(**json.loads(line)))
 
 
-def times(run, seconds):
+def times(run: Callable[[], object], seconds: float) -> list[float]:
     """Milliseconds of as many calls as fit, at least one, after one to warm up."""
     run()
-    taken, end = [], time.perf_counter() + seconds
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
     while not taken or time.perf_counter() < end:
         start = time.perf_counter()
         run()
@@ -29,5 +34,5 @@ def times(run, seconds):
     return taken
 
 
-def _tell(content):
+def _tell(content: object) -> None:
     print("ANSWER " + json.dumps(content), flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import content_hash
-from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, onnx_files
+from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
@@ -301,7 +301,7 @@ def _prove_against(
 ) -> Verdict:
     key = {
         "model": spec.name,
-        "content": _content(spec.files),
+        "content": spec.files.content,
         "yml": content_hash([spec.yml]),
         "candidate": str(candidate),
         "version": session.info.version,
@@ -330,8 +330,3 @@ def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
         if backend.trust is not None and backend.unavailable(files, replace(options, variant=Variant())) is None
     )
     return [Candidate(name, Variant()) for _, name in sorted(able)]
-
-
-def _content(files: ModelFiles) -> str:
-    paddle = [files.paddle.program, files.paddle.params] if files.paddle else []
-    return content_hash([*paddle, *(onnx_files(files.onnx) if files.onnx else [])])

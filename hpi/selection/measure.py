@@ -15,7 +15,7 @@ from hpi.backends.base import Session, SessionOptions
 from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, rank
+from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, Prior
@@ -31,6 +31,12 @@ LEAST_TURN_S = 0.05
 """A turn is never shorter, not even when the time is spent: a single run tells nothing."""
 OPENING_SHARE = 0.5
 """Of the time, the part after which no further candidate is loaded."""
+
+
+_SMALL = {"object_detection": (1,), "keypoint_detection": (1, 4, 2, 8)}
+_LARGE = {"object_detection": (8,), "keypoint_detection": (16, 32)}
+TUNED_BATCHES = {"latency": _SMALL, "throughput": _LARGE, "memory": _SMALL}
+"""Batch sizes to tune for, in the order in which they are measured, should the time end."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class Measurement:
 class _Runner:
     """A candidate that is loaded and judged, with its runs and times (ms) at the batch that is being measured."""
 
+    spec: ModelSpec
+    skeleton: Skeleton
     candidate: Candidate
     session: Session
     verdict: Verdict
@@ -117,6 +125,16 @@ class _Runner:
     @property
     def median(self) -> float:
         return float(np.median(self.times)) if self.times else math.inf
+
+    def prepare(self, batch: int) -> None:
+        """Begin with a batch, and run once, which compiles for it.
+
+        Raises:
+            HpiError: it cannot run this batch.
+        """
+        self.times = []
+        self.run = example_run(self.spec, self.session, self.skeleton, batch)
+        self.run()
 
     def take_turn(self, seconds: float) -> None:
         """Run for a while; the first run, slowed by what ran before, does not count unless it fills the turn."""
@@ -167,7 +185,7 @@ def measure(
         if not runners:
             raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
         if protocol.memory:
-            _measure_memory(spec, skeleton, runners, options, protocol, told)
+            _measure_memory(runners, options, protocol.batches, told)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
         turns = len(protocol.batches) * len(runners) * ROUNDS
         slice_s = max((protocol.seconds - spent) / turns - (0 if protocol.complete else SETTLE_S), LEAST_TURN_S)
@@ -175,7 +193,7 @@ def measure(
         for batch in protocol.batches:
             if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
                 break
-            for result in _measure_batch(spec, skeleton, runners, batch, slice_s, told, complete=protocol.complete):
+            for result in _measure_batch(runners, batch, slice_s, told, complete=protocol.complete):
                 told(result)
                 measured.append(result)
         return measured
@@ -184,19 +202,12 @@ def measure(
             runner.session.close()
 
 
-def _measure_memory(
-    spec: ModelSpec,
-    skeleton: Skeleton,
-    runners: Sequence[_Runner],
-    options: SessionOptions,
-    protocol: Protocol,
-    told: Told,
-) -> None:
+def _measure_memory(runners: Sequence[_Runner], options: SessionOptions, batches: Sequence[int], told: Told) -> None:
     for runner in runners:
         try:
-            for batch in protocol.batches:  # what is compiled now is not compiled in the process that is measured
-                example_run(spec, runner.session, skeleton, batch)()
-            runner.memory_mb = peak_memory(spec, runner.candidate, options, protocol.batches)
+            for batch in batches:  # what is compiled now is not compiled in the process that is measured
+                runner.prepare(batch)
+            runner.memory_mb = peak_memory(runner.spec, runner.candidate, options, batches)
         except BackendError as error:
             told(Failure(runner.candidate, str(error)))
 
@@ -209,6 +220,7 @@ def _open_all(
     told: Told,
     basis: Basis | None,
 ) -> Iterator[_Runner]:
+    open_candidate = open_judged if protocol.complete else open_proved
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
     for ranked in rank(spec, Wish(options, precisions=protocol.precisions), basis):
         if ranked.unavailable is not None:
@@ -217,29 +229,18 @@ def _open_all(
             told(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
             continue
         try:
-            session, verdict = open_judged(spec, skeleton, ranked.candidate, options)
+            session, verdict = open_candidate(spec, skeleton, ranked.candidate, options)
         except HpiError as error:
             told(Failure(ranked.candidate, str(error)))
-            continue
-        if verdict.passed or protocol.complete:
-            opened = True
-            yield _Runner(ranked.candidate, session, verdict)
         else:
-            session.close()
-            told(Failure(ranked.candidate, f"it does not give the reference's results: {verdict.said}"))
+            opened = True
+            yield _Runner(spec, skeleton, ranked.candidate, session, verdict)
 
 
 def _measure_batch(
-    spec: ModelSpec,
-    skeleton: Skeleton,
-    runners: list[_Runner],
-    batch: int,
-    slice_s: float,
-    told: Told,
-    *,
-    complete: bool,
+    runners: list[_Runner], batch: int, slice_s: float, told: Told, *, complete: bool
 ) -> list[Measurement]:
-    able = [runner for runner in runners if _begin(runner, spec, skeleton, batch, told)]
+    able = [runner for runner in runners if _is_able(runner, batch, told)]
     best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * ROUNDS
     for turn in range(ROUNDS):
         for runner in able:
@@ -262,12 +263,9 @@ def _measure_batch(
     ]
 
 
-def _begin(runner: _Runner, spec: ModelSpec, skeleton: Skeleton, batch: int, told: Told) -> bool:
-    """Prepare a runner for a batch and let it run once, which compiles for it; whether it could."""
-    runner.times = []
-    runner.run = example_run(spec, runner.session, skeleton, batch)
+def _is_able(runner: _Runner, batch: int, told: Told) -> bool:
     try:
-        runner.run()
+        runner.prepare(batch)
     except HpiError as error:
         told(Failure(runner.candidate, f"batch {batch}: {error}"))
         return False

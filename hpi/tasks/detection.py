@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpi.backends.base import Session
 from hpi.errors import ModelError
+from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec, Resize
 from hpi.tasks.image_input import ImageInput
@@ -76,8 +77,7 @@ class Detector:
                 "[M, 6] and their number per image"
             )
         keep_above = self.spec.draw_threshold if threshold is None else threshold
-        ends = np.cumsum(counts).tolist()
-        per_image = [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        per_image = split_by_count(rows, counts.tolist())
         return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
 
     def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:

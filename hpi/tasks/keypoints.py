@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from hpi.backends.base import Session
 from hpi.errors import ConfigError, ModelError
 from hpi.kernels.affine import crop_matrices, joints_to_image, stack_crops
+from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
 from hpi.kernels.flip import fuse_flipped, mirror
 from hpi.kernels.heatmaps import decode_dark
@@ -100,8 +100,7 @@ class KeypointEstimator:
             people = Regions(everyone.center[run], everyone.scale[run])
             joints.append(self.joints(self.heatmaps(crops[run]), people))
         found = np.concatenate(joints) if joints else np.empty((0, len(self.skeleton.joints), 3), np.float32)
-        ends = list(accumulate(len(people.center) for people in regions))
-        return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return split_by_count(found, (len(people.center) for people in regions))
 
     def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for all these people in one run."""

@@ -16,18 +16,10 @@ from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import Cpu
 from hpi.backends.openvino import BUCKETS, split_batch
 from hpi.errors import BackendError
-from hpi.zoo import Zoo
+
+from support import float_files
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-
-
-def float_files(name):
-    return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
-
-
-@pytest.fixture(scope="module")
-def options(home):
-    return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (9, [8, 1]), (31, [16, 8, 4, 2, 1]), (70, [32, 32, 4, 2])])

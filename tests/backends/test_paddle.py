@@ -12,16 +12,10 @@ if reason := missing_backend("paddle"):
     pytest.skip(reason, allow_module_level=True)
 
 from hpi.backends import BACKENDS, paddle
-from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions, import_runtime
+from hpi.backends.base import ModelFiles, PaddleFiles, import_runtime
 from hpi.errors import BackendError
 from hpi.model_files import read_model
 from hpi.zoo import Zoo
-
-
-@pytest.fixture(scope="module")
-def options(home):
-    return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
 @pytest.fixture(scope="module")

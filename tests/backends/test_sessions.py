@@ -9,23 +9,14 @@ import pytest
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
-from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import ModelFiles, SessionOptions, Variant
+from hpi.backends.base import ModelFiles, Variant
 from hpi.backends.cpu import usable_cores
 from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
 
+from support import float_files
+
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-
-
-def float_files(name):
-    """The model as it is, without the edit that makes it take uint8 images: see test_uint8.py."""
-    return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
-
-
-@pytest.fixture(scope="module")
-def options(home):
-    return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
 @pytest.fixture

@@ -1,31 +1,27 @@
 """Sessions that normalise uint8 images themselves, against floats made with the reference's arithmetic."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from hpi.backends import BACKENDS
-from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import SessionOptions
 from hpi.kernels.normalize import normalize
 from hpi.zoo import Zoo
 
+from support import float_files
+
 
 @pytest.mark.parametrize("name", ["MoveNet-Thunder_256x256", "PicoDet-S_person_416"])
-def test_uint8_images_give_what_normalized_floats_give(home, rng, name):
+def test_uint8_images_give_what_normalized_floats_give(options, rng, name):
     pytest.importorskip("openvino")
     spec = Zoo.default().find(name)
-    options = SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
     width, height = spec.input_size
     images = rng.integers(0, 256, (2, height, width, 3), np.uint8)
     normalization = spec.files.normalization
     tensor = normalize(images, normalization.scale, normalization.shift)
     others = {"scale_factor": np.ones((2, 2), np.float32)} if name.startswith("PicoDet") else {}
-    floats = dataclasses.replace(spec.files, normalization=None)
     with (
         BACKENDS["openvino"].load(spec.files, options) as raw,
-        BACKENDS["openvino"].load(floats, options) as plain,
+        BACKENDS["openvino"].load(float_files(name), options) as plain,
     ):
         taken = {of_input.name: of_input for of_input in raw.info.inputs}["image"]
         assert (taken.dtype, taken.shape[1:]) == (np.uint8, (height, width, 3))

@@ -7,6 +7,8 @@ import pytest
 
 from hpi.overlap import ahead, side_by_side
 
+from support import wait_until_threads_end
+
 
 def test_items_come_in_order_and_not_too_far_ahead():
     made = []
@@ -52,9 +54,7 @@ def test_leaving_early_ends_the_thread():
     items = ahead(iter(range(1000)), depth=2)
     assert next(items) == 0
     items.close()
-    end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until_threads_end(before)
     assert threading.active_count() == before
 
 
@@ -113,7 +113,5 @@ def test_prediction_that_is_left_early_reads_no_further(lite, photo, leave, monk
         monkeypatch.setattr(lite.detector, "predict", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(results)
-    end = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until_threads_end(before)
     assert threading.active_count() <= before

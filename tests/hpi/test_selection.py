@@ -229,29 +229,27 @@ def test_when_none_can_serve_every_reason_is_given(spec, skeleton, wish, own):
 # Runtimes that fail, lie, are slow or missing, injected through the registry
 
 
-class Broken(OnnxRuntime):
-    name = "broken"
+class Fake(OnnxRuntime):
+    """A runtime of its own name, never the reference, whose sessions are those of ``session``."""
+
     trust = None
+    session = OnnxRuntimeSession
+
+    def open(self, files, graph, options):
+        return self.session(graph, options.thread_count)
+
+
+class Broken(Fake):
+    name = "broken"
 
     def open(self, files, graph, options):
         raise BackendError("it broke while loading")
 
 
-class Missing(OnnxRuntime):
+class Missing(Fake):
     name = "missing"
     package = "no_such_package_anywhere"
     install = "pip install no-such-package"
-    trust = None
-
-
-class Off(OnnxRuntime):
-    """Its heatmaps are half a cell to the right: 2 pixels of the crop."""
-
-    name = "off"
-    trust = None
-
-    def open(self, files, graph, options):
-        return OffSession(graph, options.thread_count)
 
 
 class OffSession(OnnxRuntimeSession):
@@ -260,12 +258,11 @@ class OffSession(OnnxRuntimeSession):
         return [(heatmaps + np.roll(heatmaps, 1, axis=-1)) / 2, *rest]
 
 
-class NotANumber(OnnxRuntime):
-    name = "nan"
-    trust = None
+class Off(Fake):
+    """Its heatmaps are half a cell to the right: 2 pixels of the crop."""
 
-    def open(self, files, graph, options):
-        return NanSession(graph, options.thread_count)
+    name = "off"
+    session = OffSession
 
 
 class NanSession(OnnxRuntimeSession):
@@ -273,17 +270,19 @@ class NanSession(OnnxRuntimeSession):
         return [np.full_like(output, np.nan) for output in super()._run(feeds)]
 
 
-class Dying(OnnxRuntime):
-    name = "dying"
-    trust = None
-
-    def open(self, files, graph, options):
-        return DyingSession(graph, options.thread_count)
+class NotANumber(Fake):
+    name = "nan"
+    session = NanSession
 
 
 class DyingSession(OnnxRuntimeSession):
     def _run(self, feeds):
         raise RuntimeError("it died at the first call")
+
+
+class Dying(Fake):
+    name = "dying"
+    session = DyingSession
 
 
 @pytest.mark.parametrize(
@@ -321,20 +320,17 @@ def test_a_broken_runtime_of_many_variants_is_one_warning(spec, skeleton, wish, 
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
 
-class OffWhenFull(OnnxRuntime):
-    """Right for few people, half a cell off for a full batch."""
-
-    name = "full"
-    trust = None
-
-    def open(self, files, graph, options):
-        return OffWhenFullSession(graph, options.thread_count)
-
-
 class OffWhenFullSession(OnnxRuntimeSession):
     def _run(self, feeds):
         heatmaps, *rest = super()._run(feeds)
         return [(heatmaps + np.roll(heatmaps, 1, axis=-1)) / 2 if len(heatmaps) == 32 else heatmaps, *rest]
+
+
+class OffWhenFull(Fake):
+    """Right for few people, half a cell off for a full batch."""
+
+    name = "full"
+    session = OffWhenFullSession
 
 
 def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, skeleton, wish, monkeypatch):
@@ -386,19 +382,16 @@ def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, wish, monkeyp
 
     calls = []
 
-    class Slow(OnnxRuntime):
-        name = "slow"
-        trust = None
-
-        def open(self, files, graph, options):
-            return SlowSession(graph, options.thread_count)
-
     class SlowSession(OnnxRuntimeSession):
         def _run(self, feeds):
             batch = len(feeds["image"])
             calls.append(batch)
             time.sleep(1 if batch == 2 else 0)
             return super()._run(feeds)
+
+    class Slow(Fake):
+        name = "slow"
+        session = SlowSession
 
     for name in ("openvino", "paddle"):
         monkeypatch.delitem(BACKENDS, name)
@@ -497,21 +490,16 @@ def test_limits_are_numbers_above_zero(arguments):
 def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, wish, own, monkeypatch, caplog):
     """It proved right once; the next process finds it dying at its first call."""
 
-    class Fickle(OnnxRuntime):
+    class Fickle(Fake):
         name = "fickle"
-        trust = None
 
-        def open(self, files, graph, options):
-            return kinds[0](graph, options.thread_count)
-
-    kinds = [OnnxRuntimeSession]
     monkeypatch.setitem(BACKENDS, "fickle", Fickle())
     priors = Known(own, row("fickle", 0.001), row("onnxruntime", 10))
     first = choose(spec, skeleton, wish, priors)
     first.session.close()
     assert "0.001 ms" in first.reason or "0.005 ms" in first.reason
     assert caplog.records == []
-    kinds[0] = DyingSession
+    Fickle.session = DyingSession
     choice = choose(spec, skeleton, wish, priors)
     assert chosen(choice) == "onnxruntime"
     assert "it died at the first call" in choice.rejected["fickle fp32"]
@@ -536,18 +524,15 @@ def test_measuring_proves_and_times_every_candidate(spec, skeleton, wish):
 
 
 def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, skeleton, wish, monkeypatch):
-    class FailsAtTwo(OnnxRuntime):
-        name = "two"
-        trust = None
-
-        def open(self, files, graph, options):
-            return FailsAtTwoSession(graph, options.thread_count)
-
     class FailsAtTwoSession(OnnxRuntimeSession):
         def _run(self, feeds):
             if len(feeds["image"]) == 2:
                 raise RuntimeError("out of memory")
             return super()._run(feeds)
+
+    class FailsAtTwo(Fake):
+        name = "two"
+        session = FailsAtTwoSession
 
     for name in ("openvino", "paddle"):
         monkeypatch.delitem(BACKENDS, name)

@@ -1,0 +1,25 @@
+"""Options that several benchmarks take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Models = Annotated[list[str], typer.Option("--model", help="Name, or NAME=FOLDER; repeat for several.")]
+DetectorEntry = Annotated[
+    str | None, typer.Option("--detector", help="NAME or NAME=FOLDER, instead of the pipeline's.")
+]
+PoseEntry = Annotated[str | None, typer.Option("--pose", help="NAME or NAME=FOLDER, instead of the pipeline's.")]
+Pipeline = Annotated[str, typer.Option(help="Name or YAML file.")]
+PaddleX = Annotated[Path | None, typer.Option("--paddlex", help="Python of an environment with PaddleX.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
+TurnSeconds = Annotated[float, typer.Option("--seconds", help="Time of one turn.")]
+Output = Annotated[Path | None, typer.Option(help="Write the report under this path stem: .json, .md, perhaps .png.")]
+
+
+def name_and_folder(entry: str) -> tuple[str, Path | None]:
+    """The parts of ``NAME`` or ``NAME=FOLDER``."""
+    name, _, folder = entry.partition("=")
+    return name, Path(folder) if folder else None

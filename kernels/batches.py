@@ -1,0 +1,26 @@
+"""Batches of things that belong to several images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def split_by_count(rows: NDArray[Scalar], counts: Iterable[int]) -> list[NDArray[Scalar]]:
+    """Give each image its rows; views, and several times faster than ``np.split`` on a few images.
+
+    Args:
+        rows: ``[N, ...]``, in the order of the images.
+        counts: rows of each image, N in all.
+
+    Returns:
+        For each image ``[count, ...]``.
+    """
+    ends = list(accumulate(counts))
+    return [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
