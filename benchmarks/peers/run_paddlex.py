@@ -12,6 +12,7 @@ import yaml
 from loop import serve, times
 from paddlex import create_pipeline
 from paddlex.inference.models.keypoint_detection.processors import KptPostProcess, TopDownAffine
+from paddlex.inference.models.object_detection.processors import ReadImage
 
 config = json.loads(sys.argv[1])
 ACCEPTED = {"PP-YOLOE-S_human", "PP-YOLOE-L_human"}
@@ -46,12 +47,13 @@ def _pipeline(photos, seconds):
 
 def _kernels(arrays, seconds):
     image, heatmaps, center, scale = (arrays[name] for name in ("image", "heatmaps", "center", "scale"))
-    crop, decode = TopDownAffine(tuple(int(side) for side in arrays["size"])), KptPostProcess(use_dark=True)
-    people = list(zip(center, scale, strict=True))
-    datas = [{"center": of_one, "scale": size} for of_one, size in people]
+    read, crop = ReadImage(format="RGB"), TopDownAffine(tuple(int(side) for side in arrays["size"]))
+    decode = KptPostProcess(use_dark=True)
+    datas = [{"center": of_one, "scale": size} for of_one, size in zip(center, scale, strict=True)]
     outputs = [{"heatmap": of_one} for of_one in heatmaps]
     return {
-        "crop": times(lambda: [crop.apply(image, of_one, size) for of_one, size in people], seconds),
+        "crop": times(lambda: [crop(read([{"img": image, **data}])) for data in datas], seconds),
+        "affine": times(lambda: [crop.apply(image, **data) for data in datas], seconds),
         "decode": times(lambda: decode(outputs, datas), seconds),
     }
 
