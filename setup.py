@@ -13,12 +13,14 @@ setup(
         "hpi",
         *(f"hpi.{package}" for package in find_packages("hpi")),
         *(f"hpi.{room}" for room in ROOMS),
+        *(f"hpi.{room}.{package}" for room in ROOMS for package in find_packages(room)),
     ],
     package_dir={"hpi": "hpi", **{f"hpi.{room}": room for room in ROOMS}},
     include_package_data=False,
     package_data={
         "hpi": ["py.typed"],
         "hpi.benchmarks": ["peers/*.py"],
+        "hpi.kernels.cuda": ["*.cu"],
         "hpi.configs": [
             "models/*.yaml",
             "pipelines/*.yaml",

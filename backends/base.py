@@ -75,17 +75,20 @@ class Variant:
     """One way in which a runtime can run a model.
 
     Attributes:
-        precision: ``"fp32"`` or ``"bf16"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         static_batch: the graph is compiled for fixed batch sizes, and a batch is split into these.
         streams: the parts of a split batch run side by side, on one thread each, and not one after the other on all.
+        mixed: of a lower precision, the layers that suffer most from it stay in FP32.
     """
 
     precision: str = "fp32"
     static_batch: bool = False
     streams: bool = False
+    mixed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.precision}{' static' if self.static_batch else ''}{' streams' if self.streams else ''}"
+        traits = {"mixed": self.mixed, "static": self.static_batch, "streams": self.streams}
+        return " ".join([self.precision, *(name for name, has in traits.items() if has)])
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class SessionOptions:
 
     Attributes:
         artifacts: where converted models are kept.
-        device: ``"cpu"``, ``"gpu"`` or ``"gpu:0"`` and the like.
+        device: ``"cpu"``, or one card: ``"gpu:0"``, ``"npu:1"`` and the like.
         variant: precision and batches, among those that the runtime has.
         threads: CPU threads of one inference; by default all cores that this process may use.
     """
@@ -135,12 +138,20 @@ class SessionInfo:
 
     @property
     def precision(self) -> str:
-        """``"fp32"`` or ``"bf16"``."""
+        """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
         return self.variant.precision
 
 
 class Session(ABC):
-    """A loaded model. Safe to call from several threads; close it when done."""
+    """A loaded model. Safe to call from several threads; close it when done.
+
+    Attributes:
+        info: what it runs on.
+        takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream.
+        batch_size: the batch that the graph dictates; None where it is free.
+    """
+
+    takes_cards: ClassVar[bool] = False
 
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
@@ -243,14 +254,14 @@ class Backend(ABC):
         """Why this runtime cannot run the model here, in a few words; None when it can. Imports nothing."""
         if not is_installed(self.package):
             return f"not installed: {self.install}"
-        if options.device.split(":")[0] not in self.devices:
+        if device_kind(options.device) not in self.devices:
             return f"cannot use device {options.device!r}, only {', '.join(self.devices)}"
-        if options.variant not in self.variants():
-            return f"does not offer {options.variant} here, only {', '.join(map(str, self.variants()))}"
+        if options.variant not in (variants := self.variants(options.device)):
+            return f"does not offer {options.variant} here, only {', '.join(map(str, variants))}"
         return self.cannot_read(files)
 
-    def variants(self) -> tuple[Variant, ...]:
-        """The ways in which it can run a model on this machine, the safest first. Imports nothing."""
+    def variants(self, device: str = "cpu") -> tuple[Variant, ...]:
+        """The ways in which it can run a model on a device of this machine, the safest first. Imports nothing."""
         return (Variant(),)
 
     @abstractmethod
@@ -264,6 +275,16 @@ class Backend(ABC):
         Raises:
             BackendError: the runtime cannot be imported, or refuses the model.
         """
+
+
+def device_kind(device: str) -> str:
+    """``"gpu"`` of ``"gpu:1"``."""
+    return device.split(":", maxsplit=1)[0]
+
+
+def device_index(device: str) -> int:
+    """1 of ``"gpu:1"``; 0 where none is given."""
+    return int(device.partition(":")[2] or 0)
 
 
 def is_installed(package: str) -> bool:
@@ -305,6 +326,11 @@ def _fixed_batch(info: SessionInfo) -> int | None:
             "export it with a dynamic batch, or with a batch of 1"
         )
     return 1
+
+
+def to_host(array: Any) -> Array:
+    """An array in the host's memory: NumPy arrays as they are, CuPy arrays copied."""
+    return array if isinstance(array, np.ndarray) else np.asarray(array.get())
 
 
 def size_of(feeds: Feeds) -> int:

@@ -1,12 +1,15 @@
-"""ONNX Runtime: the embedded default, and the reference that other runtimes are compared with."""
+"""ONNX Runtime: the embedded default, and on CPU the reference that other runtimes are compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpi.backends.artifacts import content_hash
 from hpi.backends.base import (
     Array,
     Feeds,
@@ -16,46 +19,107 @@ from hpi.backends.base import (
     SessionOptions,
     TensorSpec,
     Variant,
+    device_index,
+    device_kind,
     import_runtime,
+    onnx_files,
 )
+from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
+from hpi.backends.gpu import INSTALL_ONNXRUNTIME, gpu_of
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
+Provider = tuple[str, dict[str, str]]
+
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_CPU: Provider = ("CPUExecutionProvider", {})
+_PROFILE = {"min": 1, "opt": 8, "max": 32}
+"""Batch sizes that TensorRT's engine is built for."""
 
 
 class OnnxRuntime(ReadsOnnx):
-    """Microsoft's ONNX Runtime with its CPU execution provider."""
+    """Microsoft's ONNX Runtime with its CPU or CUDA execution provider."""
 
     name = "onnxruntime"
     package = "onnxruntime"
     install = "pip install onnxruntime"
+    devices = ("cpu", "gpu")
     trust = 1
 
+    def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
+        return super().unavailable(files, options) or _lacks_gpu(options.device)
+
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
-        return OnnxRuntimeSession(graph, options.thread_count)
+        return OnnxRuntimeSession(self.name, graph, options, providers_of(options.device))
+
+
+class OnnxRuntimeTensorRt(ReadsOnnx):
+    """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run, CUDA does."""
+
+    name = "onnxruntime_tensorrt"
+    package = "onnxruntime"
+    install = INSTALL_ONNXRUNTIME
+    devices = ("gpu",)
+
+    def variants(self, device: str = "gpu") -> tuple[Variant, ...]:  # noqa: D102
+        return Variant("fp32"), Variant("fp16")
+
+    def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
+        return super().unavailable(files, options) or _lacks_gpu(options.device)
+
+    def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
+        settings = tensorrt_settings(graph, options, self._engine_folder(files, graph, options))
+        providers = [("TensorrtExecutionProvider", settings), *providers_of(options.device)]
+        return OnnxRuntimeSession(self.name, graph, options, providers)
+
+    def _engine_folder(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Path:
+        """Where the provider keeps its engines, which it names by the graph's structure and not by its weights."""
+        ort = import_runtime(self.package, self.install)
+        key = {
+            "model": files.name,
+            "content": content_hash(onnx_files(graph)),
+            "onnxruntime": ort.__version__,
+            "precision": options.variant.precision,
+            "profile": str(_PROFILE),
+            "device": str(gpu_of(options.device)),
+        }
+        what = "Engines that ONNX Runtime's TensorRT provider built.\n"
+        note = options.artifacts.get(self.name, key, "README", lambda target: _write(target, what))
+        return note.parent
 
 
 class OnnxRuntimeSession(Session):
     """One ``InferenceSession``; ONNX Runtime lets any number of threads call it at once."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    takes_cards = True
+
+    def __init__(self, backend: str, path: Path, options: SessionOptions, providers: Sequence[Provider]) -> None:
+        """Load a graph.
+
+        Args:
+            backend: name of the runtime, for messages.
+            path: the graph.
+            options: device, variant and threads.
+            providers: execution providers by preference, with their settings; the first must engage.
+        """
         ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
-        wanted = ["CPUExecutionProvider"]
+        threads = options.thread_count
         try:
-            self._session: Any = ort.InferenceSession(str(path), session_options(ort, threads), providers=wanted)
+            self._session: Any = ort.InferenceSession(
+                str(path), session_options(ort, threads), providers=list(providers)
+            )
         except Exception as error:
-            raise BackendError(f"onnxruntime cannot load {path}: {essence(str(error))}") from error
-        engaged = self._session.get_providers()
-        if engaged != wanted:
-            raise BackendError(f"onnxruntime engaged {engaged} for {path.name} instead of {wanted}")
+            raise BackendError(f"{backend} cannot load {path}: {essence(str(error))}") from error
+        engaged, wanted = self._session.get_providers(), [name for name, _ in providers]
+        if engaged[: len(wanted)] != wanted:
+            raise BackendError(f"{backend} engaged {engaged} for {path.name} instead of {wanted}")
         super().__init__(
             SessionInfo(
-                backend=OnnxRuntime.name,
+                backend=backend,
                 version=ort.__version__,
-                device="cpu",
-                variant=Variant(),
+                device=options.device,
+                variant=options.variant,
                 threads=threads,
                 model_path=path,
                 inputs=tuple(_spec(path, value) for value in self._session.get_inputs()),
@@ -64,11 +128,56 @@ class OnnxRuntimeSession(Session):
         )
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        outputs: list[Array] = self._session.run(None, dict(feeds))
-        return outputs
+        if all(isinstance(array, np.ndarray) for array in feeds.values()):
+            outputs: list[Array] = self._session.run(None, dict(feeds))
+            return outputs
+        return self._run_on_card(feeds)
+
+    def _run_on_card(self, feeds: Feeds) -> list[Array]:
+        """Run on CuPy arrays, which stay where they are."""
+        cupy = import_runtime("cupy", INSTALL_FOR_GPU)
+        cards: dict[str, Any] = dict(feeds)
+        pointers = {name: (array.dtype, array.shape, array.data.ptr) for name, array in cards.items()}
+        cupy.cuda.get_current_stream().synchronize()  # ONNX Runtime works on a stream of its own
+        values = run_bound(self._session, pointers, "cuda", device_index(self.info.device))
+        return [_as_card_array(cupy, value) for value in values]
 
     def _release(self) -> None:
         self._session = None
+
+
+Pointers = Mapping[str, tuple[np.dtype[Any], tuple[int, ...], int]]
+
+
+def run_bound(session: Any, inputs: Pointers, device: str, index: int) -> list[Any]:
+    """Run a session on memory of a device.
+
+    Args:
+        session: an ``InferenceSession``.
+        inputs: for each input type, shape and address.
+        device: ``"cuda"`` or ``"cpu"``, where the inputs lie and the outputs shall lie.
+        index: number of the device.
+
+    Returns:
+        The outputs as ``OrtValue``, finished.
+    """
+    binding = session.io_binding()
+    for name, (dtype, shape, pointer) in inputs.items():
+        binding.bind_input(name, device, index, dtype.type, shape, pointer)
+    for output in session.get_outputs():
+        binding.bind_output(output.name, device, index)
+    session.run_with_iobinding(binding)
+    binding.synchronize_outputs()
+    outputs: list[Any] = binding.get_outputs()
+    return outputs
+
+
+def _as_card_array(cupy: Any, value: Any) -> Any:
+    """An ``OrtValue`` on a card as a CuPy array over the same memory, which it keeps alive."""
+    dtype, shape = np.dtype(_DTYPES[value.data_type()]), tuple(value.shape())
+    size = dtype.itemsize * int(np.prod(shape))
+    memory = cupy.cuda.UnownedMemory(value.data_ptr(), size, value)
+    return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
 
 
 def session_options(ort: Any, threads: int) -> Any:
@@ -81,6 +190,74 @@ def session_options(ort: Any, threads: int) -> Any:
     # the model that runs next (another runtime's pose model behind this one's detector: half the speed).
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
+
+
+def providers_of(device: str) -> list[Provider]:
+    """The execution providers for a device, by preference, with their settings."""
+    if device_kind(device) == "cpu":
+        return [_CPU]
+    cuda = {
+        "device_id": str(device_index(device)),
+        "use_tf32": "0",  # FP32 shall be FP32
+        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all algorithms again for every batch size
+    }
+    return [("CUDAExecutionProvider", cuda), _CPU]
+
+
+def tensorrt_settings(graph: Path, options: SessionOptions, engines: Path) -> dict[str, str]:
+    """Settings of the TensorRT provider: one engine for all batch sizes, kept in a folder."""
+    settings = {
+        "device_id": str(device_index(options.device)),
+        "trt_fp16_enable": str(options.variant.precision == "fp16"),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(engines),
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": str(engines),
+    }
+    free = [of_input for of_input in read_inputs(graph) if of_input.shape[0] is None]
+    for bound, batch in _PROFILE.items() if free else ():
+        shapes = (f"{of_input.name}:{'x'.join(map(str, (batch, *of_input.shape[1:])))}" for of_input in free)
+        settings[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
+    return settings
+
+
+def read_inputs(graph: Path) -> list[TensorSpec]:
+    """The inputs that a graph declares, read on the CPU without optimising it.
+
+    Raises:
+        BackendError: it cannot be read.
+    """
+    ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
+    options = session_options(ort, 1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(str(graph), options, providers=[_CPU[0]])
+    except Exception as error:
+        raise BackendError(f"onnxruntime cannot load {graph}: {essence(str(error))}") from error
+    return [_spec(graph, value) for value in session.get_inputs()]
+
+
+def _lacks_gpu(device: str) -> str | None:
+    """Why the installed ONNX Runtime has no CUDA provider; None where it has, or needs none."""
+    if device_kind(device) == "cpu":
+        return None
+    if not _is_distributed("onnxruntime-gpu"):
+        return f"the package for CPUs is installed: {INSTALL_ONNXRUNTIME}"
+    if _is_distributed("onnxruntime"):
+        return f"onnxruntime and onnxruntime-gpu have overwritten each other: {INSTALL_ONNXRUNTIME}"
+    return None
+
+
+def _is_distributed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _write(target: Path, text: str) -> None:
+    target.write_text(text, encoding="utf-8")
 
 
 def _spec(path: Path, value: object) -> TensorSpec:

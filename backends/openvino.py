@@ -49,7 +49,7 @@ class OpenVino(ReadsOnnx):
     package = "openvino"
     install = 'pip install "hpi-pose[openvino]"'
 
-    def variants(self) -> tuple[Variant, ...]:  # noqa: D102
+    def variants(self, device: str = "cpu") -> tuple[Variant, ...]:  # noqa: D102
         cpu = this_cpu()
         precisions = ("fp32", "bf16") if cpu.has_bf16 else ("fp32",)
         kinds = ((False, False), (True, False), (True, True)) if cpu.cores > 1 else ((False, False), (True, False))

@@ -1,12 +1,13 @@
-"""Paddle Inference on CPU, with oneDNN."""
+"""Paddle Inference: on CPU with oneDNN, on NVIDIA GPUs, and on the other accelerators that a Paddle is built for."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +22,11 @@ from hpi.backends.base import (
     SessionOptions,
     TensorSpec,
     Variant,
+    device_index,
+    device_kind,
     import_runtime,
 )
+from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -32,6 +36,9 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 _SHAPE_CACHE = 16
 """oneDNN primitives are cached for this many input shapes: one per batch size in use."""
+_GPU_POOL_MB = 256
+"""GPU memory that Paddle takes at once; it grows."""
+_TENSORRT_BATCHES = {"min": 1, "opt": 8, "max": 32}
 
 
 class Paddle(Backend):
@@ -39,40 +46,61 @@ class Paddle(Backend):
 
     name = "paddle"
     package = "paddle"
-    trust = 2
+    trust: ClassVar[int | None] = 2
     install = 'pip install "hpi-pose[paddle]"'
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "dcu", "npu", "xpu", "mlu", "gcu")
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         return None if files.paddle else "the model has only an ONNX file, no Paddle program"
 
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
-        if files.paddle is None:
-            raise BackendError(f"{files.name}: {self.cannot_read(files)}")
-        return PaddleSession(files.paddle, options.thread_count)
+        return PaddleSession(self, files, options)
+
+
+class PaddleTensorRt(Paddle):
+    """Paddle Inference with those parts of a program on TensorRT that it takes; for programs of Paddle 2 only."""
+
+    name = "paddle_tensorrt"
+    trust = None
+    devices = ("gpu",)
+
+    def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
+        if files.paddle is not None and files.paddle.program.suffix == ".json":
+            return (
+                "Paddle Inference hands only programs of Paddle 2 (.pdmodel) to TensorRT, and this is one of Paddle 3"
+            )
+        return super().cannot_read(files)
+
+    def variants(self, device: str = "gpu") -> tuple[Variant, ...]:  # noqa: D102
+        return Variant("fp32"), Variant("fp16")
 
 
 class PaddleSession(Session):
     """One predictor, used by one caller at a time."""
 
-    def __init__(self, files: PaddleFiles, threads: int) -> None:
-        version = import_runtime(Paddle.package, Paddle.install).__version__
+    def __init__(self, backend: Backend, files: ModelFiles, options: SessionOptions) -> None:
+        if files.paddle is None:
+            raise BackendError(f"{files.name}: {backend.cannot_read(files)}")
+        paddle = import_runtime(Paddle.package, Paddle.install)
+        check_built_for(paddle, options.device)
         inference = import_runtime("paddle.inference", Paddle.install)
-        shapes = _input_shapes(files.program)
         self._lock = threading.Lock()
-        self._predictor, note = _start(inference, files, threads, shapes)
+        start = _Start(inference, files.paddle, options, _input_shapes(files.paddle.program))
+        self._predictor, note = start.on_tensorrt() if backend.name == PaddleTensorRt.name else start.on_device()
         super().__init__(
             SessionInfo(
-                backend=Paddle.name,
-                version=version,
-                device="cpu",
-                variant=Variant(),
-                threads=threads,
-                model_path=files.program,
+                backend=backend.name,
+                version=paddle.__version__,
+                device=options.device,
+                variant=options.variant,
+                threads=options.thread_count,
+                model_path=files.paddle.program,
                 inputs=tuple(
-                    TensorSpec(name, np.dtype(np.float32), shapes[name]) for name in self._predictor.get_input_names()
+                    TensorSpec(name, np.dtype(np.float32), start.shapes[name])
+                    for name in self._predictor.get_input_names()
                 ),
                 outputs=tuple(self._predictor.get_output_names()),
-                notes=(note,),
+                notes=(note,) if note else (),
             )
         )
 
@@ -85,51 +113,136 @@ class PaddleSession(Session):
             self._predictor = None
 
 
-def _start(inference: Any, files: PaddleFiles, threads: int, shapes: Shapes) -> tuple[Any, str]:
-    """A predictor that has run once, and what it runs on.
+def check_built_for(paddle: Any, device: str) -> None:
+    """Check that the installed Paddle can use a device.
 
-    Some Paddle releases fail at the first run of a model under oneDNN, not when they load it; then plain Paddle takes
-    over, with a warning.
+    Raises:
+        BackendError: it is built for other ones.
     """
-    try:
-        return _create_predictor(inference, files, threads, shapes, onednn=True), "oneDNN"
-    except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
-        under_onednn = essence(str(error))
-    try:
-        predictor = _create_predictor(inference, files, threads, shapes, onednn=False)
-    except Exception as error:
-        raise BackendError(f"paddle cannot run {files.program}: {essence(str(error))}") from error
-    logger.warning(
-        "%s fails under oneDNN and runs on plain Paddle, several times slower: %s", files.program, under_onednn
-    )
-    return predictor, "plain: it failed under oneDNN"
+    kind = device_kind(device)
+    built = {
+        "cpu": lambda: True,
+        "gpu": paddle.device.is_compiled_with_cuda,
+        "dcu": paddle.device.is_compiled_with_rocm,
+        "xpu": paddle.device.is_compiled_with_xpu,
+    }.get(kind, lambda: paddle.device.is_compiled_with_custom_device(kind))
+    if not built():
+        raise BackendError(
+            f"the installed Paddle {paddle.__version__} is not built for {kind}; install the one that is, from "
+            "Paddle's own package index (see the installation guide on paddlepaddle.org.cn)"
+        )
 
 
-def _create_predictor(inference: Any, files: PaddleFiles, threads: int, shapes: Shapes, *, onednn: bool) -> Any:
-    config = inference.Config(str(files.program), str(files.params))
-    is_paddle_3 = files.program.suffix == ".json"
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.set_cpu_math_library_num_threads(threads)
-    config.enable_memory_optim()
-    config.enable_new_ir(is_paddle_3)
-    config.enable_new_executor()
-    if onednn:
-        config.enable_mkldnn()
-        config.set_mkldnn_cache_capacity(_SHAPE_CACHE)
-        if is_paddle_3:
-            # In Paddle 3.2 this pass, which moves operators of a Paddle 3 program that no oneDNN fusion took, makes
-            # PP-TinyPose's heatmaps wrong by up to 0.4 without any error. Without it they agree with plain Paddle to
-            # 1e-6, and the fused convolutions, which are most of the gain, stay.
-            config.delete_pass("onednn_placement_pass")
+@dataclass(frozen=True)
+class _Start:
+    """Starting a predictor on a program."""
+
+    inference: Any
+    files: PaddleFiles
+    options: SessionOptions
+    shapes: Shapes
+
+    def on_device(self) -> tuple[Any, str]:
+        """A predictor on the device, and what to note of it."""
+        if device_kind(self.options.device) == "cpu":
+            return self._on_cpu()
+        return self._try(self._config()), ""
+
+    def on_tensorrt(self) -> tuple[Any, str]:
+        """A predictor with TensorRT, and what to note of it."""
+        if self.inference.get_trt_compile_version() == (0, 0, 0):
+            raise BackendError(f"the installed Paddle is built without TensorRT; use it directly: {INSTALL_FOR_GPU}")
+        config, precision = self._config(), self.inference.PrecisionType
+        is_half = self.options.variant.precision == "fp16"
+        config.enable_tensorrt_engine(
+            workspace_size=1 << 30,
+            max_batch_size=_TENSORRT_BATCHES["max"],
+            min_subgraph_size=3,
+            precision_mode=precision.Half if is_half else precision.Float32,
+            use_static=False,
+            use_calib_mode=False,
+        )
+        shapes = {bound: self._sizes(batch) for bound, batch in _TENSORRT_BATCHES.items()}
+        config.set_trt_dynamic_shape_info(shapes["min"], shapes["max"], shapes["opt"])
+        return self._try(config), "TensorRT"
+
+    def _on_cpu(self) -> tuple[Any, str]:
+        """With oneDNN, else without.
+
+        Some Paddle releases fail at the first run of a model under oneDNN, not when they load it; then plain Paddle
+        takes over, with a warning.
+        """
+        try:
+            return self._create(self._config_of_cpu(onednn=True)), "oneDNN"
+        except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
+            under_onednn = essence(str(error))
+        predictor = self._try(self._config_of_cpu(onednn=False))
+        logger.warning(
+            "%s fails under oneDNN and runs on plain Paddle, several times slower: %s",
+            self.files.program,
+            under_onednn,
+        )
+        return predictor, "plain: it failed under oneDNN"
+
+    def _try(self, config: Any) -> Any:
+        try:
+            return self._create(config)
+        except Exception as error:
+            raise BackendError(f"paddle cannot run {self.files.program}: {essence(str(error))}") from error
+
+    def _config(self) -> Any:
+        config = self.inference.Config(str(self.files.program), str(self.files.params))
+        config.disable_glog_info()
+        config.enable_memory_optim()
+        config.enable_new_ir(self._is_paddle_3)
+        config.enable_new_executor()
+        _use_device(config, self.options.device)
+        return config
+
+    def _config_of_cpu(self, *, onednn: bool) -> Any:
+        config = self._config()
+        config.set_cpu_math_library_num_threads(self.options.thread_count)
+        if onednn:
+            config.enable_mkldnn()
+            config.set_mkldnn_cache_capacity(_SHAPE_CACHE)
+            if self._is_paddle_3:
+                # In Paddle 3.2 this pass, which moves operators of a Paddle 3 program that no oneDNN fusion took,
+                # makes PP-TinyPose's heatmaps wrong by up to 0.4 without any error. Without it they agree with plain
+                # Paddle to 1e-6, and the fused convolutions, which are most of the gain, stay.
+                config.delete_pass("onednn_placement_pass")
+        else:
+            config.disable_mkldnn()
+        return config
+
+    def _create(self, config: Any) -> Any:
+        """A predictor that has run once."""
+        predictor = self.inference.create_predictor(config)
+        sizes = self._sizes(1)
+        if all(all(size) for size in sizes.values()):  # with free sides there is nothing to try it on
+            # Ones keep divisors like scale_factor finite.
+            _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
+        return predictor
+
+    def _sizes(self, batch: int) -> dict[str, list[int]]:
+        """Shapes of the inputs at a batch size; 0 for sides that are free."""
+        return {name: [free or batch, *(side or 0 for side in sides)] for name, (free, *sides) in self.shapes.items()}
+
+    @property
+    def _is_paddle_3(self) -> bool:
+        return self.files.program.suffix == ".json"
+
+
+def _use_device(config: Any, device: str) -> None:
+    kind, index = device_kind(device), device_index(device)
+    if kind == "cpu":
+        config.disable_gpu()
+    elif kind in {"gpu", "dcu"}:  # a DCU answers to the same calls
+        config.enable_use_gpu(_GPU_POOL_MB, index)
+    elif kind == "xpu":
+        config.enable_xpu()
+        config.set_xpu_device_id(index)
     else:
-        config.disable_mkldnn()
-    predictor = inference.create_predictor(config)
-    sizes = {name: [batch or 1, *(side or 0 for side in sides)] for name, (batch, *sides) in shapes.items()}
-    if all(all(size) for size in sizes.values()):  # with free sides there is nothing to try it on
-        # Ones keep divisors like scale_factor finite.
-        _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
-    return predictor
+        config.enable_custom_device(kind, index)
 
 
 def _run_predictor(predictor: Any, feeds: Feeds) -> list[Array]:

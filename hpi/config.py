@@ -16,7 +16,7 @@ from hpi.validation import Record, is_yaml, parse, read_yaml
 MAX_THREADS = 1024
 Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 
-_DEVICE = re.compile(r"(cpu|(gpu|cuda|npu|xpu|mlu|dcu|gcu)(:\d+(,\d+)*)?)")
+_DEVICE = re.compile(r"cpu|(?P<kind>gpu|cuda|npu|xpu|mlu|dcu|gcu)(:(?P<cards>\d{1,3}(,\d{1,3})*))?")
 
 
 class BackendConfig(Record):
@@ -169,12 +169,25 @@ def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
         return parse(PipelineConfig, read_yaml(path), str(path))
 
 
-def check_device(device: str) -> str:
-    """Check a device string of PaddleX: ``cpu``, ``gpu``, ``gpu:0``, ``gpu:0,1`` and the like.
+def read_devices(device: str) -> list[str]:
+    """The devices that a device string of PaddleX names, each by its own.
+
+    Args:
+        device: ``cpu``, ``gpu``, ``gpu:0``, ``gpu:0,1``, ``npu:0`` and the like; ``cuda`` is another word for ``gpu``.
+
+    Returns:
+        ``["cpu"]``, ``["gpu:0", "gpu:1"]`` and the like.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is none, or names a card twice.
     """
-    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
-        raise ConfigError(f"device {device!r}: give cpu, gpu, or gpu:0 and the like")
-    return device
+    match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
+    if match is None:
+        raise ConfigError(f"device {device!r}: give cpu, gpu, gpu:0 and the like, or auto")
+    if match["kind"] is None:
+        return ["cpu"]
+    kind = "gpu" if match["kind"] == "cuda" else match["kind"]
+    cards = [f"{kind}:{int(index)}" for index in (match["cards"] or "0").split(",")]
+    if len(set(cards)) < len(cards):
+        raise ConfigError(f"device {device!r}: names a card twice")
+    return cards

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import repeat
 from os import PathLike, fspath
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
@@ -19,18 +20,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.backends.cpu import this_cpu
-from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, check_device, pipeline_names, read_pipeline
-from hpi.errors import ConfigError, HpiError, InputError
+from hpi.backends.gpu import has_gpu
+from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, pipeline_names, read_devices, read_pipeline
+from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
-from hpi.overlap import ahead
+from hpi.overlap import ahead, side_by_side
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.selection import AUTO, Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import TUNED_BATCHES, Failure, Measurement, Protocol, measure
-from hpi.selection.priors import CpuClass, Prior, Priors
+from hpi.selection.priors import Prior, Priors, device_class
 from hpi.sources import Image, Input, Item, count_items, is_single, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
@@ -59,6 +60,14 @@ class _Opened:
 
 
 @dataclass(frozen=True)
+class _Replica:
+    """The models on one device; a detector, a keypoint model, or both."""
+
+    detector: Detector | None
+    estimator: KeypointEstimator | None
+
+
+@dataclass(frozen=True)
 class _Job:
     """One image on its way through a batch; ``boxes`` only where the caller gave them."""
 
@@ -66,6 +75,14 @@ class _Job:
     image: Image
     boxes: Boxes | None
     frame: int | None
+
+
+@dataclass(frozen=True)
+class _Unusable:
+    """An item of the input that is no image, and why."""
+
+    item: Item
+    error: InputError
 
 
 class Predictor:
@@ -76,8 +93,7 @@ class Predictor:
     Attributes:
         name: the pipeline or model.
         batch_size: images that go through the models together, where :meth:`predict` does not say.
-        detector: finds people; None for a single keypoint model.
-        estimator: finds joints; None for a single detector.
+        threshold: the pipeline's own, for people; None: the detector's.
     """
 
     def __init__(
@@ -85,7 +101,7 @@ class Predictor:
         name: str | PathLike[str],
         *,
         model_dir: str | PathLike[str] | None = None,
-        device: str = "cpu",
+        device: str = AUTO,
         backend: str = AUTO,
         precision: str = "fp32",
         objective: str = "latency",
@@ -104,10 +120,12 @@ class Predictor:
             name: a pipeline (``"human_keypoint_detection_lite"``), a model (``"PP-TinyPose_128x96"``), or a YAML file
                 of either.
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
-            device: ``"cpu"``; other devices are refused, with the reason of each runtime.
-            backend: ``"auto"``, or ``"onnxruntime"``, ``"openvino"``, ``"paddle"`` for every model.
-            precision: ``"fp32"``, ``"bf16"`` where the CPU has it, or ``"auto"`` for any. What is not FP32 is only used
-                where it gives the same joints as FP32.
+            device: ``"cpu"``; ``"gpu"``, ``"gpu:1"`` or ``"cuda:1"``; ``"gpu:0,1"`` for a copy of the models on each
+                card, which then share the images; ``"npu:0"``, ``"xpu:0"``, ``"mlu:0"`` and the like where the
+                installed Paddle has them; ``"auto"`` for the first GPU that serves, else the CPU.
+            backend: ``"auto"``, or the runtime for every model, such as ``"openvino"``.
+            precision: ``"fp32"``, ``"bf16"`` where the CPU has it, ``"fp16"`` on a GPU, or ``"auto"`` for any. What is
+                not FP32 is only used where it gives the same joints as FP32.
             objective: what the choice of the runtime is for: ``"latency"`` of one image with few people,
                 ``"throughput"`` of many images and people, or little ``"memory"``.
             max_p99_ms: only take a runtime whose measured p99 for the expected batches is below it.
@@ -138,7 +156,7 @@ class Predictor:
         self._zoo = Zoo.default()
         self._priors = Priors(self._zoo.own_priors)
         self._wish = Wish(
-            SessionOptions(ArtifactCache(self._zoo.artifacts), check_device(device), threads=threads),
+            SessionOptions(ArtifactCache(self._zoo.artifacts), threads=threads),
             backend=backend,
             precisions=_precisions(precision),
             objective=objective,
@@ -147,21 +165,19 @@ class Predictor:
             max_deviation_px=_check_limit("max_deviation_px", max_deviation_px),
         )
         self._opened: list[_Opened] = []
-        self.detector: Detector | None = None
-        self.estimator: KeypointEstimator | None = None
         self.batch_size = 1
-        self._threshold: float | None = None
-        try:
-            pipeline = self._read_pipeline(config)
-            if pipeline is None:
-                self._open_model(model_dir, KeypointOptions(flip, use_udp))
-            elif model_dir is not None:
-                raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
-            else:
-                self._open_pipeline(pipeline, KeypointOptions(flip, use_udp))
-        except BaseException:
-            self.close()
-            raise
+        self.threshold: float | None = None
+        pipeline = self._read_pipeline(config)
+        if pipeline is not None and model_dir is not None:
+            raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
+        options = KeypointOptions(flip, use_udp)
+        if pipeline is None:
+            self._replicas = self._open_on(device, partial(self._open_model, model_dir, options))
+        else:
+            self.name = pipeline.pipeline_name
+            detection = pipeline.modules.ObjectDetection
+            self.batch_size, self.threshold = detection.batch_size, detection.threshold
+            self._replicas = self._open_on(device, partial(self._open_pipeline, pipeline, options))
 
     def predict(
         self,
@@ -210,6 +226,21 @@ class Predictor:
     __call__ = predict
 
     @property
+    def detector(self) -> Detector | None:
+        """What finds people, on the first device; None for a single keypoint model."""
+        return self._replicas[0].detector
+
+    @property
+    def estimator(self) -> KeypointEstimator | None:
+        """What finds joints, on the first device; None for a single detector."""
+        return self._replicas[0].estimator
+
+    @property
+    def pipelines(self) -> list[HumanPose]:
+        """Detector and keypoint model together, on each device; empty for a single model."""
+        return [HumanPose(one.detector, one.estimator) for one in self._replicas if one.detector and one.estimator]
+
+    @property
     def backend(self) -> str:
         """The runtime in use; where the models use different ones, all of them joined by ``+``."""
         return "+".join(dict.fromkeys(opened.choice.session.info.backend for opened in self._opened))
@@ -238,14 +269,15 @@ class Predictor:
             ConfigError: the result cannot be stored.
         """
         rows: list[Prior] = []
-        for opened in self._opened:
-            name, wish = opened.spec.name, opened.wish
+        once = {opened.spec.name: opened for opened in self._opened}  # on several cards: on the last of them
+        for name, opened in once.items():
+            wish = opened.wish
             protocol = Protocol(
                 batches=wish.batches or TUNED_BATCHES[wish.objective][opened.spec.task],
-                seconds=seconds / len(self._opened),
+                seconds=seconds / len(once),
                 memory=wish.objective == "memory",
             )
-            basis = self._priors.basis(name, CpuClass.of(this_cpu()), wish.options.thread_count)
+            basis = self._priors.basis(name, device_class(wish.options.device), wish.options.thread_count)
             measured = measure(opened.spec, opened.skeleton, wish.options, protocol, partial(told, name), basis)
             fresh = [measurement.row(name) for measurement in measured]
             self._priors.store(fresh)
@@ -255,10 +287,11 @@ class Predictor:
     def warmup(self) -> None:
         """Run each model once, so that the first prediction is not slower than the next."""
         image = np.zeros((64, 64, 3), np.uint8)
-        if self.detector:
-            self.detector.predict([image])
-        if self.estimator:
-            self.estimator.predict([image], [self.estimator.whole_image(image)])
+        for replica in self._replicas:
+            if replica.detector:
+                replica.detector.predict([image])
+            if replica.estimator:
+                replica.estimator.predict([image], [replica.estimator.whole_image(image)])
 
     def close(self) -> None:
         """Unload the models. Closing twice is harmless."""
@@ -285,45 +318,60 @@ class Predictor:
             return read_pipeline(self.name)
         return read_pipeline(self.name) if self.name in pipeline_names() else None
 
-    def _open_pipeline(self, pipeline: PipelineConfig, options: KeypointOptions) -> None:
-        self.name = pipeline.pipeline_name
-        detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
-        opened = []
-        for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection")):
-            hpi_config = pipeline.hpi_config_of(module, self._hpi_config)
-            opened.append(self._open(module.model_name, module.model_dir, hpi_config, task))
-        detector, estimator = opened
-        self.detector = Detector(detector.spec, detector.choice.session)
-        self.estimator = KeypointEstimator(
-            estimator.spec,
-            estimator.choice.session,
-            estimator.skeleton,
-            KeypointOptions(
-                keypoints.flip if options.flip is None else options.flip,
-                keypoints.use_udp if options.use_udp is None else options.use_udp,
-            ),
-        )
-        self.batch_size, self._threshold = detection.batch_size, detection.threshold
+    def _open_on(self, device: str, open_replica: Callable[[str], _Replica]) -> list[_Replica]:
+        """The models on each device of a device string; whatever was opened is closed where one fails."""
+        gpu_by_chance = device == AUTO and has_gpu()
+        devices = ["gpu:0" if gpu_by_chance else "cpu"] if device == AUTO else read_devices(device)
+        try:
+            return [open_replica(one) for one in devices]
+        except BackendError as error:
+            self.close()
+            if not gpu_by_chance:
+                raise
+            logger.warning("%s runs on the CPU: %s", self.name, error)
+            self._opened = []
+            return self._open_on("cpu", open_replica)
+        except BaseException:
+            self.close()
+            raise
 
-    def _open_model(self, model_dir: str | PathLike[str] | None, options: KeypointOptions) -> None:
+    def _open_pipeline(self, pipeline: PipelineConfig, options: KeypointOptions, device: str) -> _Replica:
+        detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
+        detector, estimator = (
+            self._open(
+                module.model_name, module.model_dir, pipeline.hpi_config_of(module, self._hpi_config), device, task
+            )
+            for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection"))
+        )
+        options = KeypointOptions(
+            keypoints.flip if options.flip is None else options.flip,
+            keypoints.use_udp if options.use_udp is None else options.use_udp,
+        )
+        return _Replica(
+            Detector(detector.spec, detector.choice.session),
+            KeypointEstimator(estimator.spec, estimator.choice.session, estimator.skeleton, options),
+        )
+
+    def _open_model(self, model_dir: str | PathLike[str] | None, options: KeypointOptions, device: str) -> _Replica:
         if model_dir is None and self.name not in self._zoo.models:
             raise ConfigError(
                 f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
                 f"({', '.join(self._zoo.models)}) and no YAML file; for one of your own give its folder as model_dir"
             )
-        opened = self._open(self.name, model_dir, self._hpi_config)
+        opened = self._open(self.name, model_dir, self._hpi_config, device)
+        session = opened.choice.session
         if opened.spec.task == "keypoint_detection":
-            self.estimator = KeypointEstimator(opened.spec, opened.choice.session, opened.skeleton, options)
-        elif options == KeypointOptions():
-            self.detector = Detector(opened.spec, opened.choice.session)
-        else:
+            return _Replica(None, KeypointEstimator(opened.spec, session, opened.skeleton, options))
+        if options != KeypointOptions():
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
+        return _Replica(Detector(opened.spec, session), None)
 
     def _open(
         self,
         name: str,
         model_dir: str | PathLike[str] | None,
         hpi_config: HpiConfig,
+        device: str,
         task: str | None = None,
     ) -> _Opened:
         """Find a model and load it; what the caller asked for outranks what is configured."""
@@ -333,7 +381,7 @@ class Predictor:
         asked, configured = self._wish, hpi_config.backend_config.precision
         wish = replace(
             asked,
-            options=replace(asked.options, threads=asked.options.threads or hpi_config.threads),
+            options=replace(asked.options, device=device, threads=asked.options.threads or hpi_config.threads),
             backend=(hpi_config.backend or AUTO) if asked.backend == AUTO else asked.backend,
             precisions=asked.precisions if configured is None else _precisions(configured),
             batches=asked.batches if spec.task == "keypoint_detection" else None,
@@ -368,48 +416,59 @@ class Predictor:
         threshold: float | None,
         on_error: OnError | None,
     ) -> Iterator[Result]:
-        batch: list[_Job] = []
-        inputs = zip(items, repeat(None)) if per_image is None else zip(items, per_image, strict=True)
         with closing(items):  # at once, also after an error: a thread may be reading ahead
-            for item, boxes in inputs:
-                try:
-                    batch.append(_make_job(item, boxes))
-                except InputError as error:
-                    # What came before the bad image is finished first, so that nothing of it is lost.
-                    yield from self._run(batch, threshold)
-                    batch = []
-                    _report(error, item, on_error)
-                if len(batch) == batch_size:
-                    yield from self._run(batch, threshold)
-                    batch = []
-            yield from self._run(batch, threshold)
+            for part, results in self._run_all(_batches(items, per_image, batch_size), threshold):
+                if isinstance(part, _Unusable):
+                    _report(part.error, part.item, on_error)
+                else:
+                    yield from results()
 
-    def _run(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
-        results = self._predict(batch, threshold)
-        for job, result in zip(batch, results, strict=True):
+    def _run_all(
+        self, parts: Iterator[list[_Job] | _Unusable], threshold: float | None
+    ) -> Iterator[tuple[list[_Job] | _Unusable, Callable[[], Sequence[Result]]]]:
+        """Each part with its results, in order. Of several devices, each takes the next batch when it is free."""
+        if len(self._replicas) == 1:
+            for part in parts:
+                yield part, partial(self._run, self._replicas[0], part, threshold)
+            return
+        free: SimpleQueue[_Replica] = SimpleQueue()
+        for replica in self._replicas:
+            free.put(replica)
+
+        def run(part: list[_Job] | _Unusable) -> Sequence[Result]:
+            replica = free.get()
+            try:
+                return self._run(replica, part, threshold)
+            finally:
+                free.put(replica)
+
+        for part, future in side_by_side(run, parts, len(self._replicas)):
+            yield part, future.result
+
+    def _run(self, replica: _Replica, part: list[_Job] | _Unusable, threshold: float | None) -> Sequence[Result]:
+        if isinstance(part, _Unusable):
+            return []
+        results = self._predict(replica, part, threshold)
+        for job, result in zip(part, results, strict=True):
             if job.frame is not None:
                 result.set_frame(job.frame)
         return results
 
-    def _predict(self, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
-        score = self._threshold if threshold is None else threshold
-        images = [job.image for job in batch]
-        if self.estimator is None:
-            return self._run_detector(batch, images, score)
-        if self.detector is None:
-            return self._run_estimator(batch, images, self.estimator)
-        people = HumanPose(self.detector, self.estimator).predict(images, score)
-        skeleton = self.estimator.skeleton
-        return [
-            KeypointResult.of_pipeline(job.path, job.image, *found, skeleton)
-            for job, found in zip(batch, people, strict=True)
-        ]
-
-    def _run_detector(self, batch: list[_Job], images: list[Image], threshold: float | None) -> Sequence[Result]:
-        assert self.detector is not None  # a predictor has a detector, an estimator, or both
-        labels = self.detector.spec.labels
-        found = self.detector.predict(images, threshold)
-        return [DetectionResult.of(job.path, job.image, one, labels) for job, one in zip(batch, found, strict=True)]
+    def _predict(self, replica: _Replica, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
+        score = self.threshold if threshold is None else threshold
+        images, detector, estimator = [job.image for job in batch], replica.detector, replica.estimator
+        if detector is not None and estimator is not None:
+            people = HumanPose(detector, estimator).predict(images, score)
+            return [
+                KeypointResult.of_pipeline(job.path, job.image, *found, estimator.skeleton)
+                for job, found in zip(batch, people, strict=True)
+            ]
+        if detector is not None:
+            found = detector.predict(images, score)
+            labels = detector.spec.labels
+            return [DetectionResult.of(job.path, job.image, one, labels) for job, one in zip(batch, found, strict=True)]
+        assert estimator is not None  # a replica has at least one of them
+        return self._run_estimator(batch, images, estimator)
 
     @staticmethod
     def _run_estimator(batch: list[_Job], images: list[Image], estimator: KeypointEstimator) -> Sequence[Result]:
@@ -437,7 +496,7 @@ def create_pipeline(
     Args:
         pipeline: name or YAML file of a pipeline.
         config: content of a pipeline YAML, instead of ``pipeline``.
-        device: ``"cpu"``.
+        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
@@ -449,7 +508,7 @@ def create_pipeline(
     if pipeline is None and config is None:
         raise ConfigError("give the name or YAML file of a pipeline, or its config")
     name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or "cpu", hpi_config=_with_engine(hpi_config, engine))
+    return Predictor(name, config=config, device=device or AUTO, hpi_config=_with_engine(hpi_config, engine))
 
 
 def create_model(
@@ -469,7 +528,7 @@ def create_model(
     Args:
         model_name: name of a model.
         model_dir: folder of its files.
-        device: ``"cpu"``.
+        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
@@ -485,7 +544,7 @@ def create_model(
     predictor = Predictor(
         model_name,
         model_dir=model_dir,
-        device=device or "cpu",
+        device=device or AUTO,
         hpi_config=_with_engine(hpi_config, engine),
         flip=flip,
         use_udp=use_udp,
@@ -590,6 +649,24 @@ def _make_job(item: Item, boxes: Boxes | None) -> _Job:
                 f"{width}x{height} pixels"
             )
     return _Job(item.path, item.image, boxes, item.frame)
+
+
+def _batches(items: Iterable[Item], per_image: list[Boxes] | None, batch_size: int) -> Iterator[list[_Job] | _Unusable]:
+    """Images in batches. What came before an unusable item is a batch of its own, so that nothing of it is lost."""
+    batch: list[_Job] = []
+    for item, boxes in zip(items, repeat(None)) if per_image is None else zip(items, per_image, strict=True):
+        try:
+            batch.append(_make_job(item, boxes))
+        except InputError as error:
+            if batch:
+                yield batch
+            batch = []
+            yield _Unusable(item, error)
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _report(error: InputError, item: Item, on_error: OnError | None) -> None:

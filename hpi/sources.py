@@ -153,12 +153,13 @@ def _read_url(url: str) -> Image:
     return decode_image(stream.getvalue(), url)
 
 
-def decode_image(data: bytes, label: str) -> Image:
+def decode_image(data: bytes, label: str, max_pixels: int = MAX_PIXELS) -> Image:
     """Decode an image file: 8-bit BGR, turned upright by its EXIF orientation, without alpha.
 
     Args:
         data: content of the file.
         label: its name, for errors.
+        max_pixels: a larger one is refused before it is decoded.
 
     Raises:
         InputError: empty, not an image, broken off, or too large.
@@ -177,7 +178,7 @@ def decode_image(data: bytes, label: str) -> Image:
         raise InputError(f"{label}: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{label}: not an image") from error
-    _check_size(size, label)
+    _check_size(size, label, max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -216,10 +217,10 @@ def check_image(array: NDArray[Any]) -> Image:
     return np.asarray(cv2.cvtColor(array, convert), np.uint8)
 
 
-def _check_size(size: tuple[int, int], label: str) -> None:
+def _check_size(size: tuple[int, int], label: str, max_pixels: int = MAX_PIXELS) -> None:
     width, height = size
-    if width * height > MAX_PIXELS or max(size) > MAX_WARP_SIDE:
+    if width * height > max_pixels or max(size) > MAX_WARP_SIDE:
         raise InputError(
-            f"{label}: {width}x{height} pixels; images of up to {MAX_PIXELS} pixels and {MAX_WARP_SIDE} a side are "
+            f"{label}: {width}x{height} pixels; images of up to {max_pixels} pixels and {MAX_WARP_SIDE} a side are "
             "taken: shrink it or cut it into tiles"
         )

@@ -11,7 +11,8 @@ OWN = {"hpi"}
 ALLOWED = {
     "kernels": {"numpy", "cv2", "hpi.kernels"},
     "backends": {
-        "numpy", "filelock", "onnxruntime", "openvino", "paddle", "hpi.backends", "hpi.errors",
+        "numpy", "filelock", "onnx", "onnxconverter_common", "onnxruntime", "openvino", "paddle", "tensorrt", "cupy",
+        "hpi.backends", "hpi.errors", "hpi.kernels",
     },
 }  # fmt: skip
 

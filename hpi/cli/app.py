@@ -35,9 +35,17 @@ Inputs = Annotated[list[str], typer.Argument(help="Images, videos, folders or ht
 Pipeline = Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")]
 Model = Annotated[str | None, typer.Option(help="One model instead of a pipeline; see [bold]hpi models[/].")]
 ModelDir = Annotated[Path | None, typer.Option("--model_dir", help="Folder of the model's files, with --model.")]
-Device = Annotated[str, typer.Option(help="Where to run: cpu.")]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, onnxruntime, openvino or paddle.")]
-Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto for any that gives the same joints.")]
+Device = Annotated[
+    str, typer.Option(help="Where to run: auto, cpu, gpu, gpu:1; gpu:0,1 for several; npu:0 and the like with Paddle.")
+]
+BackendName = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        help="auto, onnxruntime, openvino, paddle; on a GPU also tensorrt, onnxruntime_tensorrt, paddle_tensorrt.",
+    ),
+]
+Precision = Annotated[str, typer.Option(help="fp32, bf16, fp16, or auto for any that gives the same joints.")]
 Objective = Annotated[str, typer.Option(help="What to choose the runtime for: latency, throughput or memory.")]
 MaxP99 = Annotated[
     float | None, typer.Option("--max_p99", help="Only runtimes with a measured p99 of at most so many ms.")
@@ -72,7 +80,7 @@ def paddlex(
     context: typer.Context,
     pipeline: Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")] = None,
     source: Annotated[str | None, typer.Option("--input", help="Image, folder or http(s) URL.")] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     backend: BackendName = "auto",
     det_threshold: DetThreshold = None,
     save_path: SavePath = None,
@@ -127,7 +135,7 @@ def predict(
     pipeline: Pipeline = None,
     model: Model = None,
     model_dir: ModelDir = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     backend: BackendName = "auto",
     precision: Precision = "fp32",
     objective: Objective = "latency",
@@ -156,7 +164,7 @@ def explain(
     pipeline: Pipeline = None,
     model: Model = None,
     model_dir: ModelDir = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     backend: BackendName = "auto",
     precision: Precision = "fp32",
     objective: Objective = "latency",
@@ -181,6 +189,7 @@ def tune(
     model: Model = None,
     model_dir: ModelDir = None,
     budget: Annotated[str, typer.Option(help="Time for all of it: 60, 60s or 2m.")] = "60s",
+    device: Device = "auto",
     objective: Objective = "latency",
     threads: Threads = None,
     debug: Debug = False,

@@ -10,18 +10,17 @@ from pathlib import Path
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import content_hash
-from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant
-from hpi.backends.cpu import this_cpu
+from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.parity import RULES, Verdict, answer, examine, example_run, load_exam
-from hpi.selection.priors import Basis, CpuClass, Estimate, Priors
+from hpi.selection.priors import Basis, Estimate, Priors, device_class
 from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
 OBJECTIVES = ("latency", "throughput", "memory")
 
 _FEW = {"object_detection": (1,), "keypoint_detection": (1, 4)}
@@ -119,43 +118,48 @@ def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> C
         raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     if wish.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
-    basis = priors.basis(spec.name, CpuClass.of(this_cpu()), wish.options.thread_count)
+    basis = priors.basis(spec.name, device_class(wish.options.device), wish.options.thread_count)
     ranking = rank(spec, wish, basis)
-    rejected: dict[str, str] = {}
-    warned: set[str] = set()
+    failed: dict[Candidate, HpiError] = {}
     for ranked in ranking:
         try:
             session = _open(spec, skeleton, wish, ranked)
         except HpiError as error:
-            rejected[str(ranked.candidate)] = str(error)
-            if ranked.unavailable is None:
-                _report(spec.name, ranked.candidate, error, warned)
+            failed[ranked.candidate] = error
         else:
+            _report(spec.name, {one.candidate for one in ranking if one.unavailable}, failed)
             where = basis.where if basis else "nothing is measured"
+            rejected = {str(candidate): str(error) for candidate, error in failed.items()}
             return Choice(session, _reason(ranked, wish, where), rejected, ranking, where)
-    reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in rejected.items())
+    reasons = "; ".join(f"{candidate}: {error}" for candidate, error in failed.items())
     raise BackendError(f"{spec.name}: no runtime can serve it on {wish.options.device}: {reasons}")
 
 
-def _report(model: str, candidate: Candidate, error: HpiError, warned: set[str]) -> None:
-    """Say that a candidate is passed over: one warning a runtime, however many variants it has.
+def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Candidate, HpiError]) -> None:
+    """Say which candidates were passed over: one warning a runtime, however many variants it has.
 
-    That the gate refuses a lower precision is no cause for one: that is what it is there for.
+    Those that cannot run the model anyway are not worth a word, and that the gate refuses a lower precision is no cause
+    for a warning: that is what it is there for.
     """
-    refused = isinstance(error, RefusedError) and candidate.variant.precision != "fp32"
-    quiet = refused or candidate.backend in warned
-    level = logging.INFO if quiet else logging.WARNING
-    logger.log(level, "%s: %s is passed over: %s", model, candidate, error)
-    if not quiet:
-        warned.add(candidate.backend)
+    warned: set[str] = set()
+    for candidate, error in failed.items():
+        if candidate in unavailable:
+            continue
+        refused = isinstance(error, RefusedError) and candidate.variant.precision != "fp32"
+        quiet = refused or candidate.backend in warned
+        level = logging.INFO if quiet else logging.WARNING
+        logger.log(level, "%s: %s is passed over: %s", model, candidate, error)
+        if not quiet:
+            warned.add(candidate.backend)
 
 
 def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
     """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out."""
     batches = wish.batches or EXPECTED_BATCHES[wish.objective][spec.task]
+    kind = device_kind(wish.options.device)
     ranked = []
     for name, backend in BACKENDS.items():
-        if wish.backend in {AUTO, name}:
+        if wish.backend == name or (wish.backend == AUTO and kind in backend.devices):
             for variant in _admitted(backend, wish):
                 estimate = basis.estimate(name, variant, batches) if basis else None
                 unavailable = backend.unavailable(spec.files, replace(wish.options, variant=variant))
@@ -191,7 +195,7 @@ def _too_slow(estimate: Estimate | None, basis: Basis | None, wish: Wish) -> str
 
 def _admitted(backend: Backend, wish: Wish) -> list[Variant]:
     """The variants of a runtime in an admitted precision; where it has none, one to say so of."""
-    admitted = [variant for variant in backend.variants() if variant.precision in wish.precisions]
+    admitted = [variant for variant in backend.variants(wish.options.device) if variant.precision in wish.precisions]
     return admitted or [Variant(min(wish.precisions))]
 
 
@@ -278,7 +282,7 @@ def prove(
         HpiError: the candidate failed.
     """
     for reference in _references(spec.files, options):
-        if reference == candidate:
+        if reference == candidate and session.info.device == "cpu":
             return Verdict(True, "it is the reference", 0.0)
         try:
             return _prove_against(reference, spec, skeleton, session, candidate, options)
@@ -306,14 +310,14 @@ def _prove_against(
         "candidate": str(candidate),
         "version": session.info.version,
         "reference": str(reference),
-        "device": str(CpuClass.of(this_cpu())),
+        "device": str(device_class(options.device) or options.device),
         "exam": load_exam().config.model_dump_json(),
         "rules": RULES,
     }
 
     def build(target: Path) -> None:
         try:
-            with _load(spec, reference, options) as trusted:
+            with _load(spec, reference, replace(options, device="cpu")) as trusted:
                 expected = answer(spec, trusted, skeleton)
         except HpiError as error:
             raise _NoReferenceError(str(error)) from error
@@ -323,10 +327,11 @@ def _prove_against(
 
 
 def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
-    """The candidates that others may be compared with, the most trusted first."""
+    """The candidates that others may be compared with, the most trusted first; on whatever device, these run on CPU."""
+    on_cpu = replace(options, device="cpu", variant=Variant())
     able = (
         (backend.trust, backend.name)
         for backend in BACKENDS.values()
-        if backend.trust is not None and backend.unavailable(files, replace(options, variant=Variant())) is None
+        if backend.trust is not None and backend.unavailable(files, on_cpu) is None
     )
     return [Candidate(name, Variant()) for _, name in sorted(able)]

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.base import Session, SessionOptions
-from hpi.backends.cpu import this_cpu
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
-from hpi.selection.priors import Basis, CpuClass, Prior
+from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
 from hpi.zoo import Skeleton
 
 ROUNDS = 8
@@ -76,6 +75,7 @@ class Measurement:
     times: NDArray[np.float64]
     verdict: Verdict
     session_version: str
+    device: CpuClass | GpuClass
     threads: int
     memory_mb: float | None
 
@@ -90,11 +90,12 @@ class Measurement:
         variant = self.candidate.variant
         return Prior(
             model=model,
-            device=CpuClass.of(this_cpu()),
+            device=self.device,
             backend=self.candidate.backend,
             precision=variant.precision,
             static_batch=variant.static_batch,
             streams=variant.streams,
+            mixed=variant.mixed,
             threads=self.threads,
             batch=self.batch,
             p50_ms=round(self.median, 3),
@@ -116,6 +117,7 @@ class _Runner:
     spec: ModelSpec
     skeleton: Skeleton
     candidate: Candidate
+    device: CpuClass | GpuClass
     session: Session
     verdict: Verdict
     run: Callable[[], object] = lambda: None
@@ -177,7 +179,7 @@ def measure(
         The measurements; where the time ends early those of the first batch sizes.
 
     Raises:
-        BackendError: no candidate could be measured.
+        BackendError: no candidate could be measured, or the device is one that no measurements are kept of.
     """
     started = time.perf_counter()
     runners = list(_open_all(spec, skeleton, options, protocol, told, basis))
@@ -221,6 +223,9 @@ def _open_all(
     basis: Basis | None,
 ) -> Iterator[_Runner]:
     open_candidate = open_judged if protocol.complete else open_proved
+    device = device_class(options.device)
+    if device is None:
+        raise BackendError(f"no measurements are kept of {options.device}; there is nothing to choose from but Paddle")
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
     for ranked in rank(spec, Wish(options, precisions=protocol.precisions), basis):
         if ranked.unavailable is not None:
@@ -234,7 +239,7 @@ def _open_all(
             told(Failure(ranked.candidate, str(error)))
         else:
             opened = True
-            yield _Runner(spec, skeleton, ranked.candidate, session, verdict)
+            yield _Runner(spec, skeleton, ranked.candidate, device, session, verdict)
 
 
 def _measure_batch(
@@ -256,6 +261,7 @@ def _measure_batch(
             np.array(runner.times),
             runner.verdict,
             runner.session.info.version,
+            runner.device,
             runner.session.info.threads,
             runner.memory_mb.get(batch),
         )

@@ -39,6 +39,8 @@ def peak_memory(
 ) -> dict[int, float]:
     """By how much a process grows, at most, that loads a candidate and runs batches of rising size.
 
+    That is the memory of the host, also of what runs on a card.
+
     Returns:
         For each batch size MB; nothing where the system does not tell (outside Linux).
 
@@ -53,6 +55,7 @@ def peak_memory(
         "backend": candidate.backend,
         "variant": asdict(candidate.variant),
         "artifacts": str(options.artifacts.root),
+        "device": options.device,
         "threads": options.thread_count,
         "batches": sorted(batches),
     }
@@ -71,7 +74,7 @@ def main(request_text: str) -> None:
     request = json.loads(request_text)
     zoo = Zoo.default()
     spec, skeleton = zoo.find(request["model"], Path(request["folder"])), zoo.skeleton_of(request["model"])
-    options = SessionOptions(ArtifactCache(Path(request["artifacts"])), threads=request["threads"])
+    options = SessionOptions(ArtifactCache(Path(request["artifacts"])), request["device"], threads=request["threads"])
     backend, variant = BACKENDS[request["backend"]], Variant(**request["variant"])
     before, peaks = _peak_mb(), {}
     with backend.load(spec.files, replace(options, variant=variant)) as session:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from hpi.kernels.boxes import box_iou
 from hpi.model_files import ModelSpec
 from hpi.tasks.detection import Detections, Detector
 from hpi.tasks.keypoints import PEOPLE_PER_RUN, KeypointEstimator, KeypointOptions
+from hpi.tasks.placement import Placement
 from hpi.validation import Record, parse, read_yaml
 from hpi.zoo import Skeleton
 
@@ -151,12 +153,21 @@ def example_run(spec: ModelSpec, session: Session, skeleton: Skeleton, batch: in
     exam = load_exam()
     if spec.task == "object_detection":
         detector, views = Detector(spec, session), exam.photos()
-        images = detector.images([views[index % len(views)] for index in range(batch)])
-        return lambda: session.run(detector.image_input.feeds(images))
+        images = detector.prepared([views[index % len(views)] for index in range(batch)])
+        return _finished_run(session, detector.placement, images)
     estimator = KeypointEstimator(spec, session, skeleton, KeypointOptions())
     boxes = exam.boxes()
     crops = estimator.crops([exam.photo], [estimator.regions(boxes[np.arange(batch) % len(boxes)])])
-    return lambda: session.run(estimator.image_input.feeds({"image": crops}))
+    return _finished_run(session, estimator.placement, {"image": crops})
+
+
+def _finished_run(session: Session, placement: Placement, inputs: Mapping[str, Any]) -> Callable[[], object]:
+    def run() -> None:
+        with placement.active():
+            session.run(placement.feeds(inputs))
+            placement.wait()
+
+    return run
 
 
 def _compare_keypoints(

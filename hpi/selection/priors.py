@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hpi.backends.base import Variant
-from hpi.backends.cpu import ISA_LEVELS, Cpu
+from hpi.backends.base import Variant, device_kind
+from hpi.backends.cpu import ISA_LEVELS, Cpu, this_cpu
+from hpi.backends.gpu import Gpu, gpu_of
 from hpi.errors import ConfigError
 from hpi.files import write_whole
 from hpi.validation import Record, parse
@@ -45,8 +46,25 @@ class GpuClass(Record):
     compute_capability: float
     cuda: float
 
+    @classmethod
+    def of(cls, gpu: Gpu) -> GpuClass:
+        """The class of a GPU."""
+        return cls(name=gpu.name, compute_capability=gpu.compute_capability, cuda=gpu.cuda)
+
     def __str__(self) -> str:
         return f"{self.name}, CUDA {self.cuda:g}"
+
+
+def device_class(device: str) -> CpuClass | GpuClass | None:
+    """The class of a device of this machine; None for accelerators that no measurements are kept of.
+
+    Raises:
+        BackendError: there is no such GPU.
+    """
+    kind = device_kind(device)
+    if kind == "cpu":
+        return CpuClass.of(this_cpu())
+    return GpuClass.of(gpu_of(device)) if kind == "gpu" else None
 
 
 DeviceClass = Annotated[CpuClass | GpuClass, Field(discriminator="kind")]
@@ -73,6 +91,7 @@ class Prior(Record):
     precision: str
     static_batch: bool = False
     streams: bool = False
+    mixed: bool = False
     threads: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
     p50_ms: Positive
@@ -88,7 +107,7 @@ class Prior(Record):
     @property
     def variant(self) -> Variant:
         """How the runtime ran it."""
-        return Variant(self.precision, self.static_batch, self.streams)
+        return Variant(self.precision, self.static_batch, self.streams, self.mixed)
 
     @property
     def items_per_second(self) -> float:
@@ -208,11 +227,13 @@ class Priors:
         measured = {_setting(row) for row in fresh}
         write_rows(self.own_file, [*(row for row in self.own() if _setting(row) not in measured), *fresh])
 
-    def basis(self, model: str, device: CpuClass | GpuClass, threads: int) -> Basis | None:
+    def basis(self, model: str, device: CpuClass | GpuClass | None, threads: int) -> Basis | None:
         """The rows to rank a model by: this machine's own, else those of the nearest device class; None without.
 
         A CPU of which fewer threads are used counts as one with as many cores.
         """
+        if device is None:
+            return None
         own = [row for row in self.own() if (row.model, row.device, row.threads) == (model, device, threads)]
         if own:
             return Basis(tuple(own), f"measured on this machine, {own[0].date}", here=True)

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Session
+from hpi.backends.base import Session, to_host
 from hpi.errors import ModelError
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec, Resize
-from hpi.tasks.image_input import ImageInput
+from hpi.tasks.placement import placement_of
 
 Image = NDArray[np.uint8]
+Threshold = float | Sequence[float | None] | None
 
 _INPUTS = {"image", "scale_factor", "im_shape"}
 
@@ -42,7 +42,7 @@ class Detector:
 
     def __init__(self, spec: ModelSpec, session: Session) -> None:
         assert isinstance(spec.geometry, Resize)
-        self.image_input = ImageInput(spec, session)
+        self.placement = placement_of(spec, session)
         unknown = {of_input.name for of_input in session.info.inputs} - _INPUTS
         if unknown or len(session.info.outputs) < 2:
             raise ModelError(
@@ -54,56 +54,52 @@ class Detector:
         self.session = session
         self._interpolation = spec.geometry.interp
 
-    def predict(self, images: Sequence[Image], threshold: float | None = None) -> list[Detections]:
+    def predict(self, images: Sequence[Image], threshold: Threshold = None) -> list[Detections]:
         """Detect in a batch of images.
 
         Args:
             images: ``[H, W, 3]`` uint8 BGR each.
-            threshold: keep scores above it (not equal); by default the model's ``draw_threshold``.
+            threshold: keep scores above it (not equal), or one for each image; by default the model's
+                ``draw_threshold``.
 
         Returns:
             The detections of each image.
         """
-        return self.detections(self.session.run(self.inputs(images)), images, threshold) if images else []
+        if not images:
+            return []
+        with self.placement.active():
+            return self.detections(self.session.run(self.inputs(images)), images, threshold)
 
     def detections(
-        self, outputs: Sequence[NDArray[Any]], images: Sequence[Image], threshold: float | None = None
+        self, outputs: Sequence[NDArray[Any]], images: Sequence[Image], threshold: Threshold = None
     ) -> list[Detections]:
         """What the session's outputs mean for the images; as :meth:`predict`."""
-        rows, counts = outputs[:2]
+        rows, counts = (to_host(output) for output in outputs[:2])
         if rows.ndim != 2 or rows.shape[1] != 6 or counts.shape != (len(images),) or counts.sum() != len(rows):
             raise ModelError(
                 f"{self.session.info.model_path}: outputs of shape {rows.shape} and {counts.shape} are not boxes "
                 "[M, 6] and their number per image"
             )
-        keep_above = self.spec.draw_threshold if threshold is None else threshold
+        thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
+        keep_above = [self.spec.draw_threshold if one is None else one for one in thresholds]
         per_image = split_by_count(rows, counts.tolist())
-        return [_select(found, image, keep_above) for found, image in zip(per_image, images, strict=True)]
+        return [_select(*of_image) for of_image in zip(per_image, images, keep_above, strict=True)]
 
     def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for a batch of images."""
-        return self.image_input.feeds(self.images(images))
+        return self.placement.feeds(self.prepared(images))
 
-    def images(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
-        """The same with ``image`` still as uint8 ``[N, height, width, 3]``, BGR."""
+    def prepared(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
+        """The same before the images are normalised, where that is a step of its own."""
         width, height = self.spec.input_size
-        batch = np.empty((len(images), height, width, 3), np.uint8)
-        for image, target in zip(images, batch, strict=True):
-            _resize(image, target, self._interpolation)
         sizes = np.array([image.shape[:2] for image in images], np.float64)
+        placed = self.placement.placed(images)
         feeds: dict[str, NDArray[Any]] = {
-            "image": batch,
+            "image": self.placement.resized(placed, (width, height), self._interpolation),
             "scale_factor": (np.array([height, width]) / sizes).astype(np.float32),
             "im_shape": np.tile(np.array([height, width], np.float32), (len(images), 1)),
         }
         return {of_input.name: feeds[of_input.name] for of_input in self.session.info.inputs}
-
-
-def _resize(image: Image, target: Image, interpolation: int) -> None:
-    if image.shape == target.shape:
-        target[:] = image
-    else:
-        cv2.resize(image, target.shape[1::-1], dst=target, interpolation=interpolation)
 
 
 def _select(rows: NDArray[np.float32], image: Image, threshold: float) -> Detections:

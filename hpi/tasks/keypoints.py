@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from hpi.backends.base import Session
 from hpi.errors import ConfigError, ModelError
-from hpi.kernels.affine import crop_matrices, joints_to_image, stack_crops
+from hpi.kernels.affine import crop_matrices, joints_to_image
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
-from hpi.kernels.flip import fuse_flipped, mirror
-from hpi.kernels.heatmaps import decode_dark
+from hpi.kernels.flip import fuse_flipped
 from hpi.model_files import ModelSpec, TopDownEvalAffine
-from hpi.tasks.image_input import ImageInput
+from hpi.tasks.placement import placement_of
 from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
@@ -53,7 +52,7 @@ class KeypointEstimator:
 
     def __init__(self, spec: ModelSpec, session: Session, skeleton: Skeleton, options: KeypointOptions) -> None:
         assert isinstance(spec.geometry, TopDownEvalAffine)
-        self.image_input = ImageInput(spec, session)
+        self.placement = placement_of(spec, session)
         if [of_input.name for of_input in session.info.inputs] != ["image"]:
             raise ModelError(
                 f"{session.info.model_path}: takes {[of_input.name for of_input in session.info.inputs]}; "
@@ -93,28 +92,29 @@ class KeypointEstimator:
         """
         if not images:
             return []
-        crops, everyone = self.crops(images, regions), self.join(regions)
-        joints = []
-        for start in range(0, len(crops), PEOPLE_PER_RUN):
-            run = slice(start, start + PEOPLE_PER_RUN)
-            people = Regions(everyone.center[run], everyone.scale[run])
-            joints.append(self.joints(self.heatmaps(crops[run]), people))
+        with self.placement.active():
+            crops, everyone = self.crops(images, regions), self.join(regions)
+            joints = []
+            for start in range(0, len(crops), PEOPLE_PER_RUN):
+                run = slice(start, start + PEOPLE_PER_RUN)
+                people = Regions(everyone.center[run], everyone.scale[run])
+                joints.append(self.joints(self.heatmaps(crops[run]), people))
         found = np.concatenate(joints) if joints else np.empty((0, len(self.skeleton.joints), 3), np.float32)
         return split_by_count(found, (len(people.center) for people in regions))
 
     def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for all these people in one run."""
-        return self.image_input.feeds({"image": self.crops(images, regions)})
+        return self.placement.feeds({"image": self.crops(images, regions)})
 
-    def crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Image:
-        """Crops of everyone, ``[N, height, width, 3]`` uint8 BGR."""
+    def crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Any:
+        """Crops of everyone: ``[N, height, width, 3]`` uint8 BGR, or on a card as the session takes them."""
         size = self.spec.input_size
         matrices = [crop_matrices(people.center, people.scale, size, udp=self.udp) for people in regions]
-        return stack_crops(images, matrices, size)
+        return self.placement.crops(self.placement.placed(images), matrices, size)
 
-    def joints(self, heatmaps: Float32, people: Regions) -> Float32:
+    def joints(self, heatmaps: Any, people: Regions) -> Float32:
         """Joints of the people that the heatmaps are of: ``[N, K, 3]`` x and y in pixels of the image, score."""
-        cells, scores = decode_dark(heatmaps)
+        cells, scores = self.placement.decode_dark(heatmaps)
         points = joints_to_image(
             cells,
             people.center,
@@ -125,7 +125,7 @@ class KeypointEstimator:
         )
         return np.concatenate([points, scores[..., None]], axis=-1)
 
-    def heatmaps(self, crops: Image) -> Float32:
+    def heatmaps(self, crops: Any) -> Any:
         """Heatmaps ``[N, K, H, W]`` of crops, averaged with those of their mirror images where flip is on."""
         heatmaps = self._run(crops)
         if not self.flip:
@@ -137,10 +137,10 @@ class KeypointEstimator:
             )
         # A grid whose cells stand for their centres is symmetric, one whose cells stand for corners is not.
         shift = self.spec.top_down.heatmap_offset == 0
-        return fuse_flipped(heatmaps, self._run(mirror(crops)), self.skeleton.flip_pairs, shift=shift)
+        return fuse_flipped(heatmaps, self._run(self.placement.mirrored(crops)), self.skeleton.flip_pairs, shift=shift)
 
-    def _run(self, crops: Image) -> Float32:
-        heatmaps: Float32 = self.session.run(self.image_input.feeds({"image": crops}))[0]
+    def _run(self, crops: Any) -> Any:
+        heatmaps = self.session.run(self.placement.feeds({"image": crops}))[0]
         if heatmaps.ndim != 4 or heatmaps.dtype != np.float32:
             raise ModelError(
                 f"{self.session.info.model_path}: its first output, {heatmaps.dtype} {heatmaps.shape}, is not heatmaps "

@@ -1,7 +1,7 @@
 """What is special about Paddle: oneDNN, the way back to plain Paddle, and damaged files."""
 
+import dataclasses
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,12 +23,11 @@ def detector(home):
     return Zoo.default().find("PicoDet-S_person_416").files
 
 
-def plain_outputs(files, feeds):
+def plain_outputs(files, feeds, options):
     """The outputs of Paddle without oneDNN."""
     inference = import_runtime("paddle.inference", "")
-    shapes = paddle._input_shapes(files.paddle.program)
-    predictor = paddle._create_predictor(inference, files.paddle, 2, shapes, onednn=False)
-    return paddle._run_predictor(predictor, feeds)
+    start = paddle._Start(inference, files.paddle, options, paddle._input_shapes(files.paddle.program))
+    return paddle._run_predictor(start._create(start._config_of_cpu(onednn=False)), feeds)
 
 
 @pytest.mark.parametrize("folder", ["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"])
@@ -40,28 +39,24 @@ def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng)
     with BACKENDS["paddle"].load(spec.files, options) as session:
         assert session.info.notes == ("oneDNN",)
         assert session.info.inputs[0].shape == (None, 3, height, width)
-        assert np.abs(session.run(feeds)[0] - plain_outputs(spec.files, feeds)[0]).max() < 1e-5
+        assert np.abs(session.run(feeds)[0] - plain_outputs(spec.files, feeds, options)[0]).max() < 1e-5
 
 
 def test_a_model_that_fails_under_onednn_goes_on_without_it(shared, options, monkeypatch, caplog, rng):
     """A real failure: without this pass a Paddle 2 program lacks what its other oneDNN fusions rely on."""
     spec = read_model(shared / "models" / "tinypose_256x192_paddle2")
-    create = paddle._create_predictor
+    config_of = paddle._Start._config
 
-    def without_the_pass(inference, *arguments, **options):
-        def config(*files):
-            made = inference.Config(*files)
-            made.delete_pass("onednn_placement_pass")
-            return made
+    def without_the_pass(start):
+        config = config_of(start)
+        config.delete_pass("onednn_placement_pass")
+        return config
 
-        stripped = SimpleNamespace(Config=config, create_predictor=inference.create_predictor)
-        return create(stripped, *arguments, **options)
-
-    monkeypatch.setattr(paddle, "_create_predictor", without_the_pass)
+    monkeypatch.setattr(paddle._Start, "_config", without_the_pass)
     feeds = {"image": rng.standard_normal((2, 3, 256, 192), np.float32)}
     with caplog.at_level(logging.WARNING), BACKENDS["paddle"].load(spec.files, options) as session:
         assert session.info.notes == ("plain: it failed under oneDNN",)
-        assert np.abs(session.run(feeds)[0] - plain_outputs(spec.files, feeds)[0]).max() < 1e-5
+        assert np.abs(session.run(feeds)[0] - plain_outputs(spec.files, feeds, options)[0]).max() < 1e-5
     assert "fails under oneDNN" in caplog.text
 
 
@@ -74,3 +69,23 @@ def test_damaged_files_are_one_readable_line(detector, options, tmp_path, broken
     with pytest.raises(BackendError, match=r"inference\.json") as error:
         BACKENDS["paddle"].load(ModelFiles("damaged", files), options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("device", ["gpu:0", "xpu:1", "npu:0", "mlu:0"])
+def test_a_device_that_this_paddle_is_not_built_for(detector, options, device):
+    kind = device.split(":")[0]
+    with pytest.raises(BackendError, match=f"not built for {kind}; install the one that is"):
+        BACKENDS["paddle"].load(detector, dataclasses.replace(options, device=device))
+
+
+def test_tensorrt_in_paddle(shared, detector, options):
+    """This Paddle has none; one that had would still not hand it programs of Paddle 3."""
+    on_gpu = dataclasses.replace(options, device="gpu:0")
+    assert "only programs of Paddle 2" in BACKENDS["paddle_tensorrt"].unavailable(detector, on_gpu)
+    files = read_model(shared / "models" / "tinypose_256x192_paddle2").files
+    assert BACKENDS["paddle_tensorrt"].unavailable(files, on_gpu) is None
+    inference = import_runtime("paddle.inference", "")
+    start = paddle._Start(inference, files.paddle, options, paddle._input_shapes(files.paddle.program))
+    with pytest.raises(BackendError, match="built without TensorRT"):
+        start.on_tensorrt()
+    assert start._sizes(8) == {"image": [8, 3, 256, 192]}

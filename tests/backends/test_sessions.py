@@ -9,7 +9,7 @@ import pytest
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
-from hpi.backends.base import ModelFiles, Variant
+from hpi.backends.base import ModelFiles, Variant, is_installed
 from hpi.backends.cpu import usable_cores
 from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
@@ -134,8 +134,9 @@ def test_reasons_against_a_runtime(options):
     files = float_files(POSE)
     bare = ModelFiles("model")
     for runtime in BACKENDS.values():
-        assert "gpu:0" in runtime.unavailable(files, dataclasses.replace(options, device="gpu:0"))
-        assert "fp16" in runtime.unavailable(files, dataclasses.replace(options, variant=Variant("fp16")))
+        assert "'tpu:0'" in runtime.unavailable(files, dataclasses.replace(options, device="tpu:0"))
+        on_its_own = dataclasses.replace(options, device=runtime.devices[0], variant=Variant("int8"))
+        assert "int8" in runtime.unavailable(files, on_its_own) or not is_installed(runtime.package)
     assert "no Paddle program" in BACKENDS["paddle"].cannot_read(dataclasses.replace(files, paddle=None))
     assert BACKENDS["paddle"].cannot_read(bare) is not None
 

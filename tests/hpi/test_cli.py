@@ -144,7 +144,7 @@ def test_a_folder_with_a_bad_file(tmp_path):
         (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),
         (["predict", EXAMPLE, "--batch_size", "0"], 2, "batch_size"),
         (["predict", EXAMPLE, "--backend", "tflite"], 2, "known are auto"),
-        (["predict", EXAMPLE, "--device", "gpu:0"], 1, "only cpu"),
+        (["predict", EXAMPLE, "--device", "npu:0"], 1, "not built for npu"),
         (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
         (["predict"], 2, "Missing argument"),
         (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from hpi.config import HpiConfig, check_device, pipeline_names, pipeline_text, read_pipeline
+from hpi.config import HpiConfig, pipeline_names, pipeline_text, read_devices, read_pipeline
 from hpi.errors import ConfigError
 
 
@@ -88,12 +88,28 @@ def test_unknown_names_and_missing_files(tmp_path):
         read_pipeline(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu", "gpu:0", "gpu:0,1", "cuda:1", "npu:0", "xpu"])
-def test_device_strings_of_paddlex(device):
-    assert check_device(device) == device
+@pytest.mark.parametrize(
+    ("device", "cards"),
+    [
+        ("cpu", ["cpu"]),
+        ("gpu", ["gpu:0"]),
+        ("gpu:2", ["gpu:2"]),
+        ("gpu:0,1", ["gpu:0", "gpu:1"]),
+        ("cuda:1", ["gpu:1"]),
+        ("npu:0", ["npu:0"]),
+        ("xpu", ["xpu:0"]),
+    ],
+)
+def test_device_strings_of_paddlex(device, cards):
+    assert read_devices(device) == cards
 
 
-@pytest.mark.parametrize("device", ["", "cpu:0", "tpu", "gpu:", "gpu:a", "GPU", "gpu:0,", "gpu 0"])
+@pytest.mark.parametrize("device", ["", "cpu:0", "tpu", "gpu:", "gpu:a", "GPU", "gpu:0,", "gpu 0", 0, "gpu:9999"])
 def test_other_device_strings(device):
     with pytest.raises(ConfigError, match="give cpu, gpu"):
-        check_device(device)
+        read_devices(device)
+
+
+def test_a_card_is_named_once():
+    with pytest.raises(ConfigError, match="twice"):
+        read_devices("gpu:1,01")

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_model, create_pipeline
 from hpi.backends import BACKENDS
+from hpi.backends.gpu import has_gpu
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, run_python, serve
@@ -329,7 +331,7 @@ def test_closing(photo):
         ({"name": "PP-TinyPos"}, ConfigError, "PP-TinyPose_128x96"),
         ({"name": "none.yaml"}, ConfigError, "No such file"),
         ({"name": POSE, "device": "tpu"}, ConfigError, "tpu"),
-        ({"name": POSE, "device": "gpu:0"}, BackendError, "gpu:0"),
+        ({"name": POSE, "device": "npu:0"}, BackendError, "npu"),
         ({"name": POSE, "precision": "int4"}, BackendError, "int4"),
         ({"name": POSE, "backend": "tflite"}, ConfigError, "tflite"),
         ({"name": POSE, "threads": 0}, ConfigError, "threads"),
@@ -518,11 +520,59 @@ def test_paddlex_engine_names(engine, expected):
         assert predictor.backend in expected
 
 
-def test_gpu_is_refused_with_every_reason():
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_without_a_gpu_one_error_says_what_is_missing():
     with pytest.raises(BackendError) as error:
         create_pipeline("human_keypoint_detection_lite", device="gpu:0")
-    for name in BACKENDS:
-        assert name in str(error.value)
+    assert str(error.value).startswith("device 'gpu:0' cannot be used: this machine lacks NVIDIA's driver")
+    with create_pipeline("human_keypoint_detection_lite") as predictor:
+        assert {model["device"] for model in predictor.describe()["models"]} == {"cpu"}
+
+
+@pytest.fixture
+def two_devices(monkeypatch):
+    """A predictor with the models twice, as on two cards; here both copies are on the CPU."""
+    monkeypatch.setattr("hpi.predictor.read_devices", lambda _: ["cpu", "cpu"])
+    with Predictor(POSE, device="gpu:0,1") as predictor:
+        yield predictor
+
+
+def test_several_devices_share_the_images_and_keep_the_order(two_devices, photo, rng):
+    images = [np.roll(photo, int(shift), axis=1) for shift in rng.integers(0, 600, 9)]
+    inputs = [*images[:4], "missing.jpg", *images[4:]]
+    errors = []
+    found = list(two_devices.predict(inputs, batch_size=2, on_error=errors.append))
+    assert [str(error) for error in errors] == [str(errors[0])]
+    assert "missing.jpg" in str(errors[0])
+    with Predictor(POSE, device="cpu") as alone:
+        expected = list(alone.predict(images))
+    assert len(found) == len(expected) == 9
+    for mine, other in zip(found, expected, strict=True):
+        assert np.array_equal(mine["input_img"], other["input_img"])
+        assert np.allclose(mine["kpts"][0]["keypoints"], other["kpts"][0]["keypoints"], atol=1e-2)
+
+
+def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
+    """The free device takes the next batch: with rounds in lockstep each would get half of them."""
+    fast, slow = (replica.estimator for replica in two_devices._replicas)
+    done = []
+    run = type(fast).predict
+
+    def counted(estimator, images, regions):
+        if estimator is slow:
+            time.sleep(1)
+        done.append(estimator)
+        return run(estimator, images, regions)
+
+    monkeypatch.setattr(type(fast), "predict", counted)
+    assert len(list(two_devices.predict([photo] * 8))) == 8
+    assert done.count(slow) <= 2
+
+
+def test_a_failure_on_one_of_several_devices_is_raised_in_its_place(two_devices, photo):
+    two_devices._replicas[1].estimator.session.close()
+    with pytest.raises(BackendError, match="closed"):
+        list(two_devices.predict([photo] * 6))
 
 
 # Starting

@@ -1,0 +1,171 @@
+"""Where images are prepared and heatmaps decoded: on the host, or on the card that the session runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.backends.base import Normalization, Session, device_index, device_kind, to_host
+from hpi.errors import ModelError
+from hpi.kernels.affine import stack_crops
+from hpi.kernels.cuda import CudaKernels
+from hpi.kernels.flip import mirror
+from hpi.kernels.heatmaps import decode_dark
+from hpi.kernels.normalize import normalize
+from hpi.model_files import ModelSpec
+
+Image = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+class Placement(Protocol):
+    """What a task does with arrays; ``Any`` is a NumPy array on the host and a CuPy array on a card.
+
+    Attributes:
+        device: ``"cpu"``, or the card: ``"gpu:0"``.
+    """
+
+    device: str
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Within it the device is the one that new arrays are made on."""
+
+    def placed(self, images: Sequence[Any]) -> Sequence[Any]:
+        """Images ``[H, W, 3]`` uint8 BGR where the methods below want them; those that are there stay as they are."""
+
+    def resized(self, images: Sequence[Any], size: tuple[int, int], interpolation: int) -> Any:
+        """Placed images resized to ``(width, height)``, as one batch."""
+
+    def crops(self, images: Sequence[Any], matrices: Sequence[Float64], size: tuple[int, int]) -> Any:
+        """One crop for each matrix ``[N_i, 2, 3]`` of each placed image, as one batch."""
+
+    def mirrored(self, batch: Any) -> Any:
+        """A batch of either kind, mirrored left to right."""
+
+    def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of the session, ``image`` being a batch of either kind, as it takes them."""
+
+    def decode_dark(self, heatmaps: Any) -> tuple[Float64, Float32]:
+        """As :func:`hpi.kernels.heatmaps.decode_dark`; the result is on the host."""
+
+    def wait(self) -> None:
+        """Until all that was begun is done."""
+
+
+def placement_of(spec: ModelSpec, session: Session) -> Placement:
+    """The placement for a session.
+
+    Raises:
+        ModelError: the graph does not take images of the size that the yml states.
+    """
+    normalization = spec.files.normalization
+    assert normalization is not None  # every model that was read from a folder has one
+    takes_uint8 = _takes_uint8(spec, session)
+    if session.takes_cards and device_kind(session.info.device) == "gpu":
+        return OnCard(session.info.device, normalization)
+    return OnHost(None if takes_uint8 else normalization)
+
+
+def _takes_uint8(spec: ModelSpec, session: Session) -> bool:
+    """Whether the session takes images as uint8 ``[N, H, W, 3]``, and not as normalised float32 ``[N, 3, H, W]``."""
+    width, height = spec.input_size
+    forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
+    taken = [of_input for of_input in session.info.inputs if of_input.name == "image"]
+    fitting = [one.dtype for one in taken if one.dtype in forms and _fits(one.shape, forms[one.dtype])]
+    if not fitting:
+        raise ModelError(
+            f"{session.info.model_path}: takes 'image' as {[one.shape for one in taken] or 'nothing'}, but the yml in "
+            f"{spec.folder} makes [N, 3, {height}, {width}]"
+        )
+    return fitting[0] == np.uint8
+
+
+class OnHost:
+    """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR."""
+
+    device = "cpu"
+
+    def active(self) -> AbstractContextManager[Any]:  # noqa: D102
+        return nullcontext()
+
+    def __init__(self, normalization: Normalization | None) -> None:
+        """Remember how to normalise; None for a session that does so itself."""
+        self._normalization = normalization
+
+    def placed(self, images: Sequence[Image]) -> Sequence[Image]:  # noqa: D102
+        return images
+
+    def resized(self, images: Sequence[Image], size: tuple[int, int], interpolation: int) -> Image:  # noqa: D102
+        width, height = size
+        batch = np.empty((len(images), height, width, 3), np.uint8)
+        for image, target in zip(images, batch, strict=True):
+            if image.shape == target.shape:
+                target[:] = image
+            else:
+                cv2.resize(image, size, dst=target, interpolation=interpolation)
+        return batch
+
+    def crops(self, images: Sequence[Image], matrices: Sequence[Float64], size: tuple[int, int]) -> Image:  # noqa: D102
+        return stack_crops(images, matrices, size)
+
+    def mirrored(self, batch: Image) -> Image:  # noqa: D102
+        return mirror(batch)
+
+    def feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: D102
+        if self._normalization is None:
+            return dict(inputs)
+        image = normalize(inputs["image"], self._normalization.scale, self._normalization.shift)
+        return {**inputs, "image": image}
+
+    def decode_dark(self, heatmaps: Float32) -> tuple[Float64, Float32]:  # noqa: D102
+        return decode_dark(heatmaps)
+
+    def wait(self) -> None:
+        """Nothing is ever under way."""
+
+
+class OnCard:
+    """CUDA kernels; frames go to the card once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
+
+    def __init__(self, device: str, normalization: Normalization) -> None:
+        self.device = device
+        self._kernels = CudaKernels(device_index(device))
+        self._normalization = normalization
+
+    def active(self) -> AbstractContextManager[Any]:  # noqa: D102
+        card: AbstractContextManager[Any] = self._kernels.device
+        return card
+
+    def placed(self, images: Sequence[Any]) -> Sequence[Any]:  # noqa: D102
+        return [self._kernels.upload(image) for image in images]
+
+    def resized(self, images: Sequence[Any], size: tuple[int, int], interpolation: int) -> Any:  # noqa: D102
+        scale, shift = self._normalization.scale, self._normalization.shift
+        return self._kernels.resize_normalized(images, size, interpolation, scale, shift)
+
+    def crops(self, images: Sequence[Any], matrices: Sequence[Float64], size: tuple[int, int]) -> Any:  # noqa: D102
+        scale, shift = self._normalization.scale, self._normalization.shift
+        return self._kernels.crop_normalized(images, matrices, size, scale, shift)
+
+    def mirrored(self, batch: Any) -> Any:  # noqa: D102
+        return batch[..., ::-1].copy()
+
+    def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: D102
+        return {name: self._kernels.upload(array) for name, array in inputs.items()}
+
+    def decode_dark(self, heatmaps: Any) -> tuple[Float64, Float32]:  # noqa: D102
+        joints, scores = self._kernels.decode_dark(heatmaps)
+        return to_host(joints), to_host(scores)
+
+    def wait(self) -> None:  # noqa: D102
+        self._kernels.wait()
+
+
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and all(have in {None, want} for have, want in zip(shape[1:], wanted, strict=True))

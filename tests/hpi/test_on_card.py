@@ -1,0 +1,89 @@
+"""The whole way of an image over a card: frames up, joints down, everything between them there.
+
+The card is the memory of the host, its kernels are the CUDA source compiled for the host, and its runtime is ONNX
+Runtime on the CPU, which insists on being given arrays that are on the card. What only a real one shows (launches,
+streams, speed) is not tested here.
+"""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+
+from hpi import Predictor
+from hpi.backends import BACKENDS
+from hpi.backends.gpu import Gpu
+from hpi.backends.onnxruntime import OnnxRuntime, OnnxRuntimeSession, providers_of
+from hpi.tasks import placement
+
+from host_cupy import HostArray, make_host_cupy
+
+
+class CardSession(OnnxRuntimeSession):
+    def __init__(self, backend, graph, options):
+        super().__init__(backend, graph, options, providers_of("cpu"))
+        self.info = dataclasses.replace(self.info, device=options.device)
+
+    def _run(self, feeds):
+        assert all(isinstance(array, HostArray) and array.flags.c_contiguous for array in feeds.values())
+        outputs = super()._run({name: np.asarray(array) for name, array in feeds.items()})
+        return [output.view(HostArray) for output in outputs]
+
+
+class Card(OnnxRuntime):
+    name = "card"
+    devices = ("gpu",)
+    trust = None
+
+    def unavailable(self, files, options):
+        return None if options.device.startswith("gpu") else "not a card"
+
+    def open(self, files, graph, options):
+        return CardSession(self.name, graph, options)
+
+
+@pytest.fixture(scope="module")
+def a_card(home, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", make_host_cupy(tmp_path_factory.mktemp("card")))
+        patch.setitem(BACKENDS, "card", Card())
+        patch.setattr("hpi.selection.priors.gpu_of", lambda _: Gpu(0, "Host", 9.0, 12.8))
+        yield
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
+    images = [photo, np.ascontiguousarray(photo[:300]), np.zeros_like(photo)]
+    with (
+        Predictor("human_keypoint_detection_lite", device="gpu:0", backend="card", flip=flip) as on_card,
+        Predictor("human_keypoint_detection_lite", device="cpu", backend="onnxruntime", flip=flip) as on_cpu,
+    ):
+        assert isinstance(on_card.estimator.placement, placement.OnCard)
+        assert {model["device"] for model in on_card.describe()["models"]} == {"gpu:0"}
+        for found, expected in zip(on_card.predict(images, 3), on_cpu.predict(images, 3), strict=True):
+            assert len(found["boxes"]) == len(expected["boxes"])
+            for person, other in zip(found["boxes"], expected["boxes"], strict=True):
+                assert np.abs(np.subtract(person["coordinate"], other["coordinate"])).max() < 0.05
+                # A level or two of the resized frame are rounded otherwise, which moves the box and so the crop.
+                assert np.abs(person["keypoints"] - other["keypoints"]).max() < 0.2
+
+
+def test_joints_in_given_boxes_and_the_exam(a_card, photo):
+    """With a limit on the deviation the parity gate compares it with the reference, which is on the CPU."""
+    boxes, name = [[39, 77, 160, 478], [432, 20, 640, 480]], "MoveNet-Thunder_256x256"
+    with (
+        Predictor(name, device="gpu:0", backend="card", max_deviation_px=0.05) as on_card,
+        Predictor(name, device="cpu", backend="onnxruntime") as on_cpu,
+    ):
+        (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (on_card, on_cpu))
+    for person, other in zip(found["kpts"], expected["kpts"], strict=True):
+        assert np.abs(person["keypoints"] - other["keypoints"]).max() < 1e-3
+
+
+def test_two_cards(a_card, photo):
+    with Predictor("human_keypoint_detection_lite", device="gpu:0,1", backend="card") as predictor:
+        found = [len(result["boxes"]) for result in predictor.predict([photo] * 5)]
+        models = predictor.describe()["models"]
+    assert found == [2] * 5
+    assert [model["device"] for model in models] == ["gpu:0", "gpu:0", "gpu:1", "gpu:1"]
