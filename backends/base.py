@@ -147,7 +147,8 @@ class Session(ABC):
 
     Attributes:
         info: what it runs on.
-        takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream.
+        takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream;
+            or NumPy arrays, where its last step runs on the host.
         batch_size: the batch that the graph dictates; None where it is free.
     """
 

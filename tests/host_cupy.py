@@ -22,7 +22,6 @@ MOST_ROWS_OF_BLOCKS = 65535  # of a grid, on every card
 OUTCOMES = {1: "arguments of other sizes than the kernel's parameters", 2: "a barrier that not all threads came to"}
 
 
-
 class HostArray(np.ndarray):
     """An array on the 'card': memory of the host."""
 

@@ -13,6 +13,7 @@ from hpi.kernels.cuda import CudaKernels
 
 from host_cupy import HostCuPy, make_host_cupy
 
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cupy" in metafunc.fixturenames:
         both = ["host", pytest.param("card", marks=pytest.mark.gpu)]

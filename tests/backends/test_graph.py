@@ -1,0 +1,240 @@
+"""Edited graphs against the graphs as they were, on ONNX Runtime."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxconverter_common", reason="onnxconverter-common is not installed")
+
+import cv2
+import onnx
+
+from hpi.backends.graph import (
+    SENSITIVE_SHARE,
+    cut_nms,
+    decoding_nodes,
+    inputs_of,
+    read_graph,
+    sensitive_nodes,
+    to_fp16,
+)
+from hpi.backends.paddle_to_onnx import ensure_onnx
+from hpi.errors import BackendError
+from hpi.kernels.nms import NmsSpec, batched_nms
+from hpi.model_files import read_model
+
+from support import float_files
+
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+
+
+@pytest.fixture
+def pose(home):
+    return read_graph(float_files(POSE).onnx)
+
+
+@pytest.fixture
+def detector(home):
+    return read_graph(float_files(DETECTOR).onnx)
+
+
+def run(model, feeds):
+    ort = pytest.importorskip("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def best_first(rows):
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
+
+
+def views(photo):
+    """A photo of people, mirrored, and its half, as the detector takes them."""
+    images = [photo, photo[:, ::-1], photo[:, :320]]
+    image = np.stack([cv2.resize(one, (416, 416)) for one in images])[..., ::-1].transpose(0, 3, 1, 2)
+    sizes = np.array([one.shape[:2] for one in images], np.float32)
+    return {"image": np.ascontiguousarray(image.astype(np.float32) / 64 - 2), "scale_factor": 416 / sizes}
+
+
+def assert_the_cut_gives_the_same_boxes(model, feeds):
+    """To the bit, image by image; a batch gives what its images do, but for the runtime's rounding."""
+    head, spec = cut_nms(model)
+    onnx.checker.check_model(head, full_check=True)
+    together = run(head, feeds)
+    for index in range(len(feeds["image"])):
+        image = {name: feed[index : index + 1] for name, feed in feeds.items()}
+        expected, expected_count = run(model, image)
+        boxes, scores = run(head, image)
+        rows, count = batched_nms(boxes, scores, spec)
+        assert (rows.dtype, count.dtype) == (expected.dtype, expected_count.dtype)
+        assert len(rows) > 0
+        assert count.tolist() == expected_count.tolist() == [len(rows)]
+        assert np.array_equal(rows, best_first(expected))
+        for whole, part in zip(together, (boxes, scores), strict=True):
+            assert np.allclose(whole[index], part[0], rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_read_off_the_nms(detector):
+    head, spec = cut_nms(detector)
+    assert spec == NmsSpec(pytest.approx(0.025), pytest.approx(0.6), per_class=1000, per_image=100)
+    assert [(one.name, one.shape) for one in inputs_of(head)] == [
+        ("image", (None, 3, 416, 416)),
+        ("scale_factor", (None, 2)),
+    ]
+    assert not {"NonMaxSuppression", "TopK"} & {node.op_type for node in head.graph.node}
+
+
+def test_a_detector_cut_before_its_nms_gives_the_same_boxes(detector, photo):
+    assert_the_cut_gives_the_same_boxes(detector, views(photo))
+
+
+def test_on_photos_too(shared, options):
+    """The official PicoDet, whose graph paddle2onnx makes."""
+    pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+    spec = read_model(shared / "models" / "PicoDet-S_pedestrian_320")
+    graph = ensure_onnx(spec.files, options.artifacts)
+    photos = [cv2.imread(str(path)) for path in sorted((shared / "data" / "photos").glob("*.jpg"))]
+    scale, shift = (
+        np.array(one, np.float32) for one in (spec.files.normalization.scale, spec.files.normalization.shift)
+    )
+    images = [
+        cv2.resize(photo, (320, 320), interpolation=cv2.INTER_CUBIC)[..., ::-1] * scale + shift for photo in photos
+    ]
+    feeds = {
+        "image": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), np.float32),
+        "scale_factor": np.array([[320 / photo.shape[0], 320 / photo.shape[1]] for photo in photos], np.float32),
+    }
+    assert_the_cut_gives_the_same_boxes(read_graph(graph), feeds)
+
+
+def test_a_graph_without_nms_stays_as_it_is(pose):
+    assert cut_nms(pose) == (pose, None)
+
+
+def test_a_batch_that_the_graph_fixes_inside_stays_fixed(detector):
+    """As in exports with a batch of 1 written into their reshapes."""
+    for tensor in detector.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT64 and tuple(tensor.dims) == (3,):
+            value = onnx.numpy_helper.to_array(tensor)
+            if value.tolist()[0] == -1 and value.tolist()[2] == 4:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.array([1, *value[1:]]), tensor.name))
+    head, _ = cut_nms(detector)
+    assert {one.shape[0] for one in inputs_of(head)} == {1}
+    assert [value.type.tensor_type.shape.dim[0].dim_value for value in head.graph.output] == [1, 1]
+
+
+def test_an_nms_of_another_kind_is_refused(detector):
+    for node in detector.graph.node:
+        if node.op_type == "ReduceMin":
+            node.op_type = "ReduceMax"
+    with pytest.raises(BackendError, match="limit of boxes"):
+        cut_nms(detector)
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08no graph")
+    with pytest.raises(BackendError, match=r"model\.onnx"):
+        read_graph(tmp_path / "model.onnx")
+
+
+def test_a_graph_with_branches_is_refused(tmp_path):
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    out = helper.make_tensor_value_info("y", tensor, ["n"])
+    branch = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "branch", [], [out])
+    node = helper.make_node("If", ["flag"], ["y"], then_branch=branch, else_branch=branch)
+    values = [
+        helper.make_tensor_value_info("x", tensor, ["n"]),
+        helper.make_tensor_value_info("flag", onnx.TensorProto.BOOL, []),
+    ]
+    model = helper.make_model(helper.make_graph([node], "graph", values, [out]), ir_version=8)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(BackendError, match="branches"):
+        read_graph(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kept", ["nothing", "decoding", "both"])
+def test_fp16_gives_about_the_same_heatmaps(pose, rng, kept):
+    keep = {"nothing": set(), "decoding": decoding_nodes(pose), "both": decoding_nodes(pose) | sensitive_nodes(pose)}
+    before = pose.SerializeToString()
+    half = to_fp16(pose, keep[kept])
+    onnx.checker.check_model(half)
+    assert pose.SerializeToString() == before
+    feeds = {"image": rng.standard_normal((2, 3, 256, 256), np.float32)}
+    (expected,), (found,) = run(pose, feeds), run(half, feeds)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.05
+    types = {tensor.name: tensor.data_type for tensor in half.graph.initializer}
+    weights = [types[node.input[1]] for node in half.graph.node if node.op_type == "Conv"]
+    assert weights[0] == (onnx.TensorProto.FLOAT if kept == "both" else onnx.TensorProto.FLOAT16)
+    assert weights[-1] == onnx.TensorProto.FLOAT16
+
+
+def test_batch_normalization_becomes_part_of_the_convolution(detector):
+    head, _ = cut_nms(detector)
+    assert "BatchNormalization" in {node.op_type for node in head.graph.node}
+    half = to_fp16(head, decoding_nodes(head))
+    assert "BatchNormalization" not in {node.op_type for node in half.graph.node}
+    needed = {name for node in half.graph.node for name in node.input}
+    assert {tensor.name for tensor in half.graph.initializer} <= needed
+
+
+def test_fp16_of_a_detector_without_its_nms(detector, photo):
+    head, _ = cut_nms(detector)
+    half = to_fp16(head, decoding_nodes(head))
+    feeds = views(photo)
+    (boxes, scores), (half_boxes, half_scores) = run(head, feeds), run(half, feeds)
+    assert np.abs(scores - half_scores).max() < 0.05
+    sure = scores[:, 0].ravel() > 0.5
+    assert sure.any()
+    assert np.abs(boxes - half_boxes).reshape(-1, 4)[sure].max() < 2
+
+
+def test_an_output_that_others_read_can_be_converted():
+    """PP-TinyPose's heatmaps are an output and the input of an argmax."""
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Mul", ["x", "half"], ["heat"]),
+        helper.make_node("ArgMax", ["heat"], ["peak"], axis=1, keepdims=0),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("heat", tensor, ["n", 4]),
+        helper.make_tensor_value_info("peak", onnx.TensorProto.INT64, ["n"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", tensor, ["n", 4])],
+        outputs,
+        [onnx.numpy_helper.from_array(np.array(0.5, np.float32), "half")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    heat, peak = run(to_fp16(model), {"x": np.array([[1, 4, 2, 3]], np.float32)})
+    assert (heat.tolist(), peak.tolist()) == ([[0.5, 2, 1, 1.5]], [1])
+
+
+def test_which_nodes_are_sensitive_and_which_decode(pose, detector):
+    for model in (pose, detector):
+        convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+        first = [name for name in convolutions if name in sensitive_nodes(model)]
+        assert first == convolutions[: round(len(convolutions) * SENSITIVE_SHARE)]
+        assert not decoding_nodes(model) & set(convolutions)
+        assert next(node.name for node in model.graph.node) not in decoding_nodes(model)
+        assert model.graph.node[-1].name in decoding_nodes(model)
+
+
+def test_constants_and_their_copies_become_initializers(tmp_path):
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value=onnx.numpy_helper.from_array(np.array(2, np.float32))),
+        helper.make_node("Identity", ["two"], ["copy"]),
+        helper.make_node("Mul", ["x", "copy"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, tensor, ["n"]) for name in "xy"]
+    graph = helper.make_graph(nodes, "graph", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    model = read_graph(tmp_path / "m.onnx")
+    assert [(node.op_type, *node.input) for node in model.graph.node] == [("Mul", "x", "two")]
+    assert all(node.name for node in model.graph.node)
+    assert run(model, {"x": np.array([3], np.float32)})[0].tolist() == [6]

@@ -1,0 +1,639 @@
+"""TensorRT: its real Python interface without its libraries, everything else on a stand-in, and what needs a card."""
+
+import ast
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxconverter_common", reason="onnxconverter-common is not installed")
+
+import cv2
+import onnx
+
+from hpi.backends import BACKENDS
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import ModelFiles, SessionOptions, TensorSpec
+from hpi.backends.gpu import Gpu, has_gpu
+from hpi.backends.tensorrt import (
+    CROPS,
+    IMAGES,
+    ONE,
+    TensorRT,
+    TensorRTSession,
+    bounds,
+    bucket_of,
+    checked_shape,
+    engine_key,
+    profile_of,
+    split_batch,
+    timings_name,
+)
+from hpi.errors import BackendError
+from hpi.kernels.nms import NmsSpec
+from hpi.model_files import read_model
+from hpi.selection.parity import answer, examine
+from hpi.zoo import Zoo
+
+from support import ROOT, float_files
+from tensorrt_fake import Card, CardArray, make_cupy, make_cupyx, make_tensorrt
+
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+HERE = Path(__file__).parent
+SOURCE = ROOT / "backends" / "tensorrt.py"
+GPU = Gpu(0, "Stand-in 4090", 8.9, 12.8)
+VARIANTS = TensorRT().variants()
+
+
+# The real interface, without the libraries behind it.
+
+CLASSES = {
+    "builder": "Builder",
+    "parser": "OnnxParser",
+    "config": "IBuilderConfig",
+    "optimization": "IOptimizationProfile",
+    "cache": "ITimingCache",
+    "runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "severity": "ILogger.Severity",
+    "stream": "cuda.Stream",
+}
+"""What a variable of the source holds, by its name."""
+
+CALLED_BACK = {
+    "ILogger.log",
+    "IProgressMonitor.phase_start",
+    "IProgressMonitor.step_complete",
+    "IProgressMonitor.phase_finish",
+}
+NOT_BY_A_VARIABLE = {"ParserError.desc", *CALLED_BACK}
+
+
+def used_names(package):
+    """Dotted names in a package that the source uses: of the package itself, and of variables with its objects."""
+    of_cupy = package == "cupy"
+    names = set() if of_cupy else set(NOT_BY_A_VARIABLE)
+    for node in ast.walk(ast.parse(SOURCE.read_text())):
+        if isinstance(node, ast.Attribute):
+            owner, *path = dotted(node)
+            owner = owner.lstrip("_")
+            if owner == package:
+                names.add(".".join(path))
+            elif owner in CLASSES and (CLASSES[owner] == "cuda.Stream") == of_cupy:
+                names.add(f"{CLASSES[owner]}.{path[0]}")
+    return names
+
+
+def used_calls():
+    """For names in TensorRT that are called, how many arguments each call gives by place, and which by name."""
+    calls = []
+    for node in ast.walk(ast.parse(SOURCE.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, *path = dotted(node.func)
+            owner = owner.lstrip("_")
+            starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+            if owner in {"trt", *CLASSES} - {"stream"} and not starred:
+                name = ".".join(path if owner == "trt" else [CLASSES[owner], path[0]])
+                calls.append((name, len(node.args), [keyword.arg for keyword in node.keywords]))
+    return calls
+
+
+def accepts(documented, count, keywords):
+    """Whether one of the signatures in a docstring of pybind11 fits a call; where there are none, it is Python."""
+    signatures = re.findall(r"^(?:\d+\. )?\w+\(self: [\w.]+(.*)\) -> ", documented, re.MULTILINE)
+    for signature in signatures:
+        parameters = re.findall(r", (\w+): ((?:\[[^]]*\]|[^,])*)", signature)
+        names = [name for name, _ in parameters]
+        required = [name for name, of_type in parameters if " = " not in of_type]
+        given = {*names[:count], *keywords}
+        if count <= len(names) and set(keywords) <= set(names) and set(required) <= given:
+            return True
+    return not signatures
+
+
+def dotted(node):
+    """The parts of ``a.b.c``, without ``self`` and what is before the last call."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    parts += [node.id] if isinstance(node, ast.Name) else [""]
+    parts.reverse()
+    for start, part in enumerate(parts[:-1]):
+        if part.lstrip("_") in {"trt", "cupy", *CLASSES}:
+            return parts[start:]
+    return parts
+
+
+def bindings():
+    """Folders with TensorRT's Python bindings of each generation."""
+    named = os.environ.get("HPI_TENSORRT_BINDINGS", "")
+    folders = [Path(folder) for folder in named.split(os.pathsep) if folder]
+    here = importlib.util.find_spec("tensorrt_bindings")
+    return folders + ([Path(here.origin).parent.parent] if here and here.origin else [])
+
+
+LOOK_UP = """
+import json, sys, tensorrt_bindings as trt
+from functools import reduce
+names = json.loads(sys.argv[1])
+missing, documented = [], {}
+for name in names:
+    try:
+        found = reduce(getattr, name.split("."), trt)
+    except AttributeError:
+        missing.append(name)
+    else:
+        documented[name] = (found.__init__ if isinstance(found, type) else found).__doc__ or ""
+class Log(trt.ILogger):
+    def __init__(self):
+        super().__init__()
+    def log(self, severity, message):
+        pass
+class Progress(trt.IProgressMonitor):
+    def __init__(self):
+        super().__init__()
+Log(), Progress()
+json.dump({
+    "version": trt.__version__,
+    "missing": missing,
+    "strongly_typed": 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
+    "documented": documented,
+    "hashable": trt.ILogger.Severity.ERROR in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR),
+    "dtypes": [trt.nptype(one).__name__ for one in (trt.DataType.FLOAT, trt.DataType.INT64)],
+}, sys.stdout)
+"""
+
+
+@pytest.mark.parametrize("folder", bindings() or [None], ids=lambda folder: folder.name if folder else "none")
+def test_all_that_is_used_of_tensorrt_exists(folder, tmp_path):
+    if folder is None:
+        pytest.skip("needs tensorrt_cu12_bindings (10.x) or tensorrt_cu13_bindings (11.x), installed or in a folder of "
+                    "HPI_TENSORRT_BINDINGS")  # fmt: skip
+    if not (compiler := shutil.which("cc")):
+        pytest.skip("needs a C compiler, cc")
+    (library,) = (folder / "tensorrt_bindings").glob("tensorrt*.so")
+    wanted = set(re.findall(rb"lib(?:nvinfer|nvinfer_plugin|nvonnxparser)\.so\.\d+", library.read_bytes()))
+    assert len(wanted) == 3
+    for name in wanted:
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", "-o", tmp_path / name.decode(), HERE / "tensorrt_stub.c"], check=True
+        )
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(np.__file__).parent.parent)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK_UP, json.dumps(sorted(used_names("trt")))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["missing"] == [], found["version"]
+    calls = used_calls()
+    assert ("IBuilderConfig.set_timing_cache", 1, ["ignore_mismatch"]) in calls
+    for name, count, keywords in calls:
+        assert accepts(found["documented"][name], count, keywords), (name, count, keywords, found["version"])
+    assert found["hashable"]
+    assert found["dtypes"] == ["float32", "int64"]
+    # 11 ignores it: there is no other way any more.
+    assert found["strongly_typed"] == (2 if found["version"].startswith("10.") else 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "keywords", "fits"),
+    [
+        (1, ["two"], True),
+        (2, [], True),
+        (2, ["three"], True),
+        (1, [], False),
+        (4, [], False),
+        (2, ["four"], False),
+    ],
+)
+def test_calls_are_held_against_the_documented_signatures(count, keywords, fits):
+    documented = "call(self: a.B, one: tuple[int, int], two: a.C, three: str = None) -> bool\n\n Calls."
+    assert accepts(documented, count, keywords) == fits
+
+
+def test_the_names_that_are_looked_up():
+    """The walk over the source finds what is in it; variables are named after what they hold."""
+    names = used_names("trt")
+    assert {"Builder", "BuilderFlag.TF32", "ICudaEngine.get_tensor_shape", "Builder.create_network"} <= names
+    assert {"IExecutionContext.execute_async_v3", "ILogger.Severity.ERROR", "ITimingCache.serialize"} <= names
+    assert {name.split(".")[0] for name in names} >= {of_class.split(".")[0] for of_class in CLASSES.values()} - {
+        "cuda"
+    }
+
+
+def test_all_that_is_used_of_cupy_exists():
+    cupy = pytest.importorskip("cupy", reason="cupy is not installed")
+    names = used_names("cupy")
+    assert {"cuda.Stream", "cuda.Stream.begin_capture", "zeros"} <= names
+    for name in names:
+        owner = cupy
+        for part in name.split("."):
+            assert hasattr(owner, part) or f".{part} " in owner.__doc__, name  # an attribute of objects only
+            owner = getattr(owner, part, None)
+    assert importlib.util.find_spec("cupyx")
+
+
+# What is decided without a card.
+
+
+def spec_of(*shape, name="image"):
+    return TensorSpec(name, np.dtype(np.float32), shape)
+
+
+def test_batch_sizes_follow_from_the_inputs():
+    nms = NmsSpec(0.01, 0.6, 1000, 100)
+    assert profile_of([spec_of(None, 3, 4, 4)], None) == CROPS
+    assert profile_of([spec_of(None, 3, 4, 4), spec_of(None, 2)], nms) == IMAGES
+    assert profile_of([spec_of(None, 3, 4, 4), spec_of(1, 2)], nms) == ONE
+    with pytest.raises(BackendError, match="fixed dimensions"):
+        profile_of([spec_of(None, 3, None, 4)], None)
+
+
+def test_bounds_are_given_for_free_batches_only():
+    inputs = [spec_of(None, 3, 4, 4), spec_of(1, 2, name="scale_factor")]
+    assert bounds(inputs, CROPS) == {"image": ((1, 3, 4, 4), (8, 3, 4, 4), (32, 3, 4, 4))}
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"), [(1, 32, [1]), (33, 32, [32, 1]), (64, 32, [32, 32]), (3, 1, [1] * 3)]
+)
+def test_a_batch_is_split_at_the_most(count, most, sizes):
+    assert split_batch(count, most) == sizes
+
+
+def test_a_batch_is_padded_to_a_power_of_two():
+    assert [bucket_of(count) for count in (1, 2, 3, 4, 5, 9, 17, 32)] == [1, 2, 4, 4, 8, 16, 32, 32]
+
+
+def test_a_buffer_needs_a_known_shape_that_begins_with_the_batch():
+    assert checked_shape("boxes", (4, 100, 4), 4) == (4, 100, 4)
+    for shape in [(4, -1, 4), (1, 100, 4), ()]:
+        with pytest.raises(BackendError, match="batch of 4"):
+            checked_shape("boxes", shape, 4)
+
+
+def test_an_engine_is_kept_by_all_that_it_depends_on(home):
+    graph = float_files(POSE).onnx
+    keys = [
+        engine_key(POSE, graph, VARIANTS[0], CROPS, GPU, "10.13"),
+        engine_key("other", graph, VARIANTS[0], CROPS, GPU, "10.13"),
+        engine_key(POSE, float_files(DETECTOR).onnx, VARIANTS[0], CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, VARIANTS[1], CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, VARIANTS[2], CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, VARIANTS[0], IMAGES, GPU, "10.13"),
+        engine_key(POSE, graph, VARIANTS[0], CROPS, GPU, "11.0"),
+        *(
+            engine_key(POSE, graph, VARIANTS[0], CROPS, replace(GPU, **other), "10.13")
+            for other in ({"name": "T4"}, {"compute_capability": 7.5}, {"cuda": 13.0})
+        ),
+    ]
+    assert len({json.dumps(key) for key in keys}) == len(keys)
+    assert re.fullmatch(r"\w+", timings_name(GPU, "10.13.0.35"))
+
+
+def test_the_safest_variant_comes_first():
+    assert [str(variant) for variant in VARIANTS] == ["fp32", "fp16 mixed", "fp16"]
+
+
+def test_what_is_not_installed_is_named(monkeypatch, options):
+    files, on_gpu = float_files(POSE), replace(options, device="gpu:0")
+    monkeypatch.setattr("hpi.backends.base.is_installed", lambda _: True)
+    monkeypatch.setattr("hpi.backends.tensorrt.is_installed", lambda package: package == "onnx")
+    assert "cupy, onnxconverter_common" in TensorRT().unavailable(files, on_gpu)
+    monkeypatch.setattr("hpi.backends.tensorrt.is_installed", lambda _: True)
+    assert TensorRT().unavailable(files, on_gpu) is None
+    assert "'cpu'" in TensorRT().unavailable(files, options)
+
+
+# Sessions on the stand-in.
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A card that is none, and the packages that show it."""
+    card = Card()
+    monkeypatch.setitem(sys.modules, "tensorrt", make_tensorrt(card))
+    monkeypatch.setitem(sys.modules, "cupy", make_cupy(card))
+    monkeypatch.setitem(sys.modules, "cupyx", make_cupyx())
+    monkeypatch.setattr("hpi.backends.tensorrt.gpu_of", lambda _: GPU)
+    return card
+
+
+@pytest.fixture
+def prepared_on_the_host(card, monkeypatch):
+    """There is no stand-in for CUDA kernels."""
+    monkeypatch.setattr(TensorRTSession, "takes_cards", False)
+
+
+@pytest.fixture
+def on_card(tmp_path):
+    return SessionOptions(ArtifactCache(tmp_path / "artifacts"), device="gpu:0", threads=2)
+
+
+@pytest.fixture(scope="module")
+def reference(home):
+    """ONNX Runtime's sessions of the bundled models."""
+    options = SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
+    loaded = {name: BACKENDS["onnxruntime"].load(float_files(name), options) for name in (POSE, DETECTOR)}
+    yield loaded
+    for session in loaded.values():
+        session.close()
+
+
+def load(options, name=POSE, variant=VARIANTS[0]):
+    return TensorRT().load(float_files(name), replace(options, variant=variant))
+
+
+def crops(rng, count):
+    return {"image": rng.standard_normal((count, 3, 256, 256), np.float32)}
+
+
+def views(photo, count):
+    """Parts of a photo of people, as the detector takes them."""
+    starts = [40 * index for index in range(count)]
+    images = [cv2.resize(photo[:, start : start + 320], (416, 416)) for start in starts]
+    image = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 64 - 2
+    return {"image": np.ascontiguousarray(image), "scale_factor": np.full((count, 2), 416 / 320, np.float32)}
+
+
+def best_first(rows):
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
+
+
+def test_any_batch_gives_what_the_reference_gives(card, on_card, reference, rng, caplog):
+    """Set up, recorded and replayed; padded and split."""
+    with load(on_card) as session:
+        for count in (3, 4, 1, 3, 34, 2, 1):
+            feeds = crops(rng, count)
+            (found,) = session.run(feeds)
+            assert np.abs(found - reference[POSE].run(feeds)[0]).max() < 1e-4
+        assert session.split(34) == [32, 2]
+        assert not card.current.waiting  # on the caller's own stream, which nobody here waits for
+        assert len(card.launched) == 4  # the second 3 and 4, the second 2 and the second 1
+        info = session.info
+    assert (info.backend, info.device, info.version, str(info.variant)) == ("tensorrt", "gpu:0", "11.0.0", "fp32")
+    assert [(of_input.name, of_input.shape) for of_input in info.inputs] == [("image", (None, 3, 256, 256))]
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_what_a_run_gave_outlives_the_next(card, on_card, rng):
+    with load(on_card) as session:
+        first, second = crops(rng, 2), crops(rng, 2)
+        (kept,) = session.run(first)
+        before = kept.copy()
+        session.run(second)
+        assert np.array_equal(kept, before)
+
+
+def test_arrays_of_the_card_stay_there(card, on_card, reference, rng):
+    """What the caller has enqueued on its stream comes before the run, and what it enqueues then, after."""
+    with load(on_card) as session:
+        for count in (2, 2, 3):
+            feeds = crops(rng, count)
+            given = CardArray(card, np.zeros_like(feeds["image"]))
+            given[:] = CardArray(card, feeds["image"])
+            (found,) = session.run({"image": given})
+            assert isinstance(found, CardArray)
+            assert np.abs(found.get() - reference[POSE].run(feeds)[0]).max() < 1e-4
+
+
+def test_a_detector_gives_the_boxes_of_its_whole_graph(card, on_card, reference, photo):
+    with load(on_card, DETECTOR) as session:
+        assert session.info.outputs == reference[DETECTOR].info.outputs
+        for count in (1, 3, 9):
+            feeds = views(photo, count)
+            rows, counts = session.run(feeds)
+            expected, expected_counts = reference[DETECTOR].run(feeds)
+            assert counts.tolist() == expected_counts.tolist()
+            assert len(rows) > count
+            assert np.abs(best_first(rows) - best_first(expected)).max() < 1e-2
+        feeds = views(photo, 2)
+        found = session.run({name: CardArray(card, feed) for name, feed in feeds.items()})
+        for from_card, from_host in zip(found, session.run(feeds), strict=True):
+            assert np.array_equal(from_card, from_host)
+    graph, config = card.built[0]
+    assert "NonMaxSuppression" not in {node.op_type for node in onnx.ModelProto.FromString(graph).graph.node}
+    assert config.profiles[0]["scale_factor"] == ((1, 2), (1, 2), (8, 2))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_the_engine_is_built_in_the_precision_asked_for(card, on_card, variant):
+    with load(on_card, variant=variant) as session:
+        assert session.info.variant == variant
+    graph, config = card.built[0]
+    model = onnx.ModelProto.FromString(graph).graph
+    types = {tensor.name: tensor.data_type for tensor in model.initializer}
+    weights = [types[node.input[1]] for node in model.node if node.op_type == "Conv"]
+    half = weights.count(onnx.TensorProto.FLOAT16) / len(weights)
+    assert half == pytest.approx({"fp32": 0, "fp16 mixed": 0.75, "fp16": 1}[str(variant)], abs=0.01)
+    assert {value.type.tensor_type.elem_type for value in model.input} == {onnx.TensorProto.FLOAT}
+    assert config.cleared == ["tf32"]
+    assert config.profiles == [{"image": ((1, 3, 256, 256), (8, 3, 256, 256), (32, 3, 256, 256))}]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("name", [POSE, DETECTOR])
+def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, reference, name, variant):
+    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
+    expected = answer(spec, reference[name], skeleton)
+    with load(on_card, name, variant) as session:
+        verdict = examine(spec, session, skeleton, expected)
+    assert verdict.passed, verdict.said
+
+
+@pytest.mark.parametrize("name", ["PP-TinyPose_128x96", "PicoDet-S_pedestrian_320"])
+def test_the_official_models_pass_the_parity_exam(prepared_on_the_host, on_card, options, shared, name):
+    """Their graphs are paddle2onnx's, with outputs that other nodes read and shapes worked out inside."""
+    pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+    spec = read_model(shared / "models" / name)
+    skeleton = Zoo.default().skeleton_of(POSE)
+    with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:
+        expected = answer(spec, trusted, skeleton)
+    with TensorRT().load(spec.files, replace(on_card, artifacts=options.artifacts, variant=VARIANTS[1])) as session:
+        verdict = examine(spec, session, skeleton, expected)
+    assert verdict.passed, verdict.said
+
+
+def test_an_engine_is_built_once(card, on_card, caplog):
+    with caplog.at_level(logging.INFO, "hpi.backends.tensorrt"):
+        for _ in range(2):
+            load(on_card).close()
+    assert len(card.built) == 1
+    assert 2 <= len(caplog.records) <= 4
+    (entry,) = on_card.artifacts.entries()
+    assert (entry.kind, entry.key["variant"], entry.key["gpu"]) == ("tensorrt", "fp32", GPU.name)
+    load(on_card, variant=VARIANTS[2]).close()
+    assert [config.timings for _, config in card.built] == [b"", b"TIMINGS"]
+
+
+def test_damaged_timings_are_begun_anew(card, on_card):
+    timings = on_card.artifacts.root / "tensorrt" / timings_name(GPU, "11.0.0")
+    timings.parent.mkdir(parents=True)
+    timings.write_bytes(b"damaged")
+    load(on_card).close()
+    assert timings.read_bytes() == b"TIMINGS"
+
+
+def test_timings_that_cannot_be_kept_are_not_fatal(card, on_card, caplog):
+    timings = on_card.artifacts.root / "tensorrt" / timings_name(GPU, "11.0.0")
+    timings.mkdir(parents=True)
+    with caplog.at_level(logging.INFO):
+        load(on_card).close()
+    assert "cannot be kept" in caplog.text
+
+
+def test_an_engine_that_is_refused_is_built_anew_once(card, on_card, rng, caplog):
+    load(on_card).close()
+    (entry,) = on_card.artifacts.entries()
+    on_card.artifacts.discard(entry.folder / "model.engine")
+    on_card.artifacts.get(
+        "tensorrt", entry.key, "model.engine", lambda target: target.write_bytes(b"of another version")
+    )
+    with load(on_card) as session:
+        session.run(crops(rng, 1))
+    assert len(card.built) == 2
+    assert "built anew" in caplog.text
+    assert "not compatible" in caplog.text
+    card.refuses = lambda _: True
+    with pytest.raises(BackendError, match=r"also anew; TensorRT says: .*not compatible"):
+        load(on_card)
+    assert len(card.built) == 3
+
+
+def test_a_build_that_fails_says_why(card, on_card):
+    card.fails = {"build": True}
+    with pytest.raises(BackendError, match=r"MoveNet.*cannot build.*no memory for the tactics"):
+        load(on_card)
+    assert on_card.artifacts.entries() == []
+
+
+def test_a_graph_that_tensorrt_cannot_read_says_why(card, on_card, monkeypatch):
+    monkeypatch.setattr("hpi.backends.tensorrt.with_precision", lambda *_: onnx.ModelProto())
+    with pytest.raises(BackendError, match=r"cannot read the graph: .*UNSUPPORTED_NODE"):
+        load(on_card)
+
+
+def test_whatever_the_package_raises_is_one_error(card, on_card):
+    sys.modules["tensorrt"].Builder = None
+    with pytest.raises(BackendError, match=r"tensorrt cannot load .*inference\.onnx"):
+        load(on_card)
+
+
+def test_a_run_that_fails_says_why_and_the_session_goes_on(card, on_card, reference, rng):
+    feeds = crops(rng, 2)
+    with load(on_card) as session:
+        card.fails = {"execute": True}
+        with pytest.raises(BackendError, match="illegal memory access"):
+            session.run(feeds)
+        card.fails = {}
+        assert np.abs(session.run(feeds)[0] - reference[POSE].run(feeds)[0]).max() < 1e-4
+
+
+def test_without_memory_on_the_card_the_error_says_so(card, on_card, rng):
+    card.fails = {"memory": True}
+    with load(on_card) as session, pytest.raises(BackendError, match="lack of memory"):
+        session.run(crops(rng, 1))
+
+
+@pytest.mark.parametrize("step", ["begin_capture", "end_capture"])
+def test_without_cuda_graphs_it_warns_once_and_runs(card, on_card, reference, rng, caplog, step):
+    card.fails = {step: True}
+    with load(on_card) as session:
+        for count in (1, 1, 2, 2):
+            feeds = crops(rng, count)
+            assert np.abs(session.run(feeds)[0] - reference[POSE].run(feeds)[0]).max() < 1e-4
+    assert caplog.text.count("without CUDA graphs") == 1
+    assert not card.launched
+
+
+def test_many_threads_may_call_it(card, on_card, reference, rng):
+    batches = [crops(rng, count) for count in (1, 3, 2, 4)]
+    expected = [reference[POSE].run(feeds)[0] for feeds in batches]
+    with load(on_card) as session, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda feeds: session.run(feeds)[0], batches * 2))
+    for ours, theirs in zip(found, expected * 2, strict=True):
+        assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_a_closed_session_says_so(card, on_card, rng):
+    session = load(on_card)
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run(crops(rng, 1))
+
+
+def test_a_graph_with_a_fixed_batch_runs_its_items_one_by_one(card, on_card, tmp_path):
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    values = [helper.make_tensor_value_info(name, tensor, [1, 3]) for name in ("image", "out")]
+    graph = helper.make_graph([helper.make_node("Neg", ["image"], ["out"])], "graph", values[:1], values[1:])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    feeds = {"image": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    with TensorRT().load(ModelFiles("negated", onnx=path), on_card) as session:
+        assert np.array_equal(session.run(feeds)[0], -feeds["image"])
+    assert card.built[0][1].profiles == []
+
+
+# On a card.
+
+needs_gpu = pytest.mark.skipif(
+    not (has_gpu() and importlib.util.find_spec("tensorrt")), reason="needs an NVIDIA GPU, CuPy and TensorRT"
+)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("name", [POSE, DETECTOR])
+def test_on_a_card_every_variant_passes_the_parity_exam(options, reference, name, variant):
+    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
+    expected = answer(spec, reference[name], skeleton)
+    with load(replace(options, device="gpu:0"), name, variant) as session:
+        verdict = examine(spec, session, skeleton, expected)
+    assert verdict.passed, verdict.said
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_on_a_card_batches_are_replayed_from_cuda_graphs(options, reference, rng, caplog):
+    import cupy
+
+    with load(replace(options, device="gpu:0")) as session:
+        for count in (1, 1, 3, 4, 33, 1):
+            feeds = crops(rng, count)
+            expected = reference[POSE].run(feeds)[0]
+            assert np.abs(session.run(feeds)[0] - expected).max() < 1e-3
+            (found,) = session.run({"image": cupy.asarray(feeds["image"])})
+            assert np.abs(cupy.asnumpy(found) - expected).max() < 1e-3
+    assert "without CUDA graphs" not in caplog.text
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_on_a_card_the_engine_is_kept(options, monkeypatch):
+    on_gpu = replace(options, device="gpu:0")
+    load(on_gpu).close()
+    monkeypatch.setattr("hpi.backends.tensorrt.build_engine", None)
+    load(on_gpu).close()

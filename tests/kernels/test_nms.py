@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpi.kernels.boxes import box_iou
+from hpi.kernels.nms import NmsSpec, batched_nms, multiclass_nms
+
+SPEC = NmsSpec(score_threshold=0.1, iou_threshold=0.5, per_class=1000, per_image=100)
+
+
+def one_by_one(boxes, scores, spec):
+    """The definition: each class by falling score, a box stays unless a kept one overlaps it."""
+    rows = []
+    suppresses = box_iou(boxes, boxes) > np.float32(spec.iou_threshold)
+    for index, of_class in enumerate(scores):
+        kept = []
+        for box in np.argsort(-of_class, kind="stable"):
+            suppressed = suppresses[kept, box].any()
+            if of_class[box] > spec.score_threshold and not suppressed and len(kept) < spec.per_class:
+                kept.append(box)
+        rows += [[index, of_class[box], *boxes[box]] for box in kept]
+    rows = np.array(rows, np.float32).reshape(-1, 6)
+    return rows[np.argsort(-rows[:, 1], kind="stable")][: spec.per_image]
+
+
+def scattered(rng, count, classes=1):
+    """Boxes round a few places, and scores with many equal ones."""
+    corners = rng.integers(0, 4, (count, 2)) * 40 + rng.uniform(0, 30, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
+    return boxes, rng.integers(0, 20, (classes, count)).astype(np.float32) / 20
+
+
+def test_the_best_of_overlapping_boxes_stays():
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
+    rows = multiclass_nms(boxes, np.array([[0.5, 0.9, 0.2]], np.float32), SPEC)
+    assert rows.dtype == np.float32
+    assert rows.tolist() == [[0, pytest.approx(0.9), 1, 0, 11, 10], [0, pytest.approx(0.2), 20, 0, 30, 10]]
+
+
+def test_classes_do_not_suppress_each_other():
+    boxes = np.array([[0, 0, 10, 10]], np.float32)
+    rows = multiclass_nms(boxes, np.array([[0.5], [0.75]], np.float32), SPEC)
+    assert rows[:, :2].tolist() == [[1, 0.75], [0, 0.5]]
+
+
+def test_a_score_at_the_threshold_is_too_low():
+    boxes = np.array([[0, 0, 10, 10]], np.float32)
+    assert multiclass_nms(boxes, np.array([[0.5]], np.float32), NmsSpec(0.5, 0.5, 10, 10)).shape == (0, 6)
+
+
+@pytest.mark.parametrize(("per_class", "per_image", "rows"), [(2, 100, 6), (1000, 5, 5), (2, 5, 5)])
+def test_limits_hold(per_class, per_image, rows):
+    boxes = np.array([[40 * index, 0, 40 * index + 10, 10] for index in range(4)], np.float32)
+    scores = np.linspace(0.2, 0.9, 12, dtype=np.float32).reshape(3, 4)
+    assert len(multiclass_nms(boxes, scores, NmsSpec(0.1, 0.5, per_class, per_image))) == rows
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.integers(1, 3), st.integers(1, 40))
+def test_it_is_what_the_definition_says(seed, count, classes, limit):
+    boxes, scores = scattered(np.random.default_rng(seed), count, classes)
+    spec = NmsSpec(0.1, 0.5, 1000, limit)
+    assert np.array_equal(multiclass_nms(boxes, scores, spec), one_by_one(boxes, scores, spec))
+
+
+def test_a_batch_is_its_images_one_by_one(rng):
+    images = [scattered(rng, 150, 2) for _ in range(3)]
+    boxes, scores = (np.stack(of_all) for of_all in zip(*images, strict=True))
+    scores[1] = 0
+    rows, counts = batched_nms(boxes, scores, SPEC)
+    alone = [multiclass_nms(*image, SPEC) for image in zip(boxes, scores, strict=True)]
+    assert counts.dtype == np.int32
+    assert counts.tolist() == [len(one) for one in alone]
+    assert counts[1] == 0
+    assert np.array_equal(rows, np.concatenate(alone))
