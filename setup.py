@@ -20,6 +20,7 @@ setup(
     package_data={
         "hpi": ["py.typed"],
         "hpi.benchmarks": ["peers/*.py"],
+        "hpi.serving": ["page/*"],
         "hpi.kernels.cuda": ["*.cu"],
         "hpi.configs": [
             "models/*.yaml",

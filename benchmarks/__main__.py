@@ -2,7 +2,7 @@
 
 import typer
 
-from hpi.benchmarks import coco_ap, folder, kernels, pipeline, runtimes, selection, start
+from hpi.benchmarks import coco_ap, folder, kernels, pipeline, runtimes, selection, serving, start
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("coco_ap")(coco_ap.main)
@@ -11,6 +11,7 @@ app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)
 app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
+app.command("serving")(serving.main)
 app.command("start")(start.main)
 app.callback()(lambda: None)
 

@@ -41,3 +41,27 @@ def save_memory(path: Path, images: Sequence[int], megabytes: Sequence[float]) -
     axes.set_xlabel("images")
     axes.set_ylabel("resident memory, MB")
     figure.savefig(path, dpi=120)
+
+
+def save_clients(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Throughput and the slowest percent over the number of clients, a line for each server.
+
+    Args:
+        path: where to save the picture.
+        rows: each with ``clients``, ``who``, ``throughput`` (a second) and ``p99_ms``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained", facecolor="white")
+    for axes, name, label in zip(
+        figure.subplots(1, 2), ("throughput", "p99_ms"), ("answers a second", "p99, ms"), strict=True
+    ):
+        for who in dict.fromkeys(row["who"] for row in rows):
+            points = [(row["clients"], row[name]) for row in rows if row["who"] == who]
+            axes.plot(*zip(*points, strict=True), marker="o", label=who)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xlabel("clients")
+        axes.set_ylabel(label)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)

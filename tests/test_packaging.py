@@ -65,6 +65,13 @@ def test_the_installed_wheel_works(wheel, tmp_path):
         **environment,
     )
     assert all(path.startswith(str(site)) for path in where.stdout.split()), where
+    for data in (
+        "kernels/cuda/images.cu",
+        "kernels/cuda/heatmaps.cu",
+        "serving/page/index.html",
+        "serving/page/page.js",
+    ):
+        assert (site / "hpi" / data).is_file()
     done = run_hpi("predict", EXAMPLE, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert "2 people" in done.stdout

@@ -1,36 +1,20 @@
 """PaddleX's pipeline and its own crop and decode. Run with the Python that has ``paddlex[cv]`` and ``paddlepaddle``."""
 
 import json
-import shutil
 import sys
 import tempfile
-from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 from loop import serve, times
 from paddlex import create_pipeline
 from paddlex.inference.models.keypoint_detection.processors import KptPostProcess, TopDownAffine
 from paddlex.inference.models.object_detection.processors import ReadImage
+from paddlex_models import put_under_accepted_name
 
 config = json.loads(sys.argv[1])
-ACCEPTED = {"PP-YOLOE-S_human", "PP-YOLOE-L_human"}
-
-
-def _under_an_accepted_name(module, folder):
-    """PaddleX's pipeline takes only detectors of these names; another runs as the same kind of model under one."""
-    if module["model_name"] not in ACCEPTED:
-        shutil.copytree(module["model_dir"], folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        yml = yaml.safe_load((folder / "inference.yml").read_text())
-        module["model_name"] = "PP-YOLOE-S_human"
-        yml["Global"] = {"model_name": module["model_name"]}
-        (folder / "inference.yml").write_text(yaml.safe_dump(yml, sort_keys=False))
-        module["model_dir"] = str(folder)
-
-
 copies = tempfile.TemporaryDirectory()
-_under_an_accepted_name(config["pipeline"]["SubModules"]["ObjectDetection"], Path(copies.name))
+put_under_accepted_name(config["pipeline"]["SubModules"]["ObjectDetection"], copies.name)
 pipeline = create_pipeline(config=config["pipeline"], device="cpu")
 
 

@@ -60,6 +60,8 @@ DetThreshold = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="Images that go together.")]
 SavePath = Annotated[Path | None, typer.Option("--save_path", help="Folder for pictures and JSON files.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -80,6 +82,9 @@ def paddlex(
     context: typer.Context,
     pipeline: Annotated[str | None, typer.Option(help="Name or YAML file of a pipeline.")] = None,
     source: Annotated[str | None, typer.Option("--input", help="Image, folder or http(s) URL.")] = None,
+    start_service: Annotated[bool, typer.Option("--serve", help="Serve the pipeline; see hpi serve.")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
     device: Device = "auto",
     backend: BackendName = "auto",
     det_threshold: DetThreshold = None,
@@ -113,6 +118,16 @@ def paddlex(
             typer.echo(f"hpi-pose {installed('hpi-pose')}")
         elif get_pipeline_config is not None:
             _write_config(get_pipeline_config, save_path)
+        elif start_service:
+            _serve(
+                pipeline or DEFAULT_PIPELINE,
+                {"device": device, "backend": backend},
+                {},
+                host=host,
+                port=port,
+                workers=1,
+                json_logs=False,
+            )
         elif pipeline is not None and source is not None:
             from hpi.cli.predict import run
             from hpi.predictor import create_pipeline
@@ -206,6 +221,70 @@ def tune(
             after = selection.summary(predictor.describe())
         for name, choice in after.items():
             typer.echo(f"{name}: {choice} (before: {before[name]})")
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    pipeline: Annotated[str, typer.Option(help="Name or YAML file of a pipeline.")] = DEFAULT_PIPELINE,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    device: Device = "auto",
+    backend: BackendName = "auto",
+    precision: Precision = "fp32",
+    objective: Objective = "latency",
+    threads: Threads = None,
+    max_batch: Annotated[int | None, typer.Option("--max_batch", help="Photos in a batch; 1: none. Default 8.")] = None,
+    max_wait_ms: Annotated[
+        float | None, typer.Option("--max_wait_ms", help="How long a photo waits for others. Default 2.")
+    ] = None,
+    max_requests: Annotated[
+        int | None, typer.Option("--max_requests", help="Requests at a time; further ones get 503. Default 64.")
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds until a request gets 504. Default 30.")] = None,
+    max_body_mb: Annotated[
+        float | None, typer.Option("--max_body_mb", help="Largest body, MiB; then 413. Default 32.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option("--max_pixels", help="Largest photo; then 422. Default 50,000,000.")
+    ] = None,
+    allow_url: Annotated[
+        bool | None, typer.Option("--allow-url", help="Fetch photos from public http(s) addresses.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="HPI_TOKEN", help="Clients must send it as Authorization: Bearer.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    json_logs: Annotated[bool, typer.Option("--json_logs", help="One JSON object a line.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve PaddleX's HTTP interface, with dynamic batching, limits, metrics and a page at /.
+
+    Everything else that can be set stands under Serving: extra: in the pipeline's YAML.
+    """
+    predictor = {
+        argument: context.params[option] for option, argument in _ARGUMENTS.items() if option in context.params
+    }
+    asked = {
+        "max_batch": max_batch,
+        "max_wait_ms": max_wait_ms,
+        "max_requests": max_requests,
+        "deadline_s": deadline,
+        "max_body_mb": max_body_mb,
+        "max_pixels": max_pixels,
+        "allow_url": allow_url,
+        "token": token,
+    }
+    with _friendly_errors(debug=debug):
+        _serve(pipeline, predictor, asked, host=host, port=port, workers=workers, json_logs=json_logs)
+
+
+def _serve(pipeline: str, predictor: dict[str, Any], asked: dict[str, Any], **options: Any) -> None:
+    try:
+        from hpi.serving.run import serve as run_service
+    except ImportError as error:
+        raise ConfigError(f'the service is not installed ({error}): pip install "hpi-pose[serve]"') from error
+    run_service(pipeline, predictor, asked, **options)
 
 
 @app.command()

@@ -1,0 +1,269 @@
+"""The HTTP service under load, beside PaddleX's own server with the same weights.
+
+Clients on the same machine send one photo as base64 over kept connections, each the next as soon as it has its answer,
+to each server in turn; every answer is compared with what the pipeline finds offline. ``one by one`` is this service
+without dynamic batching. A client that is told that the service is busy comes back after 50 ms. Times are of answers
+with people; the clients share the cores with the servers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+import yaml
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from hpi import Predictor
+from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry
+from hpi.benchmarks.peer import Peer
+from hpi.benchmarks.pipeline import pipeline_config, with_folders
+from hpi.benchmarks.plots import save_clients, save_memory
+from hpi.benchmarks.report import engaged, write_report
+from hpi.errors import ConfigError
+
+ROUTE = "/human-keypoint-detection"
+ROUNDS = 3
+BUSY_S = 0.05
+START_S = 120
+MEMORY_CLIENTS, MEMORY_STEP = 8, 100
+PIXELS, SCORE = 0.2, 0.01
+"""How far an answer may be from the offline result, which ran in a batch of another size or on another runtime."""
+HEADINGS = ("clients", "who", "answers a second", "p50 ms", "p99 ms", "busy (503)", "wrong", "times hpi")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the clients send, and what they expect: joints ``[N, 17, 3]``."""
+
+    body: bytes
+    joints: NDArray[np.float32]
+
+    def is_right(self, answer: Mapping[str, Any]) -> bool:
+        found = np.array([person["kpts"] for person in answer["result"]["persons"]])
+        if found.shape != self.joints.shape:
+            return False
+        off = np.abs(found - self.joints)
+        return bool(off[..., :2].max(initial=0) <= PIXELS and off[..., 2].max(initial=0) <= SCORE)
+
+
+@dataclass
+class _Tally:
+    """What the clients of one server saw."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    busy: int = 0
+    wrong: int = 0
+    seconds: float = 0.0
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo with people.")],
+    detector: DetectorEntry = None,
+    pose: PoseEntry = None,
+    pipeline: Pipeline = "human_keypoint_detection_lite",
+    clients: Annotated[list[int], typer.Option(min=1, help="Clients at once; repeat for several.")] = [1, 8, 32, 128],  # noqa: B006
+    seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 6,
+    requests: Annotated[int, typer.Option(help="Requests for the plot of the memory; 0: none.")] = 10_000,
+    paddlex: PaddleX = None,
+    output: Output = None,
+) -> None:
+    """Put the service under load, alone or beside PaddleX's server."""
+    config = pipeline_config(pipeline, detector, pose)
+    with Predictor("", config=config, device="cpu") as predictor:
+        models = engaged(predictor)
+        config = with_folders(config, predictor)
+        (result,) = predictor.predict(str(photo))
+    if not result["boxes"]:
+        raise ConfigError(f"{photo}: nobody is found in it; give a photo with people")
+    image = base64.b64encode(photo.read_bytes()).decode()
+    work = _Work(
+        json.dumps({"image": image, "visualize": False}).encode(),
+        np.array([person["keypoints"] for person in result["boxes"]]),
+    )
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        servers = {
+            "hpi": stack.enter_context(_own_server(config)),
+            "hpi, one by one": stack.enter_context(_own_server(config, "--max_batch", "1")),
+        }
+        ports = {name: server.port for name, server in servers.items()}
+        versions: dict[str, Any] = {}
+        if paddlex is not None:
+            ports["paddlex"] = _free_port()
+            peer = stack.enter_context(closing(_start_paddlex(paddlex, config, ports["paddlex"])))
+            versions["paddlex"] = peer.versions
+        progress = stack.enter_context(Progress(console=Console(stderr=True)))
+        task = progress.add_task("load", total=len(clients) * ROUNDS * len(ports))
+        memory: list[float] = []
+        for count in clients:
+            tallies = {name: _Tally() for name in ports}
+            for _ in range(ROUNDS):
+                for name, port in ports.items():
+                    _load(port, count, seconds, work, tallies[name])
+                    progress.advance(task)
+            rows += [_row(count, name, tally, tallies["hpi"]) for name, tally in tallies.items()]
+            _report(output, rows, memory, models, versions)
+        if requests:
+            memory = _memory(servers["hpi"], requests, work, progress)
+            _report(output, rows, memory, models, versions)
+    Console().print(*(" | ".join(cells) for cells in map(_cells, rows)), sep="\n")
+
+
+def _report(
+    output: Path | None, rows: list[dict[str, Any]], memory: list[float], models: list[dict[str, Any]], versions: Any
+) -> None:
+    """Keep what is there, should the rest be interrupted."""
+    if output is None:
+        return
+    grown = ""
+    if memory:
+        tenth = max(1, len(memory) // 10)
+        grown = (
+            f"Resident memory after {MEMORY_STEP * tenth} and after {MEMORY_STEP * len(memory)} requests: "
+            f"{memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
+        )
+        counts = [MEMORY_STEP * number for number in range(1, len(memory) + 1)]
+        save_memory(output.with_name(f"{output.name}_memory.png"), counts, memory)
+    report = {"models": models, "peers": versions, "rows": rows, "memory_mb": memory}
+    write_report(output, "Serving", __doc__ or "", HEADINGS, [_cells(row) for row in rows], report, grown)
+    save_clients(output.with_suffix(".png"), rows)
+
+
+def _load(port: int, clients: int, seconds: float, work: _Work, tally: _Tally) -> None:
+    """Let clients send requests for a while."""
+    lock, start = threading.Lock(), time.perf_counter()
+    end = start + seconds
+
+    def client(_: int) -> None:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
+            while time.perf_counter() < end:
+                begun = time.perf_counter()
+                status, answer = _ask(connection, work)
+                milliseconds = 1000 * (time.perf_counter() - begun)
+                right = status == 200 and work.is_right(answer)
+                with lock:
+                    tally.busy += status == 503
+                    tally.wrong += status != 503 and not right
+                    if right:
+                        tally.milliseconds.append(milliseconds)
+                if status == 503:
+                    time.sleep(BUSY_S)
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    tally.seconds += time.perf_counter() - start
+
+
+def _ask(connection: HTTPConnection, work: _Work) -> tuple[int, Any]:
+    connection.request("POST", ROUTE, work.body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def _memory(server: _Server, requests: int, work: _Work, progress: Progress) -> list[float]:
+    """Resident memory of a server in MB after every so many requests."""
+    task = progress.add_task("memory", total=requests)
+    connections = [HTTPConnection("127.0.0.1", server.port, timeout=600) for _ in range(MEMORY_CLIENTS)]
+    resident = []
+
+    def share(connection: HTTPConnection) -> None:
+        for _ in range(-(-MEMORY_STEP // MEMORY_CLIENTS)):
+            _ask(connection, work)
+
+    with ThreadPoolExecutor(MEMORY_CLIENTS) as pool:
+        for _ in range(requests // MEMORY_STEP):
+            list(pool.map(share, connections))
+            status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
+            line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+            resident.append(int(line.split()[1]) * 1024 / 1e6)
+            progress.advance(task, MEMORY_STEP)
+    for connection in connections:
+        connection.close()
+    return resident
+
+
+@dataclass(frozen=True)
+class _Server:
+    port: int
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def _own_server(config: Mapping[str, Any], *options: str) -> Iterator[_Server]:
+    """This project's service in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yml = Path(folder) / "pipeline.yaml"
+        yml.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+        port = _free_port()
+        command = [sys.executable, "-m", "hpi", "serve", "--pipeline", str(yml), "--port", str(port), "--device", "cpu"]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(port, process)
+            yield _Server(port, process)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _start_paddlex(python: Path, config: Mapping[str, Any], port: int) -> Peer:
+    environment = {"PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
+    peer = Peer(python, "paddlex_server", {"pipeline": config, "port": port}, **environment)
+    _wait_for(port)
+    return peer
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                return
+        except OSError as error:
+            if time.monotonic() > end or (process is not None and process.poll() is not None):
+                raise RuntimeError(f"the server on port {port} does not answer: {error}") from error
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _row(clients: int, who: str, tally: _Tally, ours: _Tally) -> dict[str, Any]:
+    p50, p99 = np.percentile(tally.milliseconds, [50, 99]) if tally.milliseconds else (np.nan, np.nan)
+    rate, our_rate = (len(one.milliseconds) / one.seconds for one in (tally, ours))
+    return {
+        "clients": clients,
+        "who": who,
+        "throughput": rate,
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "busy": tally.busy,
+        "wrong": tally.wrong,
+        "of_hpi": rate / our_rate,
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    times = (f"{row[name]:.1f}" for name in ("throughput", "p50_ms", "p99_ms"))
+    return [str(row["clients"]), row["who"], *times, str(row["busy"]), str(row["wrong"]), f"{row['of_hpi']:.2f}"]

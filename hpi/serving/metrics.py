@@ -1,0 +1,71 @@
+"""What the service counts and times, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The figures of one service.
+
+    Attributes:
+        requests: answered requests by route and HTTP status.
+        batch_sizes: photos of each batch.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter("hpi_requests", "Answered requests.", ("route", "code"), registry=self._registry)
+        self.batch_sizes = Histogram(
+            "hpi_batch_size", "Photos that went through the models together.", buckets=_SIZES, registry=self._registry
+        )
+        self._stages = Histogram(
+            "hpi_stage_seconds",
+            "Time of one request in a stage.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
+        """Show a value as it is whenever the figures are read."""
+        Gauge(name, help_text, registry=self._registry).set_function(value)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Note the time of a request in a stage."""
+        self._stages.labels(name).observe(seconds)
+
+
+class Clock:
+    """The stages of one request, in seconds."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.seconds: dict[str, float] = {}
+
+    def note(self, stage: str, seconds: float) -> None:
+        """A stage took so long."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        self._metrics.stage(stage, seconds)
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Time what happens inside."""
+        start = perf_counter()
+        yield
+        self.note(stage, perf_counter() - start)
+
+    def server_timing(self) -> str:
+        """The stages as an HTTP header ``Server-Timing``, milliseconds."""
+        return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in self.seconds.items())

@@ -1,0 +1,461 @@
+// The page of the service: a photo goes to the service once, everything after that is drawn here from the JSON.
+
+const ASKED = 0.2; // Everybody from this score on is asked for, so that the slider needs no other request.
+const FAINT = 0.3; // Joints that score less are guesses.
+const $ = (id) => document.getElementById(id);
+
+let info = null;
+let running = null; // The AbortController of the photo under way.
+let shown = null; // The last photo that the service answered.
+let pinned = null; // The person that was clicked, and stays when the pointer leaves.
+let retry = null;
+
+// Elements. Text from the service only ever becomes text nodes.
+
+function build(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+const html = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
+const svg = (tag, attributes = {}, ...children) =>
+  build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+// The policy of the page forbids style attributes; properties that are set here are allowed.
+function style(element, property, value) {
+  element.style.setProperty(property, value);
+  return element;
+}
+
+function say(text) {
+  if ($("status").textContent !== text) $("status").textContent = text;
+}
+
+const count = (number) => (number === 1 ? "1 person" : `${number || "no"} people`);
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
+
+// The service
+
+class Problem extends Error {
+  constructor(message, { status = 0, logId = "", again = true } = {}) {
+    super(message);
+    Object.assign(this, { status, logId, again });
+  }
+}
+
+async function request(path, options = {}) {
+  const token = sessionStorage.getItem("token");
+  const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+  let response, answer;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("The service cannot be reached.");
+  }
+  try {
+    answer = await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    answer = { errorCode: response.status, errorMsg: `HTTP ${response.status} ${response.statusText}` };
+  }
+  if (response.ok && !answer.errorCode) return { answer, response };
+  const wait = response.headers.get("Retry-After");
+  const advice = wait ? ` (wait ${wait}${/^\d+$/.test(wait) ? " s" : ""} before the next try)` : "";
+  const { status } = response;
+  const again = status === 429 || status >= 500;
+  throw new Problem(`${answer.errorMsg ?? `HTTP ${status}`}${advice}`, { status, logId: answer.logId, again });
+}
+
+async function learn() {
+  info = (await request("info")).answer;
+  $("pipeline").textContent = info.name;
+  $("threshold").value = info.detThreshold;
+  $("about").hidden = false;
+  $("models").replaceChildren(
+    ...info.models.flatMap(({ model, task, backend, version, variant, device, threads }) => {
+      const release = (version ?? "").split("-")[0]; // OpenVINO's goes on with the build and the branch.
+      const runtime = [`${backend} ${release}`.trim(), variant, device, threads && `${threads}\u00a0threads`];
+      return [
+        html("dt", {}, capital(spaced(task))),
+        html("dd", {}, html("strong", {}, model), runtime.filter(Boolean).join(" · ")),
+      ];
+    }),
+  );
+}
+
+/** Like the header Server-Timing: name;dur=1.5, name;dur=2. The browser parses it too, but not over plain HTTP. */
+function stagesOf(header) {
+  return (header ?? "").split(",").flatMap((entry) => {
+    const [name, ...parameters] = entry.split(";").map((part) => part.trim());
+    const duration = parameters.map((part) => /^dur="?([\d.]+)/i.exec(part)).find(Boolean);
+    return duration && name !== "total" ? [{ name, ms: Number(duration[1]) }] : [];
+  });
+}
+
+// From a file to a result
+
+async function analyse(file, name) {
+  running?.abort();
+  const { signal } = (running = new AbortController());
+  const before = shown;
+  const photo = { name, url: URL.createObjectURL(file), people: [] };
+  try {
+    forgive();
+    const image = $("photo").cloneNode();
+    image.src = photo.url;
+    try {
+      await image.decode();
+    } catch {
+      throw new Problem("This is no picture that the browser can show. Try JPEG, PNG, WebP or BMP.", { again: false });
+    }
+    signal.throwIfAborted();
+    Object.assign(photo, { width: image.naturalWidth, height: image.naturalHeight });
+    busy(true);
+    place(photo);
+    if (!info) await learn();
+    const start = performance.now();
+    const target = `human-keypoint-detection?detThreshold=${ASKED}`;
+    // Browsers guess the type from the name, and do not know every one.
+    const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "application/octet-stream" };
+    const { answer, response } = await request(target, { method: "POST", headers, body: file, signal });
+    photo.total = performance.now() - start;
+    photo.stages = stagesOf(response.headers.get("Server-Timing"));
+    photo.answer = answer;
+    // The strongest first, so that a higher threshold takes people from the end and the others keep their numbers.
+    photo.people = answer.result.persons.map((person) => ({ ...person })).sort((a, b) => b.detScore - a.detScore);
+    signal.throwIfAborted();
+    shown = photo;
+    busy(false);
+    place(photo);
+    if (before) URL.revokeObjectURL(before.url);
+  } catch (error) {
+    if (signal.aborted) return;
+    busy(false);
+    if (before) place(before);
+    complain(error, name, () => analyse(file, name));
+  }
+}
+
+async function sample() {
+  try {
+    const response = await fetch("page/sample.png");
+    await analyse(await response.blob(), "sample.png");
+  } catch {
+    complain(new Problem("The service cannot be reached."), "", sample);
+  }
+}
+
+function busy(yes) {
+  $("progress").hidden = !yes;
+  $("aside").setAttribute("aria-busy", String(yes));
+  $("download").disabled = yes || !shown;
+  if (yes) say("Looking for people …");
+}
+
+function complain(error, name, action) {
+  if (!(error instanceof Problem)) console.error(error);
+  const { message, status, logId, again } = error;
+  retry = action;
+  say(shown ? summary() : "");
+  $("failure").hidden = false;
+  $("message").replaceChildren(
+    ...(name ? [html("strong", {}, name), ": "] : []), message,
+    ...(logId ? [html("code", {}, `Log ID ${logId}`)] : []),
+  );
+  $("token-form").hidden = status !== 401;
+  $("again").hidden = !again;
+  if (status === 401) $("token").focus();
+}
+
+function forgive() {
+  if ($("failure").contains(document.activeElement)) $($("result").hidden ? "drop" : "choose").focus();
+  $("failure").hidden = true;
+  $("message").replaceChildren();
+}
+
+// Drawing
+
+function place(photo) {
+  const { url, width, height, people } = photo;
+  const moves = $("welcome").contains(document.activeElement);
+  $("welcome").hidden = true;
+  $("result").hidden = $("legend").hidden = false;
+  if (moves) $("choose").focus(); // The button that was used is gone.
+  $("name").textContent = `${photo.name} · ${width} × ${height}`;
+  $("photo").src = url;
+  $("photo").alt = photo.name;
+  style($("frame"), "--ratio", width / height);
+  $("overlay").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  people.forEach((person, index) => prepare(person, index));
+  $("overlay").replaceChildren(...people.map((person) => person.figure));
+  fit(photo);
+  if (!photo.answer) return; // The lists of the last photo stay, dimmed, rather than flicker.
+  $("people").replaceChildren(...people.map((person) => person.item));
+  $("marks").replaceChildren(...people.map((person) => person.mark));
+  $("show").hidden = $("time").hidden = false;
+  pinned = null;
+  tell(photo);
+  filter();
+}
+
+const spaced = (name) => name.replaceAll("_", " ");
+
+function side(name) {
+  return /^(left|right)_/.exec(name)?.[1] ?? "middle";
+}
+
+/** The index of the same joint of the other side, if there is one. */
+function twin(joint) {
+  const { joints } = info.skeleton;
+  const other = { left: "right", right: "left" }[side(joints[joint])];
+  return joints.findIndex((name, index) => index !== joint && name === joints[joint].replace(/^(left|right)/, other));
+}
+
+/** A limb between the sides, such as the shoulders, is in the middle; from the nose to an eye it is the eye's. */
+function sideOf(names) {
+  const sides = new Set(names.map(side));
+  if (sides.size > 1) sides.delete("middle");
+  return sides.size > 1 ? "middle" : [...sides][0];
+}
+
+function prepare(person, index) {
+  if (person.figure) return;
+  const { joints, edges } = info.skeleton;
+  const [x1, y1, x2, y2] = person.bbox;
+  const box = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
+  const known = ([x, y]) => Number.isFinite(x) && Number.isFinite(y);
+  const faint = (...points) => (points.some((point) => point[2] < FAINT) ? " faint" : "");
+  const limbs = edges
+    .map(([a, b]) => ({ ends: [person.kpts[a], person.kpts[b]], side: sideOf([joints[a], joints[b]]) }))
+    .filter(({ ends }) => ends.every((end) => end && known(end)));
+  const line = ({ ends: [[ax, ay], [bx, by]] }, name) => svg("line", { x1: ax, y1: ay, x2: bx, y2: by, class: name });
+  person.labels = person.kpts.flatMap((point, joint) => {
+    const text = svg("text", { class: `joint-name${faint(point)}` }, spaced(joints[joint]));
+    return known(point) ? [{ point, twin: person.kpts[twin(joint)], text }] : [];
+  });
+  person.tag = svg("g", { class: "tag" }, svg("rect"), svg("text", {}, String(index + 1)));
+  person.figure = svg(
+    "g", { class: "person" },
+    svg("rect", { ...box, class: "box-casing" }), svg("rect", { ...box, class: "box" }),
+    ...limbs.map((limb) => line(limb, `casing${faint(...limb.ends)}`)),
+    ...limbs.map((limb) => line(limb, `limb ${limb.side}${faint(...limb.ends)}`)),
+    ...person.kpts.flatMap((point, joint) => {
+      const [cx, cy] = point;
+      return known(point) ? [svg("circle", { cx, cy, class: `dot ${side(joints[joint])}${faint(point)}` })] : [];
+    }),
+    person.tag, ...person.labels.map((label) => label.text),
+  );
+  const button = html(
+    "button", { type: "button", "aria-pressed": "false" },
+    html("b", {}, String(index + 1)),
+    html("span", {}, `detection ${person.detScore.toFixed(2)}`),
+    html("span", {}, `joints ${person.kptScore.toFixed(2)}`),
+  );
+  button.setAttribute("aria-label", `Person ${[...button.children].map((part) => part.textContent).join(", ")}`);
+  person.item = html("li", {}, button);
+  person.mark = style(html("i"), "--at", `${clamp((person.detScore - ASKED) / (0.9 - ASKED), 0, 1) * 100}%`);
+  for (const element of [button, person.figure]) {
+    element.addEventListener("pointerenter", () => highlight(person));
+    element.addEventListener("pointerleave", () => highlight(pinned));
+    element.addEventListener("click", () => pin(person));
+  }
+  button.addEventListener("focus", () => highlight(person));
+  button.addEventListener("blur", () => highlight(pinned));
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** Lines and letters have sizes of the screen, whatever the photo's size and the window's. */
+function fit({ width, height, people }) {
+  const unit = width / ($("frame").clientWidth || width);
+  style($("overlay"), "--u", unit);
+  for (const person of people) {
+    const [x1, y1, x2, y2] = person.bbox;
+    style(person.figure, "--k", clamp(Math.hypot(x2 - x1, y2 - y1) / unit / 420, 0.4, 1));
+    const [w, h] = [(String(people.length).length * 8 + 12) * unit, 20 * unit];
+    // Above the head, if there is room.
+    const [x, y] = [clamp(x1, 0, width - w), clamp(y1 < h ? y1 : y1 - h, 0, height - h)];
+    const [rect, number] = person.tag.children;
+    build(rect, { x, y, width: w, height: h, rx: 3 * unit }, []);
+    build(number, { x: x + w / 2, y: y + h / 2 }, []);
+    write(person, unit, width);
+  }
+}
+
+/** Names stand on the side away from the joint's twin, and below each other where they would overlap. */
+function write({ bbox, labels }, unit, width) {
+  const taken = [];
+  for (const { point: [x, y], twin, text } of [...labels].sort((a, b) => a.point[1] - b.point[1])) {
+    const room = (text.textContent.length * 6.5 + 9) * unit;
+    const outwards = x < (twin ? twin[0] : (bbox[0] + bbox[2]) / 2);
+    const before = (outwards && x > room) || x + room > width;
+    const span = before ? [x - room, x] : [x, x + room];
+    let top = y;
+    for (const other of taken) {
+      if (span[0] < other.span[1] && span[1] > other.span[0]) top = Math.max(top, other.top + 13 * unit);
+    }
+    taken.push({ span, top });
+    text.classList.toggle("end", before);
+    build(text, { x: x + (before ? -9 : 9) * unit, y: top }, []);
+  }
+}
+
+// People
+
+const threshold = () => Number($("threshold").value);
+const visible = () => shown.people.filter((person) => person.detScore >= threshold());
+const summary = () => `${capital(count(visible().length))} found.`;
+
+function filter() {
+  $("threshold-value").textContent = threshold().toFixed(2);
+  if (!shown) return;
+  const people = visible();
+  for (const person of shown.people) {
+    const out = !people.includes(person);
+    person.figure.toggleAttribute("hidden", out);
+    person.item.hidden = out;
+    person.mark.classList.toggle("in", !out);
+  }
+  $("count").textContent = capital(count(people.length));
+  $("people").hidden = people.length === 0;
+  $("nobody").hidden = people.length > 0;
+  $("nobody").textContent = shown.people.length
+    ? "Nobody scores that much. A lower threshold shows weaker detections."
+    : "There seems to be nobody in this photo.";
+  if (!people.includes(pinned)) pinned = null;
+  highlight(pinned);
+  say(summary());
+}
+
+function pin(person) {
+  pinned = pinned === person ? null : person;
+  highlight(person);
+}
+
+function highlight(person) {
+  $("overlay").classList.toggle("focused", Boolean(person));
+  for (const each of shown.people) {
+    each.figure.classList.toggle("active", each === person);
+    each.item.firstChild.classList.toggle("active", each === person);
+    each.item.firstChild.setAttribute("aria-pressed", String(each === pinned));
+  }
+  tabulate(person ?? visible()[0]);
+}
+
+/** One row for a joint and its twin of the other side. */
+function tabulate(person) {
+  $("scores").hidden = !person;
+  if (!person) return;
+  const rows = new Map();
+  info.skeleton.joints.forEach((name, joint) => {
+    const bare = name.replace(/^(left|right)_/, "");
+    rows.set(bare, { ...rows.get(bare), [side(name)]: person.kpts[joint]?.[2] });
+  });
+  const cell = (score, span) => {
+    if (score === undefined) return html("td");
+    const element = html("td", { colspan: span, class: score < FAINT ? "low" : "" }, score.toFixed(2));
+    style(element, "--columns", span);
+    return style(element, "--score", clamp(score, 0, 1));
+  };
+  $("scores").caption.textContent = `Joint scores of person ${shown.people.indexOf(person) + 1}`;
+  $("scores").tBodies[0].replaceChildren(
+    ...[...rows].map(([name, { left, right, middle }]) =>
+      html(
+        "tr", {}, html("th", { scope: "row" }, spaced(name)),
+        ...(middle === undefined ? [cell(left, 1), cell(right, 1)] : [cell(middle, 2)]),
+      ),
+    ),
+  );
+}
+
+function tell({ stages, total, people }) {
+  const rest = total - stages.reduce((sum, { ms }) => sum + ms, 0);
+  const parts = stages.map(({ name, ms }, index) => ({ name: capital(name), ms, shade: `shade-${index % 5}` }));
+  if (stages.length && rest > 0) parts.push({ name: "Network and browser", ms: rest, shade: "shade-rest" });
+  $("time-bar").replaceChildren(...parts.map(({ ms, shade }) => style(html("i", { class: shade }), "--ms", ms)));
+  $("stages").replaceChildren(
+    ...parts.map(({ name, ms, shade }) =>
+      html(
+        "tr", {}, html("th", { scope: "row" }, html("span", { class: `swatch ${shade}` }), name),
+        html("td", {}, milliseconds(ms)),
+      ),
+    ),
+  );
+  $("total").textContent = milliseconds(total);
+  $("time-note").textContent =
+    `For all candidates from a score of ${ASKED} on, here ${people.length}, so that the slider works at once. ` +
+    "Asking for fewer is faster.";
+}
+
+function download() {
+  const persons = shown.answer.result.persons.filter((person) => person.detScore >= threshold());
+  const content = { ...shown.answer, result: { ...shown.answer.result, persons } };
+  const url = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: "application/json" }));
+  html("a", { href: url, download: `${shown.name.replace(/\.[^.]*$/, "")}.json` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+// Ways in
+
+const choose = () => $("file").click();
+const take = (files) => files?.length && analyse(files[0], files[0].name);
+
+$("drop").addEventListener("click", choose);
+$("choose").addEventListener("click", choose);
+$("sample").addEventListener("click", sample);
+$("sample-again").addEventListener("click", sample);
+$("file").addEventListener("change", () => {
+  take([...$("file").files]);
+  $("file").value = ""; // The same file may be chosen again.
+});
+addEventListener("paste", (event) => take(event.clipboardData.files));
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+addEventListener("dragleave", (event) => {
+  // Only when the pointer leaves the window.
+  if (!event.relatedTarget) document.body.classList.remove("dragging");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  take(event.dataTransfer.files);
+});
+
+$("threshold").addEventListener("input", filter);
+$("boxes").addEventListener("change", () => $("overlay").classList.toggle("no-boxes", !$("boxes").checked));
+$("names").addEventListener("change", () => $("overlay").classList.toggle("with-names", $("names").checked));
+$("download").addEventListener("click", download);
+$("dismiss").addEventListener("click", forgive);
+$("again").addEventListener("click", () => again());
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", $("token").value);
+  $("token").value = "";
+  again();
+});
+new ResizeObserver(() => shown && fit(shown)).observe($("frame"));
+
+function again() {
+  forgive();
+  retry();
+}
+
+async function begin() {
+  try {
+    await learn();
+    filter();
+  } catch (error) {
+    complain(error, "", begin);
+  }
+}
+
+$("curl").textContent = [
+  "curl --data-binary @photo.jpg \\",
+  '  -H "Content-Type: image/jpeg" \\',
+  `  ${new URL("human-keypoint-detection", location.href)}`,
+].join("\n");
+begin();

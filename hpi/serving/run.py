@@ -1,0 +1,92 @@
+"""Starting the service: its predictor, its log, and uvicorn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from hpi.config import read_pipeline
+from hpi.predictor import Predictor
+from hpi.serving.app import create_app
+from hpi.serving.settings import Settings, read_settings
+
+MOST_CONNECTIONS = 1000
+"""Open connections; further ones are answered 503 by uvicorn, so that idle ones cannot take all of the system's."""
+
+_WORKER = "HPI_SERVE"
+_FACTS = ("logId", "method", "path", "status", "milliseconds")
+
+
+def serve(
+    pipeline: str,
+    predictor: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    json_logs: bool,
+) -> None:
+    """Serve a pipeline until SIGTERM or SIGINT; what was accepted then is finished.
+
+    Args:
+        pipeline: name or YAML file.
+        predictor: arguments of the :class:`Predictor`.
+        asked: fields of :class:`Settings`; None for those that were not given.
+        host: address to listen on.
+        port: port to listen on.
+        workers: processes, each with models and threads of its own.
+        json_logs: log one JSON object a line.
+
+    Raises:
+        HpiError: a field is wrong, or no runtime can serve a model.
+    """
+    settings = read_settings(read_pipeline(pipeline).Serving, asked)
+    start_log(json_logs=json_logs)
+    common: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "limit_concurrency": MOST_CONNECTIONS,
+        "timeout_graceful_shutdown": int(settings.read_s + settings.deadline_s) + 1,
+    }
+    if workers == 1:
+        uvicorn.run(create_app(Predictor(pipeline, **predictor), settings), **common)
+        return
+    request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
+    os.environ[_WORKER] = json.dumps(request)
+    uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)
+
+
+def app_of_worker() -> FastAPI:
+    """The service in a worker process, which learns from its environment what to serve."""
+    request = json.loads(os.environ[_WORKER])
+    start_log(json_logs=request["json_logs"])
+    predictor = Predictor(request["pipeline"], **request["predictor"])
+    return create_app(predictor, Settings.model_validate(request["settings"]))
+
+
+def start_log(*, json_logs: bool) -> None:
+    """Log to the standard error stream: lines for people, or one JSON object a line."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonFormatter() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        facts = {name: getattr(record, name) for name in _FACTS if hasattr(record, name)}
+        line = {"time": self.formatTime(record), "level": record.levelname, "logger": record.name, **facts}
+        if not facts or record.exc_info:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -1,0 +1,163 @@
+"""One photo in, its people out: decoding, batching and drawing, off the event loop and within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.errors import ConfigError, HpiError, InputError
+from hpi.fetch import fetch, is_url
+from hpi.pipelines import HumanPose
+from hpi.predictor import Predictor
+from hpi.results import KeypointResult
+from hpi.serving.batching import Batcher
+from hpi.serving.metrics import Clock, Metrics
+from hpi.serving.settings import Settings
+from hpi.serving.urls import opener_for_public_addresses
+from hpi.sources import Image, decode_image
+from hpi.tasks.detection import Detections
+
+Found = tuple[Detections, NDArray[np.float32]]
+T = TypeVar("T")
+
+PHOTO = "the photo"
+
+
+class TooSlowError(HpiError):
+    """A request did not get through in time."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo and what is wanted of it."""
+
+    image: Image
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was found in a photo, when its batch began and how long it took, seconds."""
+
+    found: Found
+    began: float
+    seconds: float
+
+
+class PoseService:
+    """The pipeline of a predictor for many callers at once."""
+
+    def __init__(self, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
+        """Start the worker threads.
+
+        Raises:
+            ConfigError: the predictor is a single model.
+        """
+        if not predictor.pipelines:
+            raise ConfigError(f"{predictor.name} is a single model; the service needs a pipeline")
+        self._settings = settings
+        self._skeleton = predictor.pipelines[0].estimator.skeleton
+        self._helpers = ThreadPoolExecutor(4, thread_name_prefix="hpi-helper")
+        self._batcher: Batcher[Photo, Timed] = Batcher(
+            [partial(_run, pipeline, predictor.threshold) for pipeline in predictor.pipelines],
+            largest=settings.max_batch,
+            wait_s=settings.max_wait_ms / 1000,
+            told=metrics.batch_sizes.observe,
+        )
+        metrics.watch("hpi_queue_depth", "Photos that wait for a batch.", lambda: self._batcher.depth)
+
+    async def fetch(self, url: str, clock: Clock) -> bytes:
+        """The content of a URL of the internet.
+
+        Raises:
+            InputError: not allowed here, not a public address, too large, or no answer.
+        """
+        if not self._settings.allow_url:
+            raise InputError(
+                "image: this service fetches no URLs; send the photo itself as base64, or start it with --allow-url"
+            )
+        with clock.time("fetch"):
+            return await self._help(self._fetch, url)
+
+    async def decode(self, data: bytes, clock: Clock) -> Image:
+        """A photo from the content of its file.
+
+        Raises:
+            InputError: not a photo, too large, or too slow to decode.
+        """
+        with clock.time("decode"):
+            decoding = self._help(decode_image, data, PHOTO, self._settings.max_pixels)
+            try:
+                return await asyncio.wait_for(decoding, self._settings.decode_s)
+            except asyncio.TimeoutError as error:
+                raise InputError(f"{PHOTO}: takes longer than {self._settings.decode_s:g} s to decode") from error
+
+    async def find(self, photo: Photo, clock: Clock) -> Found:
+        """The people of a photo, which goes through the models together with others.
+
+        Cancelled, it leaves the queue.
+        """
+        submitted = perf_counter()
+        timed = await asyncio.wrap_future(self._batcher.submit(photo))
+        clock.note("queue", timed.began - submitted)
+        clock.note("infer", timed.seconds)
+        return timed.found
+
+    async def draw(self, image: Image, found: Found, clock: Clock) -> str:
+        """The photo with the people drawn on it, as a base64 JPEG."""
+        with clock.time("draw"):
+            return await self._help(self._draw, image, found)
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._batcher.close()
+        self._helpers.shutdown()
+
+    async def _help(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._helpers, partial(work, *arguments))
+
+    def _fetch(self, url: str) -> bytes:
+        stream = io.BytesIO()
+        limit = int(self._settings.max_body_mb * (1 << 20))
+        handlers = opener_for_public_addresses()
+        fetch(url, stream, limit=limit, seconds=self._settings.fetch_s, error=InputError, handlers=handlers)
+        return stream.getvalue()
+
+    def _draw(self, image: Image, found: Found) -> str:
+        picture = KeypointResult.of_pipeline(None, image, *found, self._skeleton).draw()
+        _, data = cv2.imencode(".jpg", picture)
+        return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes that base64 stands for.
+
+    Raises:
+        InputError: it is none.
+    """
+    if is_url(text) or "://" in text[:16]:
+        raise InputError("image: only http and https URLs, or base64")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"image: neither a URL nor base64: {error}") from error
+
+
+def _run(pipeline: HumanPose, default: float | None, photos: Sequence[Photo]) -> list[Timed]:
+    began = perf_counter()
+    thresholds = [default if photo.threshold is None else photo.threshold for photo in photos]
+    found = pipeline.predict([photo.image for photo in photos], thresholds)
+    seconds = perf_counter() - began
+    return [Timed(of_photo, began, seconds) for of_photo in found]

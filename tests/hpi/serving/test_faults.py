@@ -1,0 +1,178 @@
+"""Clients that misbehave, runtimes that fail: the service answers what it can and lives on."""
+
+import base64
+import json
+import random
+import secrets
+import socket
+import struct
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from support import EXAMPLE
+
+PHOTO = EXAMPLE.read_bytes()
+PNG = {"Content-Type": "image/png"}
+MALFORMED = 10_000
+
+# The pipeline with one photo that it dies of: 33 pixels wide.
+FAILING = """
+from hpi.pipelines import HumanPose
+predict = HumanPose.predict
+def failing(pipeline, images, threshold=None):
+    if any(image.shape[1] == 33 for image in images):
+        raise RuntimeError("the runtime failed at /secret/path")
+    return predict(pipeline, images, threshold)
+HumanPose.predict = failing
+from hpi.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def fragile(start_service, tmp_path_factory):
+    """A service that fails on one photo and has little patience with slow bodies."""
+    yml = tmp_path_factory.mktemp("yml") / "pipeline.yaml"
+    yml.write_text(
+        (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
+        + "\nServing: {extra: {read_s: 1.5, decode_s: 5}}\n"
+    )
+    return start_service("--pipeline", str(yml), code=FAILING)
+
+
+@pytest.fixture
+def alive(fragile):
+    """After each test the service still answers."""
+    yield
+    assert httpx.post(fragile.route, content=PHOTO, headers=PNG, timeout=60).status_code == 200
+    assert fragile.process.poll() is None
+
+
+def connect(service):
+    host, port = urlsplit(service.url).netloc.split(":")
+    return socket.create_connection((host, int(port)))
+
+
+HEAD = b"POST /human-keypoint-detection HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_clients_that_vanish_in_the_middle_of_an_upload(fragile, alive):
+    for _ in range(20):
+        with connect(fragile) as connection:
+            connection.sendall(HEAD % len(PHOTO) + PHOTO[:1000])
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+
+
+def test_clients_that_do_not_wait_for_the_answer_leave_the_queue(fragile, alive):
+    for _ in range(20):
+        with connect(fragile) as connection:
+            connection.sendall(HEAD % len(PHOTO) + PHOTO)
+    time.sleep(2)
+    figures = httpx.get(f"{fragile.url}/metrics").text
+    assert "hpi_requests_inside 0.0" in figures
+    assert "hpi_queue_depth 0.0" in figures
+
+
+def test_bodies_that_trickle_get_408_and_others_are_served_meanwhile(fragile, alive):
+    connections = [connect(fragile) for _ in range(80)]  # more than requests are admitted
+    for connection in connections:
+        connection.sendall(HEAD % len(PHOTO) + b"x")
+    assert httpx.post(fragile.route, content=PHOTO, headers=PNG, timeout=60).status_code == 200
+    for connection in connections:
+        connection.settimeout(10)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+        connection.close()
+
+
+def test_a_decompression_bomb(fragile, alive):
+    """40000 x 40000 pixels in a file of a few bytes, and a small header before an endless stream."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side in (40_000, 7_000):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        body = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(50_000_000), 9)) + chunk(b"IEND", b"")
+        answer = httpx.post(fragile.route, content=body, headers=PNG, timeout=60)
+        assert answer.status_code == 422, answer.text
+
+
+def test_a_runtime_that_fails_is_a_500_for_its_photo_alone(fragile, alive):
+    _, deadly = cv2.imencode(".png", np.zeros((40, 33, 3), np.uint8))
+    bodies = [PHOTO, deadly.tobytes(), PHOTO, PHOTO] * 3
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda body: httpx.post(fragile.route, content=body, headers=PNG, timeout=60), bodies))
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200] * 3
+    failed = answers[1].json()
+    assert (failed["errorCode"], failed["errorMsg"]) == (500, "Internal server error")
+    assert "secret" not in answers[1].text
+    log = fragile.log.read_text()
+    assert failed["logId"] in log  # the reason is in the log, under the same number
+    assert "the runtime failed at /secret/path" in log
+
+
+def test_malformed_requests_are_4xx_every_one(fragile, alive):
+    seed = secrets.randbits(32)
+    print(f"seed={seed}")
+    before = fragile.log.read_text().count("Traceback")
+
+    def send(share):
+        chance = random.Random(seed + share)
+        connection = HTTPConnection(urlsplit(fragile.url).netloc, timeout=60)
+        found = {}
+        for _ in range(MALFORMED // 4):
+            kind, body, query = malformed(chance)
+            connection.request("POST", f"/human-keypoint-detection{query}", body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+            assert content["errorCode"] == answer.status
+            assert content["errorMsg"]
+            found.setdefault(answer.status, (kind, body[:100], query))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        codes = {code: example for found in pool.map(send, range(4)) for code, example in found.items()}
+    assert set(codes) <= {415, 422}, codes
+    assert fragile.log.read_text().count("Traceback") == before
+
+
+def malformed(chance):
+    """A request with at least one thing wrong: content type, body and query."""
+    photo = cut_or_scrambled(chance)
+    bad_json = [
+        lambda: chance.randbytes(chance.randrange(200)),
+        lambda: json.dumps({"image": chance.choice([None, 1, [], {}, True, "%%%", "ftp://x/y", "http://127.0.0.1/"])}),
+        lambda: json.dumps({"photo": "x"}),
+        lambda: json.dumps({"image": base64.b64encode(photo).decode()}),
+        lambda: json.dumps({"image": "AAAA", "detThreshold": chance.choice([-1, 2, "x", [], 1e308])}),
+        lambda: json.dumps({"image": "AAAA", "visualize": chance.choice(["x", 7, []])}),
+        lambda: json.dumps([1, 2])[: chance.randrange(6)],
+        lambda: '{"image": "' + "A" * chance.randrange(1, 4) + '", "image": 3}',
+    ]
+    if chance.random() < 0.6:
+        body = chance.choice(bad_json)()
+        return "application/json", body if isinstance(body, bytes) else body.encode(), ""
+    if chance.random() < 0.5:
+        return chance.choice(["image/png", "image/jpeg", "application/octet-stream", "image/"]), photo, ""
+    if chance.random() < 0.5:
+        return (
+            "image/png",
+            PHOTO,
+            chance.choice(["?detThreshold=", "?detThreshold=2", "?visualize=x", "?detThreshold=%00"]),
+        )
+    return chance.choice(["text/html", "", "multipart/form-data", "a/b/c", "image"]), PHOTO, ""
+
+
+def cut_or_scrambled(chance):
+    """A photo that no longer is one."""
+    if chance.random() < 0.5:
+        return PHOTO[: chance.randrange(2000)]
+    return bytes(8) + chance.randbytes(chance.randrange(500))

@@ -1,0 +1,286 @@
+"""The HTTP interface, over real sockets to a real process."""
+
+import base64
+import contextlib
+import json
+import re
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from hpi.config import read_pipeline
+from hpi.errors import ConfigError
+from hpi.serving.settings import read_settings
+
+from support import EXAMPLE
+
+PHOTO = EXAMPLE.read_bytes()
+PNG = {"Content-Type": "image/png"}
+
+
+def as_json(photo, **fields):
+    return {"image": base64.b64encode(photo).decode(), **fields}
+
+
+def joints(answer):
+    return np.array([person["kpts"] for person in answer["result"]["persons"]])
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def post(client, service):
+    return lambda **arguments: client.post(service.route, **arguments)
+
+
+@pytest.fixture(scope="module")
+def expected(lite, photo):
+    """What the pipeline finds offline."""
+    (result,) = lite.predict(photo)
+    return result["boxes"]
+
+
+def test_the_answer_has_paddlexs_schema_and_the_offline_result(post, expected):
+    answer = post(json=as_json(PHOTO))
+    assert answer.status_code == 200
+    content = answer.json()
+    assert set(content) == {"logId", "errorCode", "errorMsg", "result"}
+    assert (content["errorCode"], content["errorMsg"]) == (0, "Success")
+    assert set(content["result"]) == {"persons", "image"}
+    for person, offline in zip(content["result"]["persons"], expected, strict=True):
+        assert set(person) == {"bbox", "kpts", "detScore", "kptScore"}
+        assert np.allclose(person["bbox"], offline["coordinate"], atol=1e-3)
+        assert np.allclose(person["kpts"], offline["keypoints"], atol=1e-2)
+        assert person["detScore"] == pytest.approx(offline["det_score"], abs=1e-5)
+        assert person["kptScore"] == pytest.approx(float(offline["kpt_score"]), abs=1e-4)
+
+
+def test_the_picture_is_a_jpeg_with_people_drawn_on_it(post, photo):
+    content = post(json=as_json(PHOTO, visualize=True)).json()
+    data = base64.b64decode(content["result"]["image"])
+    assert data.startswith(b"\xff\xd8")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == photo.shape
+    assert np.abs(picture.astype(int) - photo).max() > 100
+    assert "image" not in post(json=as_json(PHOTO, visualize=False)).json()["result"]
+
+
+def test_a_photo_as_the_body(post):
+    answer = post(content=PHOTO, headers=PNG)
+    assert "image" not in answer.json()["result"]
+    assert np.array_equal(joints(answer.json()), joints(post(json=as_json(PHOTO, visualize=False)).json()))
+    assert "image" in post(content=PHOTO, headers=PNG, params={"visualize": "true"}).json()["result"]
+    stages = dict(re.findall(r"(\w+);dur=([\d.]+)", answer.headers["server-timing"]))
+    assert set(stages) == {"decode", "queue", "infer"}
+    assert all(float(milliseconds) >= 0 for milliseconds in stages.values())
+
+
+def test_each_request_has_its_own_threshold(post):
+    """Also where they go through the models together."""
+    thresholds = [0.05, 0.5, 0.999] * 4
+
+    def count(threshold):
+        answer = post(content=PHOTO, headers=PNG, params={"detThreshold": threshold})
+        return len(answer.json()["result"]["persons"])
+
+    with ThreadPoolExecutor(12) as pool:
+        counts = list(pool.map(count, thresholds))
+    assert counts[:3] == [count(threshold) for threshold in thresholds[:3]]
+    assert counts == counts[:3] * 4
+    assert counts[0] > counts[1] == 2 > counts[2] == 0
+
+
+def test_requests_at_once_go_through_in_batches_and_each_gets_its_own_people(client, post, lite, photo, rng):
+    images = [np.roll(photo, int(shift), axis=1) for shift in rng.integers(0, 640, 16)]
+    bodies = [cv2.imencode(".png", image)[1].tobytes() for image in images]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda body: post(content=body, headers=PNG).json(), bodies))
+    for image, answer in zip(images, answers, strict=True):
+        (offline,) = lite.predict(image)
+        assert len(offline["boxes"]) == len(answer["result"]["persons"])
+        for person, other in zip(answer["result"]["persons"], offline["boxes"], strict=True):
+            assert np.abs(np.array(person["kpts"]) - other["keypoints"]).max() < 0.05
+    figures = client.get("/metrics").text
+    batches, photos = (float(re.search(rf"hpi_batch_size_{what} ([\d.]+)", figures)[1]) for what in ("count", "sum"))
+    assert photos / batches > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ({"json": {}}, 422, "body.image"),
+        ({"json": {"image": 5}}, 422, "body.image"),
+        ({"json": as_json(PHOTO, detThreshold=2)}, 422, "body.detThreshold"),
+        ({"json": as_json(PHOTO, detThreshold="high")}, 422, "body.detThreshold"),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 422, "body"),
+        ({"content": b"[" * 100000, "headers": {"Content-Type": "application/json"}}, 422, "body"),
+        ({"content": b'{"image": "\xff"}', "headers": {"Content-Type": "application/json"}}, 422, "body"),
+        ({"json": {"image": "not base64"}}, 422, "neither a URL nor base64"),
+        ({"json": {"image": ""}}, 422, "empty"),
+        ({"json": as_json(b"not a photo")}, 422, "the photo: not an image"),
+        ({"json": as_json(PHOTO[:3000])}, 422, "damaged or cut-off"),
+        ({"json": {"image": "http://127.0.0.1/photo.jpg"}}, 422, "fetches no URLs"),
+        ({"json": {"image": "file:///etc/passwd"}}, 422, "only http and https"),
+        ({"content": b"", "headers": PNG}, 422, "empty"),
+        ({"content": PHOTO, "headers": PNG, "params": {"detThreshold": "nan"}}, 422, "query.detThreshold"),
+        ({"content": PHOTO, "headers": PNG, "params": {"visualize": "perhaps"}}, 422, "query.visualize"),
+        ({"content": b"hello", "headers": {"Content-Type": "text/plain"}}, 415, "text/plain"),
+        ({"data": {"image": "x"}}, 415, "x-www-form-urlencoded"),
+    ],
+)
+def test_bad_requests_are_the_clients_fault_and_say_why(post, client, arguments, status, said):
+    answer = post(**arguments)
+    content = answer.json()
+    assert (answer.status_code, content["errorCode"]) == (status, status)
+    assert said in content["errorMsg"]
+    assert content["logId"]
+    assert "result" not in content
+    assert not re.search(r"Traceback|/work|/tmp|site-packages", answer.text)
+
+
+def test_other_routes_and_methods(client, service):
+    assert client.get("/nothing").json()["errorCode"] == 404
+    assert client.get(service.route).json()["errorCode"] == 405
+    assert client.get("/page/../settings.py").status_code == 404
+    assert client.get("/page/%2e%2e/settings.py").status_code == 404
+
+
+def test_health_ready_metrics_info_and_openapi(client):
+    health = client.get("/health").json()
+    assert (health["errorCode"], health["errorMsg"]) == (0, "Healthy")
+    assert client.get("/ready").status_code == 200
+    figures = client.get("/metrics").text
+    for name in ("hpi_requests_total", "hpi_queue_depth", "hpi_batch_size", "hpi_stage_seconds", "hpi_requests_inside"):
+        assert name in figures
+    info = client.get("/info").json()
+    assert [model["task"] for model in info["models"]] == ["object_detection", "keypoint_detection"]
+    assert (len(info["skeleton"]["joints"]), info["detThreshold"]) == (17, 0.5)
+    assert '"/' not in json.dumps(info)  # no paths of the server
+    content = client.get("/openapi.json").json()["paths"]["/human-keypoint-detection"]["post"]
+    assert {"application/json", "image/jpeg"} <= set(content["requestBody"]["content"])
+    assert content["requestBody"]["content"]["application/json"]["examples"]
+    assert {"200", "413", "422", "503"} <= set(content["responses"])
+
+
+def test_photos_that_are_too_large_are_refused_before_they_are_decoded(post):
+    """A small file with many pixels: 60,000,000 would take 180 MB."""
+    _, data = cv2.imencode(".png", np.zeros((6000, 10000), np.uint8))
+    assert len(data) < 100_000
+    answer = post(content=data.tobytes(), headers=PNG)
+    assert (answer.status_code, "10000x6000 pixels" in answer.json()["errorMsg"]) == (422, True)
+
+
+# Limits that need settings of their own
+
+
+@pytest.fixture(scope="module")
+def strict(start_service):
+    """A service with narrow limits and a token."""
+    return start_service(
+        "--max_body_mb", "1", "--max_requests", "2", "--max_batch", "1", "--json_logs", HPI_TOKEN="secret"
+    )
+
+
+def test_a_token(strict):
+    photo = {"content": PHOTO, "headers": PNG}
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer \xe9".encode("latin-1")}):
+        answer = httpx.post(strict.route, content=PHOTO, headers={**PNG, **headers})
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert httpx.get(f"{strict.url}/metrics").status_code == 401
+    assert httpx.get(f"{strict.url}/health").status_code == 200
+    answer = httpx.post(strict.route, **{**photo, "headers": {**PNG, "Authorization": "Bearer secret"}})
+    assert answer.status_code == 200
+
+
+def test_bodies_are_bounded_whether_announced_or_not(strict):
+    headers = {**PNG, "Authorization": "Bearer secret"}
+    large = bytes(1 << 21)
+    assert httpx.post(strict.route, content=large, headers=headers).status_code == 413
+    chunks = (large[: 1 << 16] for _ in range(32))
+    # The connection may be closed while the rest is still being sent.
+    with httpx.Client() as client, contextlib.suppress(httpx.WriteError):
+        assert client.post(strict.route, content=chunks, headers=headers).status_code == 413
+
+
+def test_too_many_requests_are_told_to_come_back(strict):
+    headers = {**PNG, "Authorization": "Bearer secret"}
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(
+            pool.map(lambda _: httpx.post(strict.route, content=PHOTO, headers=headers, timeout=60), range(48))
+        )
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503}
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.headers["retry-after"] == "1"
+    assert "try again" in refused.json()["errorMsg"]
+
+
+def test_the_log_is_one_json_object_a_line(strict):
+    answer = httpx.get(f"{strict.url}/health").json()
+    time.sleep(0.2)
+    lines = [json.loads(line) for line in strict.log.read_text().splitlines()]
+    (mine,) = [line for line in lines if line.get("logId") == answer["logId"]]
+    assert (mine["method"], mine["path"], mine["status"]) == ("GET", "/health", 200)
+    assert "secret" not in strict.log.read_text()
+
+
+def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
+    service = start_service()
+    answers, refused = [], []
+
+    def ask():
+        with httpx.Client(timeout=60) as client:
+            while True:
+                try:
+                    answers.append(client.post(service.route, content=PHOTO, headers=PNG))
+                except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+                    refused.append(error)
+                    return
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(answers) < 16:
+        time.sleep(0.01)
+    service.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join(60)
+    assert service.process.wait(60) in {0, -signal.SIGTERM}
+    assert {answer.status_code for answer in answers} == {200}
+    log = service.log.read_text()
+    assert len(re.findall(r"POST /human-keypoint-detection 200", log)) == len(answers)  # none was done for nobody
+    assert "Traceback" not in log
+
+
+# Settings
+
+
+def test_settings_of_the_yaml_and_of_the_command_line():
+    assert read_pipeline("human_keypoint_detection_lite").Serving is None
+    assert read_settings(None, {"max_batch": None}).max_batch == 8
+    section = {"visualize": False, "extra": {"max_batch": 4, "deadline_s": 5}}
+    settings = read_settings(section, {"max_batch": 2, "token": None})
+    assert (settings.visualize, settings.max_batch, settings.deadline_s) == (False, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"visualise": True}, "did you mean 'visualize'"),
+        ({"extra": {"max_batches": 2}}, "did you mean 'max_batch'"),
+        ({"extra": {"max_batch": 0}}, "max_batch"),
+    ],
+)
+def test_wrong_settings_name_the_field(section, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read_settings(section, {})

@@ -1,0 +1,146 @@
+"""Photos by URL: only from public addresses, however an inner one is spelled or hidden."""
+
+import functools
+import http.server
+import io
+import socket
+import threading
+
+import pytest
+
+from hpi.errors import InputError
+from hpi.fetch import fetch
+from hpi.serving import urls
+from hpi.serving.urls import is_public, opener_for_public_addresses
+
+INNER = [
+    "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+    "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0",
+    "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+    "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::", "::127.0.0.1",
+]  # fmt: skip
+OUTER = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", INNER)
+def test_inner_addresses(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", OUTER)
+def test_outer_addresses(address):
+    assert is_public(address)
+
+
+def get(url):
+    stream = io.BytesIO()
+    fetch(url, stream, limit=1000, seconds=5, error=InputError, handlers=opener_for_public_addresses())
+    return stream.getvalue()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Answers ``secret``, or sends elsewhere."""
+
+    def __init__(self, *arguments, to=None, seen):
+        self.to = to
+        self.seen = seen
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        self.seen.append(self.path)
+        self.send_response(302 if self.to else 200)
+        if self.to:
+            self.send_header("Location", self.to)
+        self.end_headers()
+        self.wfile.write(b"secret")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve_on():
+    """A function that serves on an address of this machine; gives the port and the paths that were asked for."""
+    servers = []
+
+    def serve(address, to=None):
+        seen = []
+        server = http.server.ThreadingHTTPServer((address, 0), functools.partial(Page, to=to, seen=seen))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server.server_port, seen
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1",
+        "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "user@127.0.0.1", "127.0.0.1%00.example",
+    ],
+)  # fmt: skip
+def test_this_machine_in_every_spelling(serve_on, host):
+    port, seen = serve_on("127.0.0.1")
+    with pytest.raises(InputError):
+        get(f"http://{host}:{port}/secret")
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "https://127.0.0.1/", "file:///etc/passwd",
+        "ftp://127.0.0.1/x", "gopher://127.0.0.1/", "dict://127.0.0.1/", "//127.0.0.1/", "http://", "http:///x",
+        "http://[::1", "http://127.0.0.1:99999/",
+    ],
+)  # fmt: skip
+def test_other_places_that_are_none_of_a_clients_business(url):
+    with pytest.raises(InputError):
+        get(url)
+
+
+def test_a_name_that_leads_here(serve_on, monkeypatch):
+    port, seen = serve_on("127.0.0.1")
+    answer = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    with pytest.raises(InputError, match=r"rebind\.example: not a public address"):
+        get(f"http://rebind.example:{port}/")
+    assert not seen
+
+
+def test_a_name_is_looked_up_once(serve_on, monkeypatch):
+    """A name server that answers with a public address first and an inner one then has no second chance."""
+    port, seen = serve_on("127.0.0.1")
+    looked_up = []
+    look_up = socket.getaddrinfo
+
+    def counted(host, *arguments, **options):
+        looked_up.append(host)
+        return look_up("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", counted)
+    monkeypatch.setattr(urls, "is_public", lambda _: True)
+    assert get(f"http://rebind.example:{port}/photo") == b"secret"
+    assert (looked_up, seen) == (["rebind.example"], ["/photo"])
+
+
+def test_a_redirect_to_this_machine(serve_on, monkeypatch):
+    """The first server counts as public here: it is on another loopback address."""
+    monkeypatch.setattr(urls, "is_public", lambda address: address == "127.0.0.2")
+    inner_port, seen_inside = serve_on("127.0.0.1")
+    port, seen = serve_on("127.0.0.2", to=f"http://127.0.0.1:{inner_port}/secret")
+    with pytest.raises(InputError, match=r"127\.0\.0\.1: not a public address"):
+        get(f"http://127.0.0.2:{port}/")
+    assert (seen, seen_inside) == (["/"], [])
+
+
+def test_no_proxy_connects_in_its_place(serve_on, monkeypatch):
+    port, seen = serve_on("127.0.0.1")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    with pytest.raises(InputError):
+        get("http://127.0.0.1:9/")
+    assert not seen
