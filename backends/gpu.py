@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
-from ctypes.util import find_library
 from dataclasses import dataclass
 from typing import Any
 
-from hpi.backends.base import device_index, import_runtime, is_installed
-from hpi.backends.messages import essence
+from hpi.backends.base import device_index, import_runtime
 from hpi.errors import BackendError
 
 PACKAGE = "cupy"
 INSTALL = 'pip install "hpi-pose[gpu]"'
+_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 INSTALL_ONNXRUNTIME = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
 
 
@@ -36,19 +36,50 @@ class Gpu:
         return f"{self.name}, compute capability {self.compute_capability:g}, CUDA {self.cuda:g}"
 
 
-def gpu_of(device: str) -> Gpu:
-    """The GPU that a device string such as ``"gpu:0"`` names.
+def check_gpu(device: str) -> None:
+    """Check that there is the card that a device string such as ``"gpu:0"`` names; needs no package.
 
     Raises:
         BackendError: there is none; the message says what is missing.
     """
-    if lacking := _lacking():
-        raise BackendError(f"device {device!r} cannot be used: this machine lacks {' and '.join(lacking)}")
-    cupy = import_runtime(PACKAGE, INSTALL)
-    count, index = _count(cupy), device_index(device)
+    count, index = gpu_count(), device_index(device)
+    if count is None:
+        raise BackendError(
+            f"device {device!r} cannot be used: NVIDIA's driver is not on this machine, or does not work (nvidia-smi "
+            "shows whether it does); device='cpu' needs none"
+        )
     if index >= count:
         found = f"there are only {count}, gpu:0 to gpu:{count - 1}" if count else "there is no NVIDIA GPU"
         raise BackendError(f"device {device!r} cannot be used: {found}")
+
+
+def gpu_count() -> int | None:
+    """Cards that CUDA's driver shows to this process; None where there is no driver that works."""
+    driver = _load_driver()
+    if driver is None:
+        return None
+    count = ctypes.c_int(0)
+    outcome = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    if outcome == _NO_DEVICE:
+        return 0
+    return None if outcome else count.value
+
+
+def _load_driver() -> Any:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+
+
+def gpu_of(device: str) -> Gpu:
+    """The GPU that a device string such as ``"gpu:0"`` names.
+
+    Raises:
+        BackendError: there is none, or CuPy, which tells about it, is not installed.
+    """
+    check_gpu(device)
+    cupy, index = import_runtime(PACKAGE, INSTALL), device_index(device)
     facts = cupy.cuda.runtime.getDeviceProperties(index)
     version = cupy.cuda.runtime.runtimeGetVersion()
     return Gpu(
@@ -57,35 +88,3 @@ def gpu_of(device: str) -> Gpu:
         facts["major"] + facts["minor"] / 10,
         version // 1000 + version % 1000 // 10 / 10,
     )
-
-
-def has_gpu() -> bool:
-    """Whether there is a GPU and what it takes to use it."""
-    if _lacking():
-        return False
-    try:
-        return _count(import_runtime(PACKAGE, INSTALL)) > 0
-    except BackendError:
-        return False
-
-
-def _lacking() -> list[str]:
-    """What is not installed of that which every GPU needs."""
-    lacking = []
-    if find_library("nvcuda" if sys.platform == "win32" else "cuda") is None:
-        lacking.append("NVIDIA's driver (libcuda)")
-    if not is_installed(PACKAGE):
-        lacking.append(f"the package {PACKAGE} ({INSTALL})")
-    return lacking
-
-
-def _count(cupy: Any) -> int:
-    try:
-        return int(cupy.cuda.runtime.getDeviceCount())
-    except Exception as error:
-        said = essence(str(error))
-        if said.startswith("cudaErrorNoDevice"):
-            return 0
-        raise BackendError(
-            f"CUDA cannot be used: {said}; a GPU needs NVIDIA's driver (nvidia-smi shows whether it works)"
-        ) from error

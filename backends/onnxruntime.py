@@ -22,10 +22,12 @@ from hpi.backends.base import (
     device_index,
     device_kind,
     import_runtime,
+    is_installed,
     onnx_files,
 )
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.gpu import INSTALL_ONNXRUNTIME, gpu_of
+from hpi.backends.gpu import PACKAGE as GPU_PACKAGE
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
@@ -105,6 +107,8 @@ class OnnxRuntimeSession(Session):
         """
         ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
         threads = options.thread_count
+        if device_kind(options.device) == "gpu":
+            _find_libraries(ort)
         try:
             self._session: Any = ort.InferenceSession(
                 str(path), session_options(ort, threads), providers=list(providers)
@@ -146,6 +150,14 @@ class OnnxRuntimeSession(Session):
         self._session = None
 
 
+def _find_libraries(ort: Any) -> None:
+    """Let the providers find the libraries of CUDA, cuDNN and TensorRT that were installed as Python packages."""
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on; before, they must be where the system looks
+        ort.preload_dlls()
+    if is_installed("tensorrt"):
+        import_runtime("tensorrt", INSTALL_FOR_GPU)
+
+
 Pointers = Mapping[str, tuple[np.dtype[Any], tuple[int, ...], int]]
 
 
@@ -176,6 +188,8 @@ def _as_card_array(cupy: Any, value: Any) -> Any:
     """An ``OrtValue`` on a card as a CuPy array over the same memory, which it keeps alive."""
     dtype, shape = np.dtype(_DTYPES[value.data_type()]), tuple(value.shape())
     size = dtype.itemsize * int(np.prod(shape))
+    if size == 0:  # it has no address
+        return cupy.empty(shape, dtype)
     memory = cupy.cuda.UnownedMemory(value.data_ptr(), size, value)
     return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
 
@@ -241,6 +255,8 @@ def _lacks_gpu(device: str) -> str | None:
     """Why the installed ONNX Runtime has no CUDA provider; None where it has, or needs none."""
     if device_kind(device) == "cpu":
         return None
+    if not is_installed(GPU_PACKAGE):
+        return f"{GPU_PACKAGE} is not installed: {INSTALL_FOR_GPU}"
     if not _is_distributed("onnxruntime-gpu"):
         return f"the package for CPUs is installed: {INSTALL_ONNXRUNTIME}"
     if _is_distributed("onnxruntime"):

@@ -2,8 +2,8 @@
 
 Clients on the same machine send one photo as base64 over kept connections, each the next as soon as it has its answer,
 to each server in turn; every answer is compared with what the pipeline finds offline. ``one by one`` is this service
-without dynamic batching. A client that is told that the service is busy comes back after 50 ms. Times are of answers
-with people; the clients share the cores with the servers.
+without dynamic batching. A client that is told that the service is busy comes back when it is told to. Times are of
+answers with people; the clients share the cores with the servers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from hpi.errors import ConfigError
 
 ROUTE = "/human-keypoint-detection"
 ROUNDS = 3
-BUSY_S = 0.05
 START_S = 120
 MEMORY_CLIENTS, MEMORY_STEP = 8, 100
 PIXELS, SCORE = 0.2, 0.01
@@ -157,7 +156,7 @@ def _load(port: int, clients: int, seconds: float, work: _Work, tally: _Tally) -
         with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
             while time.perf_counter() < end:
                 begun = time.perf_counter()
-                status, answer = _ask(connection, work)
+                status, retry_after, answer = _ask(connection, work)
                 milliseconds = 1000 * (time.perf_counter() - begun)
                 right = status == 200 and work.is_right(answer)
                 with lock:
@@ -165,18 +164,18 @@ def _load(port: int, clients: int, seconds: float, work: _Work, tally: _Tally) -
                     tally.wrong += status != 503 and not right
                     if right:
                         tally.milliseconds.append(milliseconds)
-                if status == 503:
-                    time.sleep(BUSY_S)
+                time.sleep(retry_after)
 
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(client, range(clients)))
     tally.seconds += time.perf_counter() - start
 
 
-def _ask(connection: HTTPConnection, work: _Work) -> tuple[int, Any]:
+def _ask(connection: HTTPConnection, work: _Work) -> tuple[int, float, Any]:
+    """Status, seconds to wait before the next request, and answer."""
     connection.request("POST", ROUTE, work.body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
+    return answer.status, float(answer.headers.get("Retry-After", 0)), json.loads(answer.read())
 
 
 def _memory(server: _Server, requests: int, work: _Work, progress: Progress) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http.client import HTTPException
 from typing import IO, Any
 
@@ -37,7 +37,6 @@ def fetch(
     seconds: float,
     error: type[HpiError],
     progress: Callable[[int, int | None], None] | None = None,
-    handlers: Sequence[urllib.request.BaseHandler] = (),
 ) -> int | None:
     """Copy what a URL answers into a stream.
 
@@ -48,7 +47,6 @@ def fetch(
         seconds: longest time that it may take in all.
         error: what to raise.
         progress: called with the bytes so far and in all, if the server says.
-        handlers: how to connect, where urllib's own way will not do.
 
     Returns:
         The size that the server announced, which is then that of the content; None if it did not.
@@ -62,8 +60,7 @@ def fetch(
     deadline = time.monotonic() + seconds
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "hpi-pose"})
-        opener = urllib.request.build_opener(_StayOnHttp, *handlers)
-        with opener.open(request, timeout=min(SILENCE_S, seconds)) as answer:
+        with urllib.request.build_opener(_StayOnHttp).open(request, timeout=min(SILENCE_S, seconds)) as answer:
             length = answer.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
             done = 0

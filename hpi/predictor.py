@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.backends.gpu import has_gpu
+from hpi.backends.gpu import gpu_count
 from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, pipeline_names, read_devices, read_pipeline
 from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
@@ -320,7 +320,7 @@ class Predictor:
 
     def _open_on(self, device: str, open_replica: Callable[[str], _Replica]) -> list[_Replica]:
         """The models on each device of a device string; whatever was opened is closed where one fails."""
-        gpu_by_chance = device == AUTO and has_gpu()
+        gpu_by_chance = device == AUTO and bool(gpu_count())
         devices = ["gpu:0" if gpu_by_chance else "cpu"] if device == AUTO else read_devices(device)
         try:
             return [open_replica(one) for one in devices]
@@ -328,7 +328,9 @@ class Predictor:
             self.close()
             if not gpu_by_chance:
                 raise
-            logger.warning("%s runs on the CPU: %s", self.name, error)
+            logger.warning(
+                "%s runs on the CPU, though there is a GPU (device='cpu' says it shall): %s", self.name, error
+            )
             self._opened = []
             return self._open_on("cpu", open_replica)
         except BaseException:
@@ -508,7 +510,7 @@ def create_pipeline(
     if pipeline is None and config is None:
         raise ConfigError("give the name or YAML file of a pipeline, or its config")
     name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or AUTO, hpi_config=_with_engine(hpi_config, engine))
+    return Predictor(name, config=config, device=device or AUTO, hpi_config=with_engine(hpi_config, engine))
 
 
 def create_model(
@@ -545,7 +547,7 @@ def create_model(
         model_name,
         model_dir=model_dir,
         device=device or AUTO,
-        hpi_config=_with_engine(hpi_config, engine),
+        hpi_config=with_engine(hpi_config, engine),
         flip=flip,
         use_udp=use_udp,
     )
@@ -553,7 +555,7 @@ def create_model(
     return predictor
 
 
-def _with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
+def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
     """``hpi_config`` with the backend that an engine stands for, where it names none itself."""
     named = {} if engine is None else {"backend": _ENGINES.get(engine, engine)}
     return {**named, **(hpi_config or {})}

@@ -153,7 +153,7 @@ def _read_url(url: str) -> Image:
     return decode_image(stream.getvalue(), url)
 
 
-def decode_image(data: bytes, label: str, max_pixels: int = MAX_PIXELS) -> Image:
+def decode_image(data: bytes | bytearray, label: str, max_pixels: int = MAX_PIXELS) -> Image:
     """Decode an image file: 8-bit BGR, turned upright by its EXIF orientation, without alpha.
 
     Args:
@@ -164,6 +164,18 @@ def decode_image(data: bytes, label: str, max_pixels: int = MAX_PIXELS) -> Image
     Raises:
         InputError: empty, not an image, broken off, or too large.
     """
+    image_size(data, label, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"{label}: cannot be decoded: {error.err}") from error
+    if image is None:
+        raise InputError(f"{label}: a damaged or cut-off image, or a format that OpenCV does not decode")
+    return np.asarray(image, np.uint8)
+
+
+def image_size(data: bytes | bytearray, label: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of an image file, from its header; errors as :func:`decode_image`."""
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
@@ -179,13 +191,7 @@ def decode_image(data: bytes, label: str, max_pixels: int = MAX_PIXELS) -> Image
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{label}: not an image") from error
     _check_size(size, label, max_pixels)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"{label}: cannot be decoded: {error.err}") from error
-    if image is None:
-        raise InputError(f"{label}: a damaged or cut-off image, or a format that OpenCV does not decode")
-    return np.asarray(image, np.uint8)
+    return size
 
 
 def check_image(array: NDArray[Any]) -> Image:

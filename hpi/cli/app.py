@@ -119,9 +119,14 @@ def paddlex(
         elif get_pipeline_config is not None:
             _write_config(get_pipeline_config, save_path)
         elif start_service:
+            if source is not None or save_path is not None or det_threshold is not None:
+                raise typer.BadParameter("--serve takes no --input, --save_path or --det_threshold")
+            from hpi.predictor import with_engine
+
+            chosen = with_engine(_read_hpi_config(hpi_config), engine)
             _serve(
                 pipeline or DEFAULT_PIPELINE,
-                {"device": device, "backend": backend},
+                {"device": device, "backend": backend, "hpi_config": chosen},
                 {},
                 host=host,
                 port=port,

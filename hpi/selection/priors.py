@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hpi.backends.base import Variant, device_kind
+from hpi.backends.base import Variant, device_kind, is_installed
 from hpi.backends.cpu import ISA_LEVELS, Cpu, this_cpu
-from hpi.backends.gpu import Gpu, gpu_of
+from hpi.backends.gpu import PACKAGE, Gpu, check_gpu, gpu_of
 from hpi.errors import ConfigError
 from hpi.files import write_whole
 from hpi.validation import Record, parse
@@ -56,7 +56,9 @@ class GpuClass(Record):
 
 
 def device_class(device: str) -> CpuClass | GpuClass | None:
-    """The class of a device of this machine; None for accelerators that no measurements are kept of.
+    """The class of a device of this machine; None where no measurements are kept.
+
+    These are other accelerators, and GPUs on a machine without CuPy, which tells about them.
 
     Raises:
         BackendError: there is no such GPU.
@@ -64,7 +66,10 @@ def device_class(device: str) -> CpuClass | GpuClass | None:
     kind = device_kind(device)
     if kind == "cpu":
         return CpuClass.of(this_cpu())
-    return GpuClass.of(gpu_of(device)) if kind == "gpu" else None
+    if kind != "gpu":
+        return None
+    check_gpu(device)
+    return GpuClass.of(gpu_of(device)) if is_installed(PACKAGE) else None
 
 
 DeviceClass = Annotated[CpuClass | GpuClass, Field(discriminator="kind")]

@@ -22,22 +22,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpi.errors import InputError
-from hpi.fetch import is_url
 from hpi.predictor import Predictor
+from hpi.serving.limits import RequestError
 from hpi.serving.metrics import Clock, Metrics
-from hpi.serving.requests import (
-    CLIENT_GONE,
-    Bodies,
-    Door,
-    RequestError,
-    Wish,
-    check_token,
-    content_kind,
-    understand,
-    while_waited_for,
-)
-from hpi.serving.schema import Answer, InferRequest, InferResult, persons_of
-from hpi.serving.service import Photo, PoseService, from_base64
+from hpi.serving.reception import Reception
+from hpi.serving.requests import CLIENT_GONE, check_token
+from hpi.serving.schema import Answer, InferRequest
+from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -61,9 +52,12 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     Raises:
         ConfigError: the predictor is a single model.
     """
-    metrics, bodies, door = Metrics(), Bodies(settings), Door(settings.max_requests)
+    metrics = Metrics()
     service = PoseService(predictor, settings, metrics)
-    metrics.watch("hpi_requests_inside", "Requests that are being worked on or wait.", lambda: door.inside)
+    reception = Reception(service, settings)
+    metrics.watch(
+        "hpi_requests_inside", "Requests that wait for the models or are in them.", lambda: reception.door.inside
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -84,14 +78,8 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     @app.post(ROUTE, response_model=Answer, openapi_extra=_OPENAPI, summary="Find people and their joints")
     async def infer(request: Request) -> Response:
         check_token(request, settings.token)
-        kind = content_kind(request)
-        door.check()  # before the whole body comes in
-        async with bodies.read(request) as body:
-            wish = understand(request, kind, body)
-            clock = Clock(metrics)
-            with door.admitted():
-                result = await while_waited_for(request, _result(service, wish, settings, clock), settings.deadline_s)
-        answer = Answer(logId=request.scope["log_id"], result=result)
+        clock = Clock(metrics)
+        answer = Answer(logId=request.scope["log_id"], result=await reception.result(request, clock))
         return _json(answer, headers={"Server-Timing": clock.server_timing()})
 
     @app.get("/health", response_model=Answer, summary="Whether the process answers")
@@ -100,7 +88,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
     @app.get("/ready", response_model=Answer, summary="Whether it takes requests now")
     async def ready(request: Request) -> Response:
-        door.check()
+        reception.door.check()
         return _json(Answer(logId=request.scope["log_id"], errorMsg="Ready"))
 
     @app.get("/metrics", summary="Figures for Prometheus")
@@ -114,20 +102,6 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
     _add_page(app)
     return app
-
-
-async def _result(service: PoseService, wish: Wish, settings: Settings, clock: Clock) -> InferResult:
-    if isinstance(wish.photo, bytes):
-        data = wish.photo
-    elif is_url(wish.photo):
-        data = await service.fetch(wish.photo, clock)
-    else:
-        data = from_base64(wish.photo)
-    image = await service.decode(data, clock)
-    found = await service.find(Photo(image, wish.threshold), clock)
-    visualize = settings.visualize if wish.visualize is None else wish.visualize
-    picture = await service.draw(image, found, clock) if visualize else None
-    return InferResult(persons=persons_of(found), image=picture)
 
 
 def _info(predictor: Predictor) -> dict[str, Any]:
@@ -220,7 +194,8 @@ class _Observer:
             route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of them
             self._metrics.requests.labels(route, str(status)).inc()
             milliseconds = round(1000 * (perf_counter() - start), 2)
-            facts = {"logId": scope["log_id"], "method": scope["method"], "path": scope["path"], "status": status}
+            path = scope["raw_path"].decode("ascii", "replace")  # still escaped: it could forge lines of the log
+            facts = {"logId": scope["log_id"], "method": scope["method"], "path": path, "status": status}
             logger.info(
                 "%s %s %s %d %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}
             )

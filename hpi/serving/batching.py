@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Condition, Thread
 from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
@@ -21,8 +21,8 @@ class _Job(NamedTuple, Generic[Item, Outcome]):
 class Batcher(Generic[Item, Outcome]):
     """Worker threads that take what is there, up to a batch, and wait a little for more.
 
-    While a worker is busy, further items queue up for its next batch, so batches grow with the load. A future that is
-    cancelled before its batch begins leaves the queue. Whoever submits bounds the queue.
+    While a worker is busy, further items queue up for its next batch, so batches grow with the load. An item whose
+    future is cancelled before its batch begins leaves the queue at once. Whoever submits bounds the queue.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Batcher(Generic[Item, Outcome]):
             wait_s: how long the first item of a batch waits for others, seconds.
             told: called with the size of each batch.
         """
-        self._queue: SimpleQueue[_Job[Item, Outcome] | None] = SimpleQueue()
+        self._queue: deque[_Job[Item, Outcome]] = deque()
+        self._changed = Condition()
+        self._closing = False
         self._largest = largest
         self._wait_s = wait_s
         self._told = told
@@ -52,41 +54,50 @@ class Batcher(Generic[Item, Outcome]):
     @property
     def depth(self) -> int:
         """Items that wait for a batch."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     def submit(self, item: Item) -> Future[Outcome]:
         """Hand in an item; the future gets its outcome, or what went wrong with it."""
-        future: Future[Outcome] = Future()
-        self._queue.put(_Job(item, future))
-        return future
+        job: _Job[Item, Outcome] = _Job(item, Future())
+        with self._changed:
+            self._queue.append(job)
+            self._changed.notify()
+        job.future.add_done_callback(
+            self._leave
+        )  # which holds no job: a cycle would keep photos until they are collected
+        return job.future
 
     def close(self) -> None:
         """Finish what was handed in, and end the threads."""
-        self._queue.put(None)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join()
 
+    def _leave(self, future: Future[Outcome]) -> None:
+        if future.cancelled():
+            with self._changed:
+                self._queue = deque(job for job in self._queue if job.future is not future)
+
     def _serve(self, worker: Callable[[list[Item]], Sequence[Outcome]]) -> None:
         while batch := self._collect():
-            jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
-            if jobs:
-                self._told(len(jobs))
-                self._run(worker, jobs)
+            self._told(len(batch))
+            self._run(worker, batch)
 
     def _collect(self) -> list[_Job[Item, Outcome]]:
         """The next batch; nothing when it is time to end."""
         batch: list[_Job[Item, Outcome]] = []
         end = None
-        while len(batch) < self._largest:
-            try:
-                job = self._queue.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
-            except Empty:
-                break
-            if job is None:
-                self._queue.put(None)  # for the other threads, and for this one's next round
-                break
-            batch.append(job)
-            end = end or time.monotonic() + self._wait_s
+        with self._changed:
+            while len(batch) < self._largest:
+                if self._queue:
+                    job = self._queue.popleft()
+                    if job.future.set_running_or_notify_cancel():
+                        batch.append(job)
+                        end = end or time.monotonic() + self._wait_s
+                elif self._closing or not self._changed.wait(None if end is None else max(0, end - time.monotonic())):
+                    break
         return batch
 
     def _run(self, worker: Callable[[list[Item]], Sequence[Outcome]], jobs: list[_Job[Item, Outcome]]) -> None:

@@ -1,12 +1,11 @@
-"""Reading what a client sends, within limits, and noticing when it has gone."""
+"""Reading what a client sends, and noticing when it has gone."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -14,32 +13,28 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from hpi.serving.limits import Received, RequestError
 from hpi.serving.schema import InferRequest, PhotoQuery
-from hpi.serving.settings import Settings
 
 T = TypeVar("T")
 
-MIB = 1 << 20
 CLIENT_GONE = 499
 """nginx's status for a client that did not wait; nobody sees it but the log."""
 
 _JSON, _BINARY = "application/json", "application/octet-stream"
 
 
-class RequestError(Exception):
-    """A request that is not served, with the HTTP status to answer."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
-
-
 @dataclass(frozen=True)
 class Wish:
-    """What a client wants: the photo as the content of a file or as PaddleX's string, and the options."""
+    """What a client wants.
 
-    photo: bytes | str
+    Attributes:
+        photo: PaddleX's string, base64 or a URL; None: the body is the photo.
+        threshold: for people.
+        visualize: whether to answer a picture; None: as the service is set.
+    """
+
+    photo: str | None
     threshold: float | None
     visualize: bool | None
 
@@ -69,91 +64,36 @@ def content_kind(request: Request) -> str:
     return kind
 
 
-def understand(request: Request, kind: str, body: bytes) -> Wish:
+async def read_body(request: Request, into: Received, seconds: float) -> None:
+    """Read the body of a request.
+
+    Raises:
+        RequestError: it is too large or too slow, or there is no memory for it now.
+    """
+    announced = request.headers.get("content-length", "")
+    into.check(int(announced) if announced.isdigit() else 0)
+
+    async def read() -> None:
+        async for chunk in request.stream():
+            into.add(chunk)
+
+    try:
+        await asyncio.wait_for(read(), seconds)
+    except asyncio.TimeoutError as error:
+        message = f"the body did not arrive within {seconds:g} s"
+        raise RequestError(HTTPStatus.REQUEST_TIMEOUT, message, {"Connection": "close"}) from error
+
+
+def understand(request: Request, kind: str, body: bytearray) -> Wish:
     """What a request wants.
 
     Raises:
         RequestError: it is not understood.
     """
-    return _read_json(body) if kind == _JSON else _read_query(request, body)
+    return _read_json(body) if kind == _JSON else _read_query(request)
 
 
-class Bodies:
-    """Reads the bodies of requests, each of a bounded size and time, and all together within bounded memory."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._largest = int(settings.max_body_mb * MIB)
-        self._free = int(settings.max_memory_mb * MIB)
-
-    @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The body of a request, for as long as it is needed.
-
-        Raises:
-            RequestError: it is too large or too slow, or there is no memory for it now.
-        """
-        body = bytearray()
-        try:
-            announced = request.headers.get("content-length", "")
-            self._check_size(int(announced) if announced.isdigit() else 0)
-            try:
-                await asyncio.wait_for(self._fill(body, request), self._settings.read_s)
-            except asyncio.TimeoutError as error:
-                message = f"the body did not arrive within {self._settings.read_s:g} s"
-                raise RequestError(HTTPStatus.REQUEST_TIMEOUT, message, {"Connection": "close"}) from error
-            yield bytes(body)
-        finally:
-            self._free += len(body)
-
-    async def _fill(self, body: bytearray, request: Request) -> None:
-        async for chunk in request.stream():
-            body += chunk
-            self._free -= len(chunk)
-            self._check_size(len(body))
-            if self._free < 0:
-                raise busy("no memory is left for further bodies")
-
-    def _check_size(self, size: int) -> None:
-        if size > self._largest:
-            raise RequestError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {self._settings.max_body_mb:g} MiB"
-            )
-
-
-class Door:
-    """Admits so many requests at a time to the models."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.inside = 0
-
-    def check(self) -> None:
-        """Raise :class:`RequestError` when it is full."""
-        if self.inside >= self._most:
-            raise busy(f"{self._most} requests are being worked on")
-
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Stay inside for as long as the work takes.
-
-        Raises:
-            RequestError: it is full.
-        """
-        self.check()
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
-
-
-def busy(reason: str) -> RequestError:
-    """The error that tells a client to come back later."""
-    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"busy: {reason}; try again", {"Retry-After": "1"})
-
-
-def _read_json(body: bytes) -> Wish:
+def _read_json(body: bytearray) -> Wish:
     try:
         asked = InferRequest.model_validate_json(body)
     except ValidationError as error:
@@ -161,12 +101,12 @@ def _read_json(body: bytes) -> Wish:
     return Wish(asked.image, asked.detThreshold, asked.visualize)
 
 
-def _read_query(request: Request, body: bytes) -> Wish:
+def _read_query(request: Request) -> Wish:
     try:
         asked = PhotoQuery.model_validate(dict(request.query_params))
     except ValidationError as error:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, _in_words(error, "query")) from error
-    return Wish(body, asked.detThreshold, asked.visualize)
+    return Wish(None, asked.detThreshold, asked.visualize)
 
 
 def _in_words(error: ValidationError, where: str) -> str:

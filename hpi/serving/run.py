@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +13,17 @@ import uvicorn
 from fastapi import FastAPI
 
 from hpi.config import read_pipeline
+from hpi.errors import HpiError
 from hpi.predictor import Predictor
 from hpi.serving.app import create_app
+from hpi.serving.protocol import ImpatientProtocol
 from hpi.serving.settings import Settings, read_settings
 
 MOST_CONNECTIONS = 1000
 """Open connections; further ones are answered 503 by uvicorn, so that idle ones cannot take all of the system's."""
 
 _WORKER = "HPI_SERVE"
+_STARTUP_FAILURE = 3  # with any other exit code uvicorn starts the worker again, for ever
 _FACTS = ("logId", "method", "path", "status", "milliseconds")
 
 
@@ -52,6 +56,7 @@ def serve(
     common: dict[str, Any] = {
         "host": host,
         "port": port,
+        "http": ImpatientProtocol,
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -61,6 +66,9 @@ def serve(
     if workers == 1:
         uvicorn.run(create_app(Predictor(pipeline, **predictor), settings), **common)
         return
+    Predictor(
+        pipeline, **predictor
+    ).close()  # what is wrong shows here, and conversions are done once, not by each worker
     request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
     os.environ[_WORKER] = json.dumps(request)
     uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)
@@ -70,7 +78,11 @@ def app_of_worker() -> FastAPI:
     """The service in a worker process, which learns from its environment what to serve."""
     request = json.loads(os.environ[_WORKER])
     start_log(json_logs=request["json_logs"])
-    predictor = Predictor(request["pipeline"], **request["predictor"])
+    try:
+        predictor = Predictor(request["pipeline"], **request["predictor"])
+    except HpiError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - it says what to do, the traceback does not
+        sys.exit(_STARTUP_FAILURE)
     return create_app(predictor, Settings.model_validate(request["settings"]))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,26 +16,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.errors import ConfigError, HpiError, InputError
-from hpi.fetch import fetch, is_url
+from hpi.errors import ConfigError, InputError
+from hpi.fetch import is_url
 from hpi.pipelines import HumanPose
 from hpi.predictor import Predictor
 from hpi.results import KeypointResult
 from hpi.serving.batching import Batcher
+from hpi.serving.limits import Received
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
-from hpi.serving.urls import opener_for_public_addresses
-from hpi.sources import Image, decode_image
+from hpi.serving.urls import fetch_public
+from hpi.sources import Image, decode_image, image_size
 from hpi.tasks.detection import Detections
 
 Found = tuple[Detections, NDArray[np.float32]]
+Buffer = bytes | bytearray
 T = TypeVar("T")
 
 PHOTO = "the photo"
-
-
-class TooSlowError(HpiError):
-    """A request did not get through in time."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,8 @@ class PoseService:
             raise ConfigError(f"{predictor.name} is a single model; the service needs a pipeline")
         self._settings = settings
         self._skeleton = predictor.pipelines[0].estimator.skeleton
-        self._helpers = ThreadPoolExecutor(4, thread_name_prefix="hpi-helper")
+        self._decoders = ThreadPoolExecutor(4, thread_name_prefix="hpi-decode")
+        self._drawers = ThreadPoolExecutor(2, thread_name_prefix="hpi-draw")
         self._batcher: Batcher[Photo, Timed] = Batcher(
             [partial(_run, pipeline, predictor.threshold) for pipeline in predictor.pipelines],
             largest=settings.max_batch,
@@ -78,8 +76,8 @@ class PoseService:
         )
         metrics.watch("hpi_queue_depth", "Photos that wait for a batch.", lambda: self._batcher.depth)
 
-    async def fetch(self, url: str, clock: Clock) -> bytes:
-        """The content of a URL of the internet.
+    async def fetch(self, url: str, into: Received, clock: Clock) -> None:
+        """Fetch the content of a URL of the internet.
 
         Raises:
             InputError: not allowed here, not a public address, too large, or no answer.
@@ -89,16 +87,29 @@ class PoseService:
                 "image: this service fetches no URLs; send the photo itself as base64, or start it with --allow-url"
             )
         with clock.time("fetch"):
-            return await self._help(self._fetch, url)
+            await fetch_public(url, into, self._settings.fetch_s)
 
-    async def decode(self, data: bytes, clock: Clock) -> Image:
+    async def size(self, data: Buffer) -> int:
+        """Bytes that a photo takes when it is decoded; errors as :meth:`decode`."""
+        width, height = await _in_thread(self._decoders, image_size, data, PHOTO, self._settings.max_pixels)
+        return 3 * width * height
+
+    async def decode(self, data: Buffer, clock: Clock) -> Image:
         """A photo from the content of its file.
 
         Raises:
             InputError: not a photo, too large, or too slow to decode.
         """
         with clock.time("decode"):
-            decoding = self._help(decode_image, data, PHOTO, self._settings.max_pixels)
+            begun = asyncio.Event()
+            loop = asyncio.get_running_loop()
+
+            def decode() -> Image:
+                loop.call_soon_threadsafe(begun.set)
+                return decode_image(data, PHOTO, self._settings.max_pixels)
+
+            decoding = asyncio.ensure_future(_in_thread(self._decoders, decode))
+            await begun.wait()  # for a thread; that is not the photo's fault
             try:
                 return await asyncio.wait_for(decoding, self._settings.decode_s)
             except asyncio.TimeoutError as error:
@@ -118,27 +129,22 @@ class PoseService:
     async def draw(self, image: Image, found: Found, clock: Clock) -> str:
         """The photo with the people drawn on it, as a base64 JPEG."""
         with clock.time("draw"):
-            return await self._help(self._draw, image, found)
+            return await _in_thread(self._drawers, self._draw, image, found)
 
     def close(self) -> None:
         """Finish what was begun."""
         self._batcher.close()
-        self._helpers.shutdown()
-
-    async def _help(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._helpers, partial(work, *arguments))
-
-    def _fetch(self, url: str) -> bytes:
-        stream = io.BytesIO()
-        limit = int(self._settings.max_body_mb * (1 << 20))
-        handlers = opener_for_public_addresses()
-        fetch(url, stream, limit=limit, seconds=self._settings.fetch_s, error=InputError, handlers=handlers)
-        return stream.getvalue()
+        self._decoders.shutdown()
+        self._drawers.shutdown()
 
     def _draw(self, image: Image, found: Found) -> str:
         picture = KeypointResult.of_pipeline(None, image, *found, self._skeleton).draw()
         _, data = cv2.imencode(".jpg", picture)
         return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
 
 
 def from_base64(text: str) -> bytes:

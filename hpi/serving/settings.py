@@ -22,7 +22,7 @@ class Settings(Record):
         max_requests: most requests that wait for the models or are in them; further ones get 503.
         deadline_s: longest time from a request's last byte to its answer; then 504.
         max_body_mb: largest request body, 2^20 bytes.
-        max_memory_mb: most that all bodies that are being read or worked on may take together; then 503.
+        max_memory_mb: most that the bodies and decoded photos of all requests may take together, 2^20 bytes; then 503.
         read_s: longest time that the body of a request may take to arrive.
         max_pixels: largest photo.
         decode_s: longest time that a photo may take to decode.
@@ -37,7 +37,7 @@ class Settings(Record):
     max_requests: Count = 64
     deadline_s: Positive = 30
     max_body_mb: Positive = 32
-    max_memory_mb: Positive = 512
+    max_memory_mb: Positive = 1024
     read_s: Positive = 30
     max_pixels: Count = 50_000_000
     decode_s: Positive = 10

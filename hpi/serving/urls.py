@@ -2,25 +2,109 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import ipaddress
 import socket
-import urllib.request
+import ssl
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urljoin
+
+import httpcore
 
 from hpi.errors import InputError
+from hpi.fetch import is_url
+from hpi.serving.limits import Received
 
+MOST_REDIRECTS = 5
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+_REDIRECTS = {301, 302, 303, 307, 308}
+_HEADERS = [("User-Agent", "hpi-pose"), ("Accept", "image/*")]
 
-def opener_for_public_addresses() -> list[urllib.request.BaseHandler]:
-    """Handlers for :func:`hpi.fetch.fetch` that connect to public addresses only, also behind redirects.
 
-    The name is resolved once and the connection made to the very address that was checked, so a name server cannot
-    answer differently in between. No proxy is used, since it would connect in the service's place.
+async def fetch_public(url: str, into: Received, seconds: float) -> None:
+    """Fetch what a URL answers, in bounded time.
+
+    A name is resolved once for each connection, which is made to the very address that was checked, so a name server
+    cannot answer differently in between; redirects are new connections. No proxy is used, since it would connect in the
+    service's place.
+
+    Args:
+        url: http or https.
+        into: takes the content; what it raises passes through.
+        seconds: longest time for all of it.
+
+    Raises:
+        InputError: no public address, no answer in time, an HTTP error, or too many redirects.
     """
-    return [urllib.request.ProxyHandler({}), _HttpHandler(), _HttpsHandler()]
+    try:
+        async with httpcore.AsyncConnectionPool(
+            ssl_context=ssl.create_default_context(), network_backend=_PublicOnly()
+        ) as pool:
+            await asyncio.wait_for(_follow(pool, url, into), seconds)
+    except asyncio.TimeoutError as error:
+        raise InputError(f"{url}: not fetched within {seconds:g} s") from error
+    except (OSError, ValueError, httpcore.ProtocolError, httpcore.NetworkError, httpcore.UnsupportedProtocol) as error:
+        raise InputError(f"{url}: cannot be fetched: {error or type(error).__name__}") from error
+
+
+async def _follow(pool: httpcore.AsyncConnectionPool, url: str, into: Received) -> None:
+    for _ in range(MOST_REDIRECTS + 1):
+        if not is_url(url):
+            raise InputError(f"{url}: only http and https are fetched")
+        async with pool.stream("GET", url, headers=_HEADERS) as answer:
+            if answer.status not in _REDIRECTS:
+                if answer.status != 200:
+                    raise InputError(f"{url}: the server answers {answer.status}")
+                async for chunk in answer.aiter_stream():
+                    into.add(chunk)
+                return
+            target = dict(_lower(answer.headers)).get("location", "")
+        url = urljoin(url, target)
+    raise InputError(f"{url}: more than {MOST_REDIRECTS} redirects")
+
+
+def _lower(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
+    return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
+
+
+class _PublicOnly(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses only."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure: Exception = OSError(f"{host}: no address")
+        for address in await _public_addresses(host, port):
+            try:
+                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except httpcore.ConnectError as error:
+                failure = error
+        raise failure
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+async def _public_addresses(host: str, port: int) -> list[str]:
+    """The addresses of a host, all of which must be public."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{host}: no such host") from error
+    addresses = list(dict.fromkeys(str(target[0]) for *_, target in found))
+    if not all(is_public(address) for address in addresses):
+        raise InputError(f"{host}: not a public address; photos are only fetched from the internet")
+    return addresses
 
 
 def is_public(address: str) -> bool:
@@ -40,52 +124,3 @@ def _inner_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     teredo = ip.teredo
     return ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else None)
-
-
-def _connect(host: str, port: int, timeout: Any) -> socket.socket:
-    """A connection to a host by one of its addresses, all of which must be public."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{host}: no such host") from error
-    addresses = [(family, target) for family, _, _, _, target in found]
-    _check_public(host, (str(target[0]) for _, target in addresses))
-    failure: OSError | None = None
-    for family, target in addresses:
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeout if isinstance(timeout, (int, float)) else None)
-            connection.connect(target)
-        except OSError as error:
-            connection.close()
-            failure = error
-        else:
-            return connection
-    raise failure or OSError("no address")
-
-
-def _check_public(host: str, addresses: Iterable[str]) -> None:
-    if not all(is_public(address) for address in addresses):
-        raise InputError(f"{host}: not a public address; photos are only fetched from the internet")
-
-
-class _HttpConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = _connect(self.host, self.port, self.timeout)
-
-
-class _HttpsConnection(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        plain = _connect(self.host, self.port, self.timeout)
-        context: Any = self._context  # type: ignore[attr-defined]
-        self.sock = context.wrap_socket(plain, server_hostname=self.host)
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpConnection, req)
-
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HttpsConnection, req, context=self._context)  # type: ignore[attr-defined]

@@ -137,7 +137,10 @@ class KeypointEstimator:
             )
         # A grid whose cells stand for their centres is symmetric, one whose cells stand for corners is not.
         shift = self.spec.top_down.heatmap_offset == 0
-        return fuse_flipped(heatmaps, self._run(self.placement.mirrored(crops)), self.skeleton.flip_pairs, shift=shift)
+        mirrored = self._run(self.placement.mirrored(crops))
+        fused = fuse_flipped(heatmaps, mirrored, self.skeleton.flip_pairs, shift=shift)
+        self.placement.wait()  # before a runtime gives the memory of its outputs to its next run
+        return fused
 
     def _run(self, crops: Any) -> Any:
         heatmaps = self.session.run(self.placement.feeds({"image": crops}))[0]

@@ -7,8 +7,9 @@ import pytest
 
 from hpi.backends import gpu
 from hpi.backends.base import device_index, device_kind
-from hpi.backends.gpu import Gpu, gpu_of, has_gpu
+from hpi.backends.gpu import Gpu, check_gpu, gpu_count, gpu_of
 from hpi.errors import BackendError
+from hpi.selection.priors import GpuClass, device_class
 
 
 @pytest.mark.parametrize(("device", "kind", "index"), [("cpu", "cpu", 0), ("gpu:0", "gpu", 0), ("npu:12", "npu", 12)])
@@ -16,42 +17,40 @@ def test_parts_of_a_device(device, kind, index):
     assert (device_kind(device), device_index(device)) == (kind, index)
 
 
-class Runtime:
-    """What ``cupy.cuda.runtime`` tells."""
+class Driver:
+    """CUDA's driver with some cards, or one that gives an error code."""
 
-    def __init__(self, cards, failure=None):
+    def __init__(self, cards, failure=0):
         self.cards = cards
         self.failure = failure
 
-    def getDeviceCount(self):
-        if self.failure:
-            raise RuntimeError(self.failure)
-        return len(self.cards)
+    def cuInit(self, _):
+        return self.failure
 
-    def getDeviceProperties(self, index):
-        name, major, minor = self.cards[index]
-        return {"name": name.encode(), "major": major, "minor": minor}
-
-    def runtimeGetVersion(self):
-        return 12080
+    def cuDeviceGetCount(self, count):
+        count._obj.value = self.cards
+        return 0
 
 
 @pytest.fixture
 def cuda(monkeypatch):
     """A machine with the driver and CuPy; gives a function that puts cards in."""
 
-    def install(*cards, failure=None):
-        runtime = SimpleNamespace(cuda=SimpleNamespace(runtime=Runtime(cards, failure)))
-        monkeypatch.setitem(sys.modules, "cupy", runtime)
-        monkeypatch.setattr(gpu, "find_library", lambda _: "libcuda.so.1")
-        monkeypatch.setattr(gpu, "is_installed", lambda _: True)
+    def install(*cards, failure=0):
+        def properties(index):
+            name, major, minor = cards[index]
+            return {"name": name.encode(), "major": major, "minor": minor}
+
+        runtime = SimpleNamespace(getDeviceProperties=properties, runtimeGetVersion=lambda: 12080)
+        monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+        monkeypatch.setattr(gpu, "_load_driver", lambda: Driver(len(cards), failure))
 
     return install
 
 
 def test_the_gpu_that_a_device_names(cuda):
     cuda(("Tesla T4", 7, 5), ("NVIDIA H200", 9, 0))
-    assert has_gpu()
+    assert gpu_count() == 2
     assert gpu_of("gpu:0") == Gpu(0, "Tesla T4", 7.5, 12.8)
     assert str(gpu_of("gpu:1")) == "NVIDIA H200, compute capability 9, CUDA 12.8"
 
@@ -59,26 +58,28 @@ def test_the_gpu_that_a_device_names(cuda):
 def test_a_card_that_is_not_there(cuda):
     cuda(("Tesla T4", 7, 5))
     with pytest.raises(BackendError, match="'gpu:1' cannot be used: there are only 1, gpu:0 to gpu:0"):
-        gpu_of("gpu:1")
+        check_gpu("gpu:1")
 
 
-def test_a_driver_without_cards(cuda):
-    cuda(failure="cudaErrorNoDevice: no CUDA-capable device is detected")
-    assert not has_gpu()
-    with pytest.raises(BackendError, match="there is no NVIDIA GPU"):
+@pytest.mark.parametrize(("failure", "count", "said"), [(100, 0, "no NVIDIA GPU"), (803, None, "does not work")])
+def test_a_driver_that_is_of_no_use(cuda, failure, count, said):
+    """100: it sees no card; 803: it is of another version than its kernel module."""
+    cuda(("Tesla T4", 7, 5), failure=failure)
+    assert gpu_count() == count
+    with pytest.raises(BackendError, match=said):
         gpu_of("gpu:0")
 
 
-def test_a_driver_that_is_too_old(cuda):
-    cuda(failure="cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")
-    assert not has_gpu()
-    with pytest.raises(BackendError, match=r"driver version is insufficient.*nvidia-smi"):
+def test_without_a_driver(monkeypatch):
+    monkeypatch.setattr(gpu, "_load_driver", lambda: None)
+    assert gpu_count() is None
+    with pytest.raises(BackendError, match="NVIDIA's driver is not on this machine"):
         gpu_of("gpu:0")
 
 
-def test_all_that_is_missing_is_named_at_once(monkeypatch):
-    monkeypatch.setattr(gpu, "find_library", lambda _: None)
-    monkeypatch.setattr(gpu, "is_installed", lambda _: False)
-    assert not has_gpu()
-    with pytest.raises(BackendError, match=r"lacks NVIDIA's driver \(libcuda\) and the package cupy \(pip install"):
-        gpu_of("gpu:0")
+def test_without_cupy_nothing_is_known_of_a_card_but_that_it_is_there(cuda, monkeypatch):
+    cuda(("Tesla T4", 7, 5))
+    monkeypatch.setattr("hpi.selection.priors.is_installed", lambda _: False)
+    assert device_class("gpu:0") is None
+    monkeypatch.setattr("hpi.selection.priors.is_installed", lambda _: True)
+    assert device_class("gpu:0") == GpuClass(name="Tesla T4", compute_capability=7.5, cuda=12.8)

@@ -51,6 +51,7 @@ def test_a_run_on_bound_memory_is_a_run_on_arrays(graphs, options, rng):
 )
 def test_which_of_the_two_packages_is_there(name, installed, reason, on_gpu, monkeypatch):
     monkeypatch.setattr("hpi.backends.onnxruntime._is_distributed", lambda package: package in installed)
+    monkeypatch.setattr("hpi.backends.onnxruntime.is_installed", lambda _: True)
     fp32 = dataclasses.replace(on_gpu, variant=Variant())
     said = BACKENDS[name].unavailable(float_files(POSE), fp32)
     assert said == reason if reason is None else reason in said

@@ -25,7 +25,7 @@ import onnx
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, SessionOptions, TensorSpec
-from hpi.backends.gpu import Gpu, has_gpu
+from hpi.backends.gpu import Gpu, gpu_count
 from hpi.backends.tensorrt import (
     CROPS,
     IMAGES,
@@ -599,7 +599,7 @@ def test_a_graph_with_a_fixed_batch_runs_its_items_one_by_one(card, on_card, tmp
 # On a card.
 
 needs_gpu = pytest.mark.skipif(
-    not (has_gpu() and importlib.util.find_spec("tensorrt")), reason="needs an NVIDIA GPU, CuPy and TensorRT"
+    not (gpu_count() and importlib.util.find_spec("tensorrt")), reason="needs an NVIDIA GPU, CuPy and TensorRT"
 )
 
 

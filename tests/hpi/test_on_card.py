@@ -13,8 +13,9 @@ import pytest
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
-from hpi.backends.gpu import Gpu
+from hpi.backends.gpu import Gpu, gpu_count
 from hpi.backends.onnxruntime import OnnxRuntime, OnnxRuntimeSession, providers_of
+from hpi.errors import BackendError
 from hpi.tasks import placement
 
 from host_cupy import HostArray, make_host_cupy
@@ -48,6 +49,8 @@ def a_card(home, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", make_host_cupy(tmp_path_factory.mktemp("card")))
         patch.setitem(BACKENDS, "card", Card())
+        patch.setattr("hpi.selection.priors.is_installed", lambda _: True)
+        patch.setattr("hpi.selection.priors.check_gpu", lambda _: None)
         patch.setattr("hpi.selection.priors.gpu_of", lambda _: Gpu(0, "Host", 9.0, 12.8))
         yield
 
@@ -87,3 +90,29 @@ def test_two_cards(a_card, photo):
         models = predictor.describe()["models"]
     assert found == [2] * 5
     assert [model["device"] for model in models] == ["gpu:0", "gpu:0", "gpu:1", "gpu:1"]
+
+
+# On a card
+
+
+ON_GPU = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not gpu_count(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("backend", ON_GPU)
+def test_every_runtime_on_a_real_card_gives_the_joints_of_the_cpu(backend, photo):
+    """Also of a photo in which there is nobody."""
+    images = [photo, np.zeros_like(photo), np.ascontiguousarray(photo[:300])]
+    name = "human_keypoint_detection_lite"
+    try:
+        on_gpu = Predictor(name, device="gpu", backend=backend)
+    except BackendError as error:
+        if "not installed" in str(error) or "package for CPUs" in str(error) or "not built for" in str(error):
+            pytest.skip(str(error))
+        raise
+    with on_gpu, Predictor(name, device="cpu", backend="onnxruntime") as on_cpu:
+        for found, expected in zip(on_gpu.predict(images, 3), on_cpu.predict(images, 3), strict=True):
+            assert len(found["boxes"]) == len(expected["boxes"])
+            for person, other in zip(found["boxes"], expected["boxes"], strict=True):
+                assert np.abs(person["keypoints"] - other["keypoints"]).max() < 0.3

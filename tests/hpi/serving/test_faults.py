@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import re
 import secrets
 import socket
 import struct
@@ -23,18 +24,31 @@ PHOTO = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
 MALFORMED = 10_000
 
-# The pipeline with one photo that it dies of: 33 pixels wide.
+# The pipeline with a photo that it dies of, 33 pixels wide, and one that takes it 3 s, 34 pixels wide; and a service
+# that gives up on silent connections sooner.
 FAILING = """
+import time
+import hpi.serving.protocol
 from hpi.pipelines import HumanPose
 predict = HumanPose.predict
 def failing(pipeline, images, threshold=None):
     if any(image.shape[1] == 33 for image in images):
         raise RuntimeError("the runtime failed at /secret/path")
+    if any(image.shape[1] == 34 for image in images):
+        time.sleep(3)
     return predict(pipeline, images, threshold)
 HumanPose.predict = failing
+hpi.serving.protocol.HEAD_S = 1
 from hpi.cli import main
 main()
 """
+
+
+def photo_of_width(width):
+    return cv2.imencode(".png", np.zeros((40, width, 3), np.uint8))[1].tobytes()
+
+
+DEADLY, SLOW = photo_of_width(33), photo_of_width(34)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +57,7 @@ def fragile(start_service, tmp_path_factory):
     yml = tmp_path_factory.mktemp("yml") / "pipeline.yaml"
     yml.write_text(
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
-        + "\nServing: {extra: {read_s: 1.5, decode_s: 5}}\n"
+        + "\nServing: {extra: {read_s: 1.5, decode_s: 5, deadline_s: 2, max_batch: 4, max_memory_mb: 160}}\n"
     )
     return start_service("--pipeline", str(yml), code=FAILING)
 
@@ -71,14 +85,76 @@ def test_clients_that_vanish_in_the_middle_of_an_upload(fragile, alive):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
 
 
+def figure(service, name):
+    """A figure of the service as it is now; 0 where it is not there yet."""
+    found = re.search(rf"^{re.escape(name)} ([\d.]+)$", httpx.get(f"{service.url}/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 def test_clients_that_do_not_wait_for_the_answer_leave_the_queue(fragile, alive):
-    for _ in range(20):
-        with connect(fragile) as connection:
-            connection.sendall(HEAD % len(PHOTO) + PHOTO)
-    time.sleep(2)
-    figures = httpx.get(f"{fragile.url}/metrics").text
-    assert "hpi_requests_inside 0.0" in figures
-    assert "hpi_queue_depth 0.0" in figures
+    gone = 'hpi_requests_total{code="499",route="/human-keypoint-detection"}'
+    before, photos = figure(fragile, gone), figure(fragile, "hpi_batch_size_sum")
+    with ThreadPoolExecutor(1) as pool:
+        held_up = pool.submit(httpx.post, fragile.route, content=SLOW, headers=PNG, timeout=60)
+        while figure(fragile, "hpi_requests_inside") < 1:
+            time.sleep(0.01)
+        time.sleep(0.2)  # it is in the models now, and nothing else will be for a while
+        for _ in range(20):
+            with connect(fragile) as connection:
+                connection.sendall(HEAD % len(PHOTO) + PHOTO)
+                time.sleep(0.05)
+        time.sleep(0.3)
+        assert figure(fragile, gone) == before + 20
+        assert figure(fragile, "hpi_queue_depth") == 0
+        held_up.result()
+    assert figure(fragile, "hpi_batch_size_sum") == photos + 1
+
+
+def test_what_takes_too_long_is_a_504_and_what_waits_behind_it_too(fragile, alive):
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(httpx.post, fragile.route, content=SLOW, headers=PNG, timeout=60)
+        time.sleep(0.5)
+        second = pool.submit(httpx.post, fragile.route, content=SLOW, headers=PNG, timeout=60)
+        for answer in (first.result(), second.result()):
+            assert (answer.status_code, "not done within 2 s" in answer.json()["errorMsg"]) == (504, True)
+
+
+def test_connections_that_say_nothing_are_closed(fragile, alive):
+    """Silent from the start, silent in the middle of a head, and silent after an answer."""
+    silent, halfway, after = connect(fragile), connect(fragile), connect(fragile)
+    halfway.sendall(b"POST /human-keypoint-detection HTTP/1.1\r\nHost: x\r\n")
+    after.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200 OK" in after.recv(4096)
+    after.sendall(b"GET")
+    for connection in (silent, halfway, after):
+        connection.settimeout(5)
+        start = time.monotonic()
+        assert not connection.recv(4096)
+        assert time.monotonic() - start < 3
+        connection.close()
+
+
+def test_a_slow_request_is_not_taken_for_a_silent_one(fragile, alive):
+    """It takes longer than a head may."""
+    _, image = cv2.imencode(".png", np.zeros((40, 35, 3), np.uint8))
+    with connect(fragile) as connection:
+        connection.sendall(HEAD % len(image))
+        time.sleep(1.3)
+        connection.sendall(image.tobytes())
+        connection.settimeout(10)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_photos_in_flight_share_a_bounded_memory(fragile, alive):
+    """12 photos of 9,000,000 pixels take 324 MB decoded; 160 are allowed."""
+    _, data = cv2.imencode(".png", np.zeros((3000, 3000, 3), np.uint8))
+    with ThreadPoolExecutor(12) as pool:
+        post = lambda _: httpx.post(fragile.route, content=data.tobytes(), headers=PNG, timeout=60)  # noqa: E731
+        answers = list(pool.map(post, range(12)))
+    assert {answer.status_code for answer in answers} <= {200, 503, 504}
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert refused
+    assert "no memory is left" in refused[0].json()["errorMsg"]
 
 
 def test_bodies_that_trickle_get_408_and_others_are_served_meanwhile(fragile, alive):
@@ -106,8 +182,7 @@ def test_a_decompression_bomb(fragile, alive):
 
 
 def test_a_runtime_that_fails_is_a_500_for_its_photo_alone(fragile, alive):
-    _, deadly = cv2.imencode(".png", np.zeros((40, 33, 3), np.uint8))
-    bodies = [PHOTO, deadly.tobytes(), PHOTO, PHOTO] * 3
+    bodies = [PHOTO, DEADLY, PHOTO, PHOTO] * 3
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda body: httpx.post(fragile.route, content=body, headers=PNG, timeout=60), bodies))
     assert [answer.status_code for answer in answers] == [200, 500, 200, 200] * 3

@@ -18,7 +18,7 @@ from hpi.config import read_pipeline
 from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
 
-from support import EXAMPLE
+from support import EXAMPLE, run_hpi
 
 PHOTO = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -260,6 +260,36 @@ def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
     log = service.log.read_text()
     assert len(re.findall(r"POST /human-keypoint-detection 200", log)) == len(answers)  # none was done for nobody
     assert "Traceback" not in log
+
+
+def test_several_workers(start_service):
+    service = start_service("--workers", "2")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: httpx.post(service.route, content=PHOTO, headers=PNG, timeout=60), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_workers_that_cannot_start_end_the_service(tmp_path):
+    arguments = ("serve", "--workers", "2", "--port", "0", "--device", "npu:0")
+    done = run_hpi(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "not built for npu" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--serve", "--pipeline", "nothing"), "unknown pipeline"),
+        (("--serve", "--hpi_config", "{'backend': 'tflite'}"), "unknown backend 'tflite'"),
+        (("--serve", "--engine", "tflite"), "unknown backend 'tflite'"),
+        (("--serve", "--det_threshold", "0.5"), "takes no"),
+        (("serve", "--max_batch", "0"), "max_batch"),
+    ],
+)
+def test_wrong_usage_ends_before_the_port_is_opened(tmp_path, arguments, said):
+    done = run_hpi(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 # Settings

@@ -1,17 +1,19 @@
 """Photos by URL: only from public addresses, however an inner one is spelled or hidden."""
 
+import asyncio
+import contextlib
 import functools
 import http.server
-import io
 import socket
 import threading
+import time
 
 import pytest
 
 from hpi.errors import InputError
-from hpi.fetch import fetch
 from hpi.serving import urls
-from hpi.serving.urls import is_public, opener_for_public_addresses
+from hpi.serving.limits import Memory, Received, RequestError
+from hpi.serving.urls import fetch_public, is_public
 
 INNER = [
     "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
@@ -32,14 +34,14 @@ def test_outer_addresses(address):
     assert is_public(address)
 
 
-def get(url):
-    stream = io.BytesIO()
-    fetch(url, stream, limit=1000, seconds=5, error=InputError, handlers=opener_for_public_addresses())
-    return stream.getvalue()
+def get(url, seconds=5):
+    content = Received(1000, Memory(10_000))
+    asyncio.run(fetch_public(url, content, seconds))
+    return bytes(content.content)
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """Answers ``secret``, or sends elsewhere."""
+    """Answers ``secret``, sends elsewhere, trickles, or never ends."""
 
     def __init__(self, *arguments, to=None, seen):
         self.to = to
@@ -52,7 +54,16 @@ class Page(http.server.BaseHTTPRequestHandler):
         if self.to:
             self.send_header("Location", self.to)
         self.end_headers()
-        self.wfile.write(b"secret")
+        with contextlib.suppress(ConnectionError):
+            if self.path == "/trickle":
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
+            elif self.path == "/endless":
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+            else:
+                self.wfile.write(b"secret")
 
     def log_message(self, *_):
         pass
@@ -139,8 +150,39 @@ def test_a_redirect_to_this_machine(serve_on, monkeypatch):
 
 
 def test_no_proxy_connects_in_its_place(serve_on, monkeypatch):
+    monkeypatch.setattr(urls, "is_public", lambda _: True)
     port, seen = serve_on("127.0.0.1")
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-    with pytest.raises(InputError):
+    proxy, seen_by_proxy = serve_on("127.0.0.1")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
+    assert get(f"http://127.0.0.1:{port}/photo") == b"secret"
+    assert (seen, seen_by_proxy) == (["/photo"], [])
+
+
+@pytest.fixture
+def all_public(monkeypatch):
+    monkeypatch.setattr(urls, "is_public", lambda _: True)
+
+
+def test_an_answer_that_trickles_is_given_up(serve_on, all_public):
+    port, _ = serve_on("127.0.0.1")
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"not fetched within 0\.5 s"):
+        get(f"http://127.0.0.1:{port}/trickle", seconds=0.5)
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("to", [None, "/endless"])
+def test_an_answer_that_never_ends_is_cut_off(serve_on, all_public, to):
+    """Also that of a redirect, whose content is of no interest."""
+    port, _ = serve_on("127.0.0.1", to=to)
+    with pytest.raises((RequestError, InputError), match=r"MiB that are accepted|redirects|not fetched"):
+        get(f"http://127.0.0.1:{port}/endless")
+
+
+def test_what_is_not_a_photo_of_a_server(serve_on, all_public):
+    port, seen = serve_on("127.0.0.1", to="/again")
+    with pytest.raises(InputError, match="more than 5 redirects"):
+        get(f"http://127.0.0.1:{port}/first")
+    assert seen == ["/first", *["/again"] * 5]
+    with pytest.raises(InputError, match="cannot be fetched"):
         get("http://127.0.0.1:9/")
-    assert not seen
