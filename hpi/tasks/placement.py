@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import cv2
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.base import Normalization, Session, device_index, device_kind, to_host
-from hpi.errors import ModelError
+from hpi.backends.messages import essence
+from hpi.errors import BackendError, ModelError
 from hpi.kernels.affine import stack_crops
 from hpi.kernels.cuda import CudaKernels
 from hpi.kernels.flip import mirror
@@ -134,13 +135,27 @@ class OnCard:
     """CUDA kernels; frames go to the card once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
 
     def __init__(self, device: str, normalization: Normalization) -> None:
-        self.device = device
-        self._kernels = CudaKernels(device_index(device))
-        self._normalization = normalization
+        """Compile the kernels for a card.
 
-    def active(self) -> AbstractContextManager[Any]:  # noqa: D102
-        card: AbstractContextManager[Any] = self._kernels.device
-        return card
+        Raises:
+            BackendError: CuPy or the CUDA compiler is missing, or fails.
+        """
+        self.device = device
+        self._normalization = normalization
+        try:
+            self._kernels = CudaKernels(device_index(device))
+        except Exception as error:
+            raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {essence(str(error))}") from error
+
+    @contextmanager
+    def active(self) -> Iterator[None]:  # noqa: D102
+        try:
+            with self._kernels.device:
+                yield
+        except Exception as error:
+            if type(error).__module__.startswith("cupy"):  # no memory is left, for instance
+                raise BackendError(f"{self.device} failed: {essence(str(error))}") from error
+            raise
 
     def placed(self, images: Sequence[Any]) -> Sequence[Any]:  # noqa: D102
         return [self._kernels.upload(image) for image in images]

@@ -270,7 +270,7 @@ def test_several_workers(start_service):
 
 
 def test_workers_that_cannot_start_end_the_service(tmp_path):
-    arguments = ("serve", "--workers", "2", "--port", "0", "--device", "npu:0")
+    arguments = ("serve", "--workers", "2", "--port", "65001", "--device", "npu:0")
     done = run_hpi(*arguments, cwd=tmp_path)
     assert done.returncode != 0
     assert "not built for npu" in done.stderr
