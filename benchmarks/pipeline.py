@@ -155,17 +155,17 @@ def _measure(
         regions = stages.estimator.regions(boxes)
         turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
         turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
-    taken: dict[str, list[float]] = {name: [] for name in turns}
+    taken: dict[str, list[list[float]]] = {name: [] for name in turns}
     for _ in range(ROUNDS):
         for name, turn in turns.items():
-            taken[name] += turn(seconds)
+            taken[name].append(turn(seconds))
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             stages.run(files, group)
         advance()
     own = {RTMLIB: JOINTS_ONLY}  # what a peer's times are put in relation to
     rows = [
-        _row(group, people, name, of_one, float(np.median(taken[own.get(name, "hpi")])))
+        _row(group, people, name, of_one, float(np.median(np.concatenate(taken[own.get(name, "hpi")]))))
         for name, of_one in taken.items()
     ]
     rows[0]["stages"] = {name: float(np.median(of_one)) for name, of_one in stages.times.items()}
@@ -237,8 +237,9 @@ class _Stages:
         return lambda: (detect(), estimate())
 
 
-def _row(group: list[str], people: int, who: str, taken: list[float], ours: float) -> dict[str, Any]:
-    p50, p90, p99 = np.percentile(taken, [50, 90, 99])
+def _row(group: list[str], people: int, who: str, taken: list[list[float]], ours: float) -> dict[str, Any]:
+    every = np.concatenate(taken)
+    p50, p90, p99 = np.percentile(every, [50, 90, 99])
     return {
         "photos": [Path(photo).name for photo in group],
         "people": people,
@@ -246,8 +247,9 @@ def _row(group: list[str], people: int, who: str, taken: list[float], ours: floa
         "p50_ms": p50,
         "p90_ms": p90,
         "p99_ms": p99,
-        "throughput": 1000 * people / float(np.mean(taken)),
+        "throughput": 1000 * people / float(every.mean()),
         "times_hpi": p50 / ours,
+        "rounds_ms": [float(np.median(of_round)) for of_round in taken],
     }
 
 

@@ -53,15 +53,18 @@ def save_clients(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained", facecolor="white")
-    for axes, name, label in zip(
-        figure.subplots(1, 2), ("throughput", "p99_ms"), ("answers a second", "p99, ms"), strict=True
-    ):
+    clients = sorted({row["clients"] for row in rows})
+    plots = (("throughput", "answers a second", "linear"), ("p99_ms", "p99, ms", "log"))
+    for axes, (name, label, scale) in zip(figure.subplots(1, 2), plots, strict=True):
         for who in dict.fromkeys(row["who"] for row in rows):
             points = [(row["clients"], row[name]) for row in rows if row["who"] == who]
             axes.plot(*zip(*points, strict=True), marker="o", label=who)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
+        axes.set_xticks(clients, [str(count) for count in clients])
+        axes.set_yscale(scale)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("clients")
         axes.set_ylabel(label)
+    figure.axes[0].set_ylim(bottom=0)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

@@ -25,6 +25,7 @@ def test_pipeline(tmp_path):
     assert [(row["who"], row["people"]) for row in rows] == [("hpi", 2), ("bare", 2), ("hpi", 4), ("bare", 4)]
     for row in rows:
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert len(row["rounds_ms"]) == 7
     stages = rows[0]["stages"]
     assert min(stages.values()) > 0
     assert stages["detect"] + stages["infer"] < sum(stages.values())
@@ -47,6 +48,22 @@ def test_folder(tmp_path):
     assert {"hpi", "detector, saturated", "keypoint model, saturated", "decoding, all cores"} == set(found["rates"])
     assert len(found["memory_mb"]) == 3
     assert (tmp_path / "out.png").is_file()
+
+
+def test_serving(tmp_path):
+    arguments = ("--clients", "1", "--clients", "4", "--seconds", "0.2", "--requests", "200", "--output", "out")
+    output = run("serving", PHOTO, *arguments, tmp_path=tmp_path)
+    found = report(tmp_path / "out")["rows"]
+    assert [(row["clients"], row["who"]) for row in found["rows"]] == [
+        (clients, who) for clients in (1, 4) for who in ("hpi", "hpi, one by one")
+    ]
+    for row in found["rows"]:
+        assert 0 < row["p50_ms"] <= row["p99_ms"]
+        assert row["wrong"] == 0
+    assert len(found["memory_mb"]) == 2
+    assert (tmp_path / "out.png").is_file()
+    assert (tmp_path / "out_memory.png").is_file()
+    assert "4 | hpi, one by one" in output
 
 
 def test_start(tmp_path):
