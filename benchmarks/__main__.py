@@ -2,10 +2,9 @@
 
 import typer
 
-from hpi.benchmarks import coco_ap, folder, kernels, pipeline, runtimes, selection, serving, start
+from hpi.benchmarks import folder, kernels, pipeline, runtimes, selection, serving, start
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-app.command("coco_ap")(coco_ap.main)
 app.command("folder")(folder.main)
 app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)

@@ -13,7 +13,7 @@ from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
 
-_COLORS = {"left": (80, 175, 76), "right": (54, 67, 244), "center": (230, 160, 33)}  # BGR
+COLORS = {"left": (80, 175, 76), "right": (54, 67, 244), "center": (230, 160, 33)}  # BGR
 _JOINT = (255, 255, 255)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
@@ -49,7 +49,7 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
             for start, end in edges:
                 if visible[start] and visible[end]:
                     a, b = _fixed_point(points[start]), _fixed_point(points[end])
-                    cv2.line(canvas, a, b, _COLORS[side], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+                    cv2.line(canvas, a, b, COLORS[side], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     for point in points[visible]:
         _dot(canvas, point, 0.6 * thickness + 1, (0, 0, 0))
         _dot(canvas, point, 0.6 * thickness, _JOINT)

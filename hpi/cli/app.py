@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -226,6 +226,47 @@ def tune(
             after = selection.summary(predictor.describe())
         for name, choice in after.items():
             typer.echo(f"{name}: {choice} (before: {before[name]})")
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    dataset: Annotated[Literal["coco", "mpii"], typer.Option(help="Whose annotations and measure.")],
+    annotations: Annotated[
+        Path,
+        typer.Option(help="COCO: person_keypoints_*.json; MPII: the JSON that HRNet, mmpose, PaddleDetection share."),
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of the images that the annotations name.")],
+    pipeline: Pipeline = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(help="gt, detector, or a .json of COCO's detections. By default a pipeline's detector, else gt."),
+    ] = None,
+    headboxes: Annotated[
+        Path | None, typer.Option(help="MPII: .mat or .json with headboxes_src; without, from head_top and upper_neck.")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crop.")] = False,
+    backend: Annotated[list[str], typer.Option(help="Repeat for several, a column each.")] = ["auto"],  # noqa: B006
+    precision: Annotated[list[str], typer.Option(help="Repeat for several, a column each.")] = ["fp32"],  # noqa: B006
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for report, pictures and predictions, with which a later run goes on.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure accuracy on annotated photos: COCO's keypoint and box AP, or MPII's PCKh."""
+    if pipeline is not None and model is not None:
+        raise typer.BadParameter("give --pipeline or --model, not both")
+    asked = {name: value for name, value in context.params.items() if name not in {"backend", "precision", "debug"}}
+    asked["pipeline"] = None if model else pipeline or DEFAULT_PIPELINE
+    with _friendly_errors(debug=debug):
+        from hpi.cli.evaluate import Asked, run
+
+        run(Asked(**asked, backends=backend, precisions=precision))
 
 
 @app.command()

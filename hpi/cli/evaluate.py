@@ -1,0 +1,361 @@
+"""Accuracy on annotated data from the command line: a column for each runtime and precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hpi.backends.artifacts import content_hash
+from hpi.benchmarks.environment import describe_environment
+from hpi.benchmarks.report import engaged, write_report
+from hpi.config import HpiConfig, read_pipeline
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.coco import Boxes, CocoDataset
+from hpi.evaluation.mpii import MpiiDataset
+from hpi.evaluation.pictures import draw_case, worst
+from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
+from hpi.files import write_whole
+from hpi.model_files import ModelSpec
+from hpi.predictor import Predictor
+from hpi.sources import read_items
+from hpi.validation import is_yaml
+from hpi.zoo import Skeleton, Zoo
+
+WORST = 8
+PUBLISHED = {"keypoint AP": "AP", "person box AP": "box AP"}
+"""A metric of the model configs, and the figure here that it stands beside."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to evaluate, and how.
+
+    Attributes:
+        dataset: ``"coco"`` or ``"mpii"``.
+        annotations: its JSON file.
+        images: folder of its images.
+        pipeline: name or YAML file; None: ``model``.
+        model: name or YAML file of one model.
+        model_dir: folder of the model's files.
+        boxes: ``"gt"``, ``"detector"`` or a JSON file of detections; None: a pipeline's detector, else ``"gt"``.
+        headboxes: MPII: file with the head boxes.
+        flip: average with the mirrored crop.
+        backends: a column for each of these ...
+        precisions: ... with each of these.
+        device: where to run.
+        batch_size: photos that go together.
+        output: folder for the report, the pictures and the predictions.
+        fresh: begin anew, without the predictions that are in ``output``.
+    """
+
+    dataset: str
+    annotations: Path
+    images: Path
+    pipeline: str | None = None
+    model: str | None = None
+    model_dir: Path | None = None
+    boxes: str | None = None
+    headboxes: Path | None = None
+    flip: bool = False
+    backends: Sequence[str] = ("auto",)
+    precisions: Sequence[str] = ("fp32",)
+    device: str = "auto"
+    batch_size: int = 8
+    output: Path | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What one runtime in one precision reached."""
+
+    title: str
+    models: list[dict[str, Any]]
+    figures: Figures
+    photos: int
+    people: int | None
+    failed: list[str]
+    predictions: str | None
+    worst: list[dict[str, Any]]
+
+
+def run(asked: Asked) -> None:
+    """Evaluate, print the table, and write the report.
+
+    Raises:
+        typer.Exit: with code 1, at the end, when photos could not be used.
+        HpiError: the dataset cannot be read, or the models cannot be run.
+    """
+    dataset = _read_dataset(asked)
+    for what, count in dataset.counts.items():
+        _tell(f"left out: {count} {what}")
+    columns, published = [], {}
+    for backend in dict.fromkeys(asked.backends):
+        for precision in dict.fromkeys(asked.precisions):
+            with _open(asked, backend, precision) as predictor:
+                title = f"{backend if backend != 'auto' else predictor.backend} {precision}"
+                columns.append(_evaluate(asked, dataset, predictor, title))
+                published = _published(predictor)
+    headings = ("%", "published", *(column.title for column in columns))
+    cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
+    Console().print(_table(headings, cells))
+    if asked.output is not None:
+        sources = [f"{metric}: published by {source}" for metric, (_, source) in published.items()]
+        _write(asked, asked.output, dataset, columns, headings, cells, sources)
+    if any(column.failed for column in columns):
+        raise typer.Exit(1)
+
+
+def _read_dataset(asked: Asked) -> Dataset:
+    if asked.dataset == "mpii":
+        if asked.boxes not in {None, "gt"}:
+            raise ConfigError("--boxes: MPII is evaluated with its own centers and scales")
+        return MpiiDataset(asked.annotations, asked.images, asked.headboxes)
+    if asked.headboxes is not None:
+        raise ConfigError("--headboxes is for --dataset mpii")
+    return CocoDataset(asked.annotations, asked.images, _boxes(asked))
+
+
+def _boxes(asked: Asked) -> Boxes:
+    match asked.boxes:
+        case None:
+            return "gt" if asked.model else "detector"
+        case "gt":
+            return "gt"
+        case "detector":
+            return "detector"
+        case file if file.endswith(".json"):
+            return Path(file)
+        case other:
+            raise ConfigError(f"--boxes {other!r}: give gt, detector, or a .json file of COCO's detection results")
+
+
+def _open(asked: Asked, backend: str, precision: str) -> Predictor:
+    """The predictor that finds what is asked for: of a pipeline only the keypoint model where boxes are given."""
+    if asked.model is None and asked.model_dir is not None:
+        raise ConfigError("--model_dir is for --model; a pipeline's YAML has a folder for each model")
+    arguments: dict[str, Any] = {"device": asked.device, "backend": backend, "precision": precision}
+    finds_people = asked.dataset == "coco" and _boxes(asked) == "detector"
+    flip = asked.flip or None
+    if asked.model is not None:
+        predictor = Predictor(asked.model, model_dir=asked.model_dir, flip=flip, **arguments)
+    elif finds_people:
+        predictor = Predictor(str(asked.pipeline), flip=flip, **arguments)
+    else:
+        pipeline = read_pipeline(str(asked.pipeline))
+        module = pipeline.modules.KeypointDetection
+        predictor = Predictor(
+            module.model_name,
+            model_dir=module.model_dir,
+            flip=flip or module.flip,
+            use_udp=module.use_udp,
+            hpi_config=pipeline.hpi_config_of(module, HpiConfig()).model_dump(exclude_unset=True),
+            **arguments,
+        )
+    if finds_people != (predictor.detector is not None):
+        predictor.close()
+        raise ConfigError(
+            f"{predictor.name} finds no people: give --boxes gt or a file of boxes"
+            if finds_people
+            else f"{predictor.name} is a detector: give --boxes detector"
+        )
+    return predictor
+
+
+def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) -> _Column:
+    output, estimator = asked.output, predictor.estimator
+    path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
+    failed: list[str] = []
+    predictions = _predict(asked, dataset, predictor, title, path, failed)
+    if not predictions:
+        raise InputError(f"{asked.images}: none of its photos could be used; the first: {failed[0]}")
+    cases = dataset.cases(predictions) if estimator else []
+    return _Column(
+        title=title,
+        models=engaged(predictor),
+        figures=dataset.figures(predictions, predictor),
+        photos=len(predictions),
+        people=len(cases) if estimator else None,
+        failed=failed,
+        predictions=path.name if path else None,
+        worst=_save_worst(output, title, worst(cases, WORST), estimator.skeleton) if output and estimator else [],
+    )
+
+
+def _predict(
+    asked: Asked, dataset: Dataset, predictor: Predictor, title: str, path: Path | None, failed: list[str]
+) -> Predictions:
+    """Predictions of all photos: those of earlier runs, and the rest."""
+
+    def report(error: InputError) -> None:
+        failed.append(str(error).replace(f"{asked.images}/", ""))
+        _tell(f"error: {error}")
+
+    numbers = {photo.number for photo in dataset.photos}
+    with Journal(path, fresh=asked.fresh) as journal:
+        found = {number: people for number, people in journal.read().items() if number in numbers}
+        if found:
+            _tell(f"{title}: {len(found)} of {len(numbers)} photos are done already ({path}); --fresh begins anew")
+        waiting = [photo for photo in dataset.photos if photo.number not in found]
+        with _progress() as progress:
+            task = progress.add_task(title, total=len(numbers), completed=len(found))
+            found |= predict(
+                predictor,
+                waiting,
+                journal,
+                asked.batch_size,
+                done=partial(progress.advance, task),
+                failed=report,
+            )
+    return {number: found[number] for number in sorted(found)}
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _digest(asked: Asked, predictor: Predictor) -> str:
+    """Hash of everything that predictions depend on, but for the content of the images."""
+    told = ("backend", "version", "variant", "precision", "device")
+    tasks = [task for task in (predictor.detector, predictor.estimator) if task is not None]
+    estimator = predictor.estimator
+    files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
+    boxes = _boxes(asked) if asked.dataset == "coco" else "gt"
+    key = {
+        "version": describe_environment()["hpi-pose"],
+        "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
+        "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
+        "models": [content_hash(_files(task.spec)) for task in tasks],
+        "runtimes": [[model[name] for name in told] for model in predictor.describe()["models"]],
+        "options": [estimator.flip, estimator.udp] if estimator else [],
+    }
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files(spec: ModelSpec) -> list[Path]:
+    paddle, onnx = spec.files.paddle, spec.files.onnx
+    return [spec.yml, *([paddle.program, paddle.params] if paddle else []), *([onnx] if onnx else [])]
+
+
+def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skeleton) -> list[dict[str, Any]]:
+    """Pictures of people, and a line of the report for each."""
+    folder = Path("worst") / re.sub(r"[^A-Za-z0-9]+", "_", title)
+    rows = []
+    for rank, case in enumerate(cases, 1):
+        (item,) = read_items(str(case.path))
+        if isinstance(item.image, InputError):  # gone since it was predicted
+            continue
+        name = folder / f"{rank}.jpg"
+        picture = draw_case(case, item.image, skeleton)
+        _save(output / name, cv2.imencode(".jpg", picture)[1].tobytes())
+        rows.append(
+            {
+                "photo": case.path.name,
+                "person": case.annotation,
+                case.measure: round(case.value, 4),
+                "picture": name.as_posix(),
+            }
+        )
+    return rows
+
+
+def _save(path: Path, data: bytes) -> None:
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _published(predictor: Predictor) -> dict[str, tuple[str, str]]:
+    """Published figures of a predictor's models: the name of the measure here; value; by whom, on what."""
+    known = Zoo.default().models
+    found = {}
+    for task in (predictor.estimator, predictor.detector):
+        config = known.get(task.spec.name) if task else None
+        accuracy = config.accuracy if config else None
+        if accuracy and accuracy.by != "hpi" and accuracy.metric in PUBLISHED:
+            found[PUBLISHED[accuracy.metric]] = (f"{accuracy.value}", f"{accuracy.by}, {accuracy.dataset}")
+    return found
+
+
+def _cells(columns: Sequence[_Column], published: dict[str, str]) -> list[list[str]]:
+    return [
+        [name, published.get(name, ""), *(_percent(column.figures[name]) for column in columns)]
+        for name in columns[0].figures
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    table = Table(headings[0], box=SIMPLE, pad_edge=False)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _write(
+    asked: Asked,
+    output: Path,
+    dataset: Dataset,
+    columns: Sequence[_Column],
+    headings: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    sources: Sequence[str],
+) -> None:
+    name = asked.pipeline or asked.model or ""
+    title = f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{', flip' if asked.flip else ''}"
+    rows = [
+        {**vars(column), "failed": list(column.failed), "left_out": dataset.counts, "flip": asked.flip}
+        for column in columns
+    ]
+    try:
+        write_report(
+            output / asked.dataset,
+            title,
+            dataset.protocol + "\n",
+            headings,
+            cells,
+            rows,
+            _remarks(dataset, columns, sources),
+        )
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
+    _tell(f"wrote {output / asked.dataset}.md and .json")
+
+
+def _remarks(dataset: Dataset, columns: Sequence[_Column], sources: Sequence[str]) -> str:
+    """What stands below the table: whose figures, on how many people, and who was met worst."""
+    first = columns[0]
+    people = "" if first.people is None else f", {first.people} annotated people"
+    lines = [*sources, f"{first.photos} photos{people}"]
+    lines += [f"left out: {count} {what}" for what, count in dataset.counts.items()]
+    lines += [f"{column.title}: {len(column.failed)} photos could not be used" for column in columns if column.failed]
+    text = "\n".join(f"- {line}" for line in lines)
+    if not first.worst:
+        return f"{text}\n"
+    pictures = "\n\n".join(f"![{one['photo']}]({one['picture']})" for one in first.worst)
+    return f"{text}\n\n## Met worst by {first.title}\n\n{pictures}\n\n## Environment\n"
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201

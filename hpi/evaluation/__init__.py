@@ -1,0 +1,1 @@
+"""Accuracy on annotated data: COCO's keypoint and box AP, MPII's PCKh."""

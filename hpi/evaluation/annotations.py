@@ -1,0 +1,67 @@
+"""Reading annotation files that come from anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from hpi.errors import InputError
+
+Pixels = Annotated[float, Field(ge=-1e5, le=1e5)]
+Size = Annotated[int, Field(ge=1, le=100_000)]
+FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(lambda name: Path(name).as_posix())]
+"""Name of a file, one spelling for each: ``a.png`` for ``./a.png``."""
+
+
+class Part(BaseModel):
+    """Part of an annotation file; fields that are not named here are left to others."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+
+
+def check_unique(what: str, numbers: Iterable[int], path: Path) -> None:
+    """Raise InputError where a number is there twice."""
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{path}: {what} {twice[0]} is there {'twice' if len(twice) == 1 else 'twice, and others too'}"
+        )
+
+
+def existing(images: Path, names: Iterable[str]) -> set[str]:
+    """Those of the names that are files in the folder of images.
+
+    Raises:
+        InputError: none is.
+    """
+    names = list(names)
+    there = {name for name in names if _is_file(images / name)}
+    if not there:
+        raise InputError(f"{images}: none of the {len(names)} photos of the annotations is here, such as {names[0]}")
+    return there
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a NUL
+        return False

@@ -1,0 +1,251 @@
+"""MPII: PCKh, the share of joints that are near the true place, measured in head sizes.
+
+The convention is that of the dataset's own Matlab toolkit (human-pose.mpi-inf.mpg.de), as HRNet (lib/dataset/mpii.py),
+mmpose and PaddleDetection have it in Python.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, RootModel
+
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.annotations import FileName, Part, Pixels, existing, read_json
+from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
+from hpi.predictor import Predictor
+from hpi.validation import parse
+from hpi.zoo import Skeleton, Zoo
+
+SKELETON = Skeleton(
+    joints=[
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
+        "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
+        "left_wrist",
+    ],
+    edges={
+        "left": [(3, 4), (4, 5), (13, 14), (14, 15)],
+        "right": [(2, 1), (1, 0), (12, 11), (11, 10)],
+        "center": [(6, 2), (6, 3), (6, 7), (7, 12), (7, 13), (7, 8), (8, 9)],
+    },
+    visible_above=0.2,
+)  # fmt: skip
+JOINTS = len(SKELETON.joints)
+UPPER_NECK, HEAD_TOP = SKELETON.joints.index("upper_neck"), SKELETON.joints.index("head_top")
+NOT_COUNTED = ("pelvis", "thorax")
+LIMITS = (0.5, 0.1)  # HRNet's "Mean@0.1" is really at 0.11
+
+GROUPS = {
+    "Head": ("head_top",),
+    **{
+        name.capitalize(): (f"left_{name}", f"right_{name}")
+        for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    },
+}
+
+# Joints and centres count pixels from 1, as Matlab does.
+FIRST_PIXEL = 1
+SIDE = 200  # pixels of a person's box at scale 1
+DOWN = 15  # pixels at scale 1 that the box is moved down, so that no feet are cut off
+HEAD_BOX_SHARE = 0.6  # SC_BIAS
+
+_PROTOCOL = (
+    "PCKh: share of the labelled joints that are within 0.5 (or 0.1) head sizes of the true place, over all joints but "
+    "pelvis and thorax; Head to Ankle: at 0.5, mean of left and right. A person's crop comes from center and scale as "
+    "in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. Of a model "
+    "with COCO's 17 joints those that both have count: shoulders, elbows, wrists, hips, knees and ankles. "
+)
+_HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."
+_HEAD_SEGMENT = (
+    "The head size is the distance of head_top and upper_neck, which is what 0.6 times the diagonal of the head box "
+    "stands for; people without these two joints are left out."
+)
+
+
+class _Annotation(Part):
+    image: FileName
+    center: tuple[Pixels, Pixels]
+    scale: Annotated[float, Field(ge=1e-3, le=1e3)]
+    joints: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=JOINTS, max_length=JOINTS)]
+    joints_vis: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=JOINTS, max_length=JOINTS)]
+
+
+class _Annotations(RootModel[Annotated[list[_Annotation], Field(min_length=1)]]):
+    pass
+
+
+class _HeadBoxes(Part):
+    headboxes_src: list[list[list[float]]]
+
+
+class MpiiDataset:
+    """MPII's annotations in the JSON that HRNet, mmpose and PaddleDetection share, and the folder of the images."""
+
+    title = "MPII"
+
+    def __init__(self, annotations: Path, images: Path, headboxes: Path | None = None) -> None:
+        """Read and check the annotations.
+
+        Args:
+            annotations: JSON, a list of ``{image, center, scale, joints [16][2], joints_vis [16]}``; center and joints
+                in pixels from 1, scale in 200 pixels.
+            images: folder of the images; those that are not there are left out.
+            headboxes: ``.mat`` (needs SciPy) or ``.json`` with ``headboxes_src`` ``[2, 2, N]``: upper left and lower
+                right corner, x and y, for each annotation. None: head sizes come from head_top and upper_neck.
+
+        Raises:
+            InputError: a file is not what it should be; the message names file and field.
+            ConfigError: SciPy is needed and not installed.
+        """
+        self._people = parse(_Annotations, read_json(annotations), str(annotations), InputError).root
+        self._truth = np.array([one.joints for one in self._people], np.float64) - FIRST_PIXEL
+        self._labelled = np.array([one.joints_vis for one in self._people]) > 0
+        self._heads = self._head_segments() if headboxes is None else _head_sizes(headboxes, len(self._people))
+        self.protocol = _PROTOCOL + (_HEAD_SEGMENT if headboxes is None else _HEAD_BOXES)
+        there = existing(images, dict.fromkeys(one.image for one in self._people))
+        given: dict[str, list[Person]] = defaultdict(list)
+        for number, one in enumerate(self._people):
+            if self._heads[number] > 0 and self._counted(number).any():
+                given[one.image].append(Person(_box(one), annotation=number))
+        names = dict.fromkeys(one.image for one in self._people)
+        self.photos = [
+            Photo(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
+        ]
+        counts = {
+            "photos without a file": len(names) - len(there),
+            "people without a head size or a labelled joint": len(self._people) - sum(map(len, given.values())),
+        }
+        self.counts = {what: count for what, count in counts.items() if count}
+
+    def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
+        """PCKh of the predicted people.
+
+        Returns:
+            Percent: ``PCKh@0.5``, ``PCKh@0.1``, and the joints at 0.5 from ``Head`` to ``Ankle``; None for joints that
+            the model does not have.
+
+        Raises:
+            ConfigError: the model has neither COCO's nor MPII's joints.
+        """
+        del predictor
+        people = [person for photo in predictions.values() for person in photo]
+        if not people:
+            return dict.fromkeys([f"PCKh@{limit}" for limit in LIMITS] + list(GROUPS))
+        numbers = [_number(person) for person in people]
+        found = np.stack([_mpii_joints(person.joints) for person in people])
+        counts = np.stack([self._counted(number) for number in numbers]) & np.isfinite(found).all(axis=-1)
+        distances = head_distances(self._truth[numbers], found, self._heads[numbers])
+        totals = counts.sum(axis=0)
+        means = {f"PCKh@{limit}": _percent(((distances <= limit) & counts).sum(), totals.sum()) for limit in LIMITS}
+        hits = ((distances <= LIMITS[0]) & counts).sum(axis=0)
+        by_joint = [_percent(hit, total) for hit, total in zip(hits, totals, strict=True)]
+        return means | {name: _group(by_joint, joints) for name, joints in GROUPS.items()}
+
+    def cases(self, predictions: Predictions) -> list[Case]:
+        """The predicted people with the share of their joints within half a head size."""
+        paths = {photo.number: photo.path for photo in self.photos}
+        return [self._case(paths[photo], person) for photo, people in predictions.items() for person in people]
+
+    def _case(self, path: Path, person: Person) -> Case:
+        number = _number(person)
+        found = _mpii_joints(person.joints)
+        counts = self._counted(number) & np.isfinite(found).all(axis=-1)
+        distances = head_distances(self._truth[number], found, self._heads[number])[counts]
+        truth = np.column_stack([self._truth[number], self._labelled[number]]).astype(np.float32)
+        pairs = np.stack([truth[:, :2], found], axis=1)[counts].astype(np.float32)
+        share = float((distances <= LIMITS[0]).mean()) if counts.any() else 0.0
+        error = float(distances.mean()) if counts.any() else np.inf
+        return Case(path, number, "PCKh", share, error, person.box, truth, SKELETON, person.joints, pairs)
+
+    def _counted(self, number: int) -> NDArray[np.bool_]:
+        """Which joints of a person count: ``[16]``."""
+        counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.joints]
+        return counted
+
+    def _head_segments(self) -> NDArray[np.float64]:
+        """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""
+        both = self._labelled[:, HEAD_TOP] & self._labelled[:, UPPER_NECK]
+        return np.asarray(both * np.linalg.norm(self._truth[:, HEAD_TOP] - self._truth[:, UPPER_NECK], axis=-1))
+
+
+def head_distances(truth: NDArray[Any], found: NDArray[Any], heads: NDArray[Any]) -> NDArray[np.float64]:
+    """Distance of joints from their true places.
+
+    Args:
+        truth: ``[..., K, 2]`` pixels.
+        found: the same.
+        heads: ``[...]`` size of each person's head, pixels.
+
+    Returns:
+        ``[..., K]`` in head sizes.
+    """
+    distances: NDArray[np.float64] = np.linalg.norm(found - truth, axis=-1) / heads[..., None]
+    return distances
+
+
+def _number(person: Person) -> int:
+    assert person.annotation is not None  # the people of this dataset are all given
+    return person.annotation
+
+
+def _mpii_joints(joints: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
+    coco = Zoo.default().skeleton_of("").joints  # those of a model that is not known
+    names = {JOINTS: SKELETON.joints, len(coco): coco}.get(len(joints))
+    if names is None:
+        raise ConfigError(f"the model has {len(joints)} joints; PCKh is for those of MPII (16) and of COCO (17)")
+    places = [names.index(name) if name in names else -1 for name in SKELETON.joints]
+    return np.where(np.array(places)[:, None] < 0, np.nan, joints[places, :2].astype(np.float64))
+
+
+def _box(one: _Annotation) -> Box:
+    x, y = one.center
+    middle = (x - FIRST_PIXEL, y + DOWN * one.scale - FIRST_PIXEL)
+    half = SIDE * one.scale / 2
+    return middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half
+
+
+def _head_sizes(path: Path, count: int) -> NDArray[np.float64]:
+    """0.6 times the diagonals of the head boxes, ``[count]`` pixels."""
+    if path.suffix == ".mat":
+        content = _read_mat(path)
+    else:
+        content = parse(_HeadBoxes, read_json(path), str(path), InputError).headboxes_src
+    try:
+        boxes = np.asarray(content, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: headboxes_src is no array of numbers") from error
+    if boxes.shape != (2, 2, count):
+        raise InputError(f"{path}: headboxes_src has shape {boxes.shape} instead of (2, 2, {count}), one a person")
+    if not np.isfinite(boxes).all():
+        raise InputError(f"{path}: headboxes_src has values that are not finite")
+    return np.asarray(HEAD_BOX_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0))
+
+
+def _read_mat(path: Path) -> Any:
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ConfigError(f'{path}: SciPy is not installed ({error}): pip install "hpi-pose[evaluate]"') from error
+    try:
+        return loadmat(str(path))["headboxes_src"]
+    except KeyError as error:
+        raise InputError(f"{path}: has no headboxes_src") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file fails anywhere in SciPy's reader
+        raise InputError(f"{path}: not a Matlab file that SciPy reads: {error}") from error
+
+
+def _percent(part: float, whole: float) -> float | None:
+    return 100 * float(part) / float(whole) if whole else None
+
+
+def _group(by_joint: list[float | None], joints: tuple[str, ...]) -> float | None:
+    values = [by_joint[SKELETON.joints.index(name)] for name in joints]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

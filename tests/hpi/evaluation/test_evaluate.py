@@ -1,0 +1,256 @@
+"""hpi evaluate: going on where a run was broken off, the report, the pictures, and wrong usage."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+
+import typer
+
+from hpi.cli.evaluate import WORST, Asked, run
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.pictures import draw_case, worst
+from hpi.evaluation.predictions import Case, Journal, Person
+from hpi.zoo import Zoo
+
+from support import EXAMPLE, run_hpi
+
+POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+PHOTOS = 4
+
+
+@pytest.fixture
+def people(shared, tmp_path):
+    """What to ask for to evaluate on a few photos of COCO."""
+    folder = shared / "data" / "coco_val"
+    content = json.loads((folder / "person_keypoints.json").read_text())
+    content["images"] = content["images"][:PHOTOS]
+    ids = {image["id"] for image in content["images"]}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
+    annotations = tmp_path / "annotations.json"
+    annotations.write_text(json.dumps(content))
+    return Asked(
+        "coco", annotations, folder / "images", model=POSE, backends=["onnxruntime"], output=tmp_path / "output"
+    )
+
+
+def report(asked):
+    return json.loads((asked.output / f"{asked.dataset}.json").read_text())
+
+
+def journals(asked):
+    return sorted(asked.output.glob("predictions-*.jsonl"))
+
+
+def test_a_later_run_goes_on(people, capsys):
+    run(people)
+    figures = report(people)["rows"][0]["figures"]
+    (journal,) = journals(people)
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == PHOTOS
+    assert "are done" not in capsys.readouterr().err
+
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:50])  # broken off while writing
+    run(people)
+    assert f"2 of {PHOTOS} photos are done" in capsys.readouterr().err
+    again = journal.read_bytes()
+    assert again.startswith(b"".join(lines[:2]))
+    assert sorted(again.splitlines()) == sorted(whole.splitlines())
+    assert report(people)["rows"][0]["figures"] == figures
+
+    journal.write_bytes(b"".join(lines[:2]))
+    run(replace(people, fresh=True))
+    assert "are done" not in capsys.readouterr().err
+    assert report(people)["rows"][0]["figures"] == figures
+
+    journal.write_bytes(b'{"photo": 1}\n')
+    with pytest.raises(ConfigError, match=r"line 1 is damaged; --fresh"):
+        run(people)
+
+
+def test_other_predictions_have_another_file(people, tmp_path):
+    run(people)
+    run(people)
+    assert len(journals(people)) == 1
+    run(replace(people, flip=True))
+    assert len(journals(people)) == 2
+    other = tmp_path / "other.json"
+    other.write_text(people.annotations.read_text() + " ")
+    run(replace(people, annotations=other))
+    assert len(journals(people)) == 3
+    boxes = tmp_path / "boxes.json"
+    (image, *_) = json.loads(other.read_text())["images"]
+    boxes.write_text(json.dumps([{"image_id": image["id"], "category_id": 1, "bbox": [9, 9, 90, 90], "score": 1}]))
+    run(replace(people, boxes=str(boxes)))
+    assert len(journals(people)) == 4
+
+
+def test_the_report(people, capsys):
+    pytest.importorskip("openvino")
+    run(replace(people, backends=["onnxruntime", "openvino"]))
+    printed = capsys.readouterr()
+    assert "onnxruntime fp32" in printed.out
+    assert "AP75" in printed.out
+    content = report(people)
+    assert content["environment"]["cores"]
+    assert "num_keypoints > 0" in content["protocol"]
+    first, second = content["rows"]
+    assert (first["title"], second["title"]) == ("onnxruntime fp32", "openvino fp32")
+    assert len(first["figures"]) == 10
+    assert first["figures"]["AP"] == pytest.approx(second["figures"]["AP"], abs=1)
+    text = (people.output / "coco.md").read_text()
+    assert "| % | published | onnxruntime fp32 | openvino fp32 |" in text
+    assert f"| AP |  | {first['figures']['AP']:.2f} | {second['figures']['AP']:.2f} |" in text
+    assert str(people.images) not in text + json.dumps(content) + "".join(map(str, journals(people)[0].open()))
+    shown = first["worst"]
+    assert len(shown) == min(WORST, first["people"])
+    assert [one["OKS"] for one in shown] == sorted(one["OKS"] for one in shown)
+    for one in shown:
+        assert cv2.imread(str(people.output / one["picture"])).shape == (548, 968, 3)
+        assert f"![{one['photo']}]({one['picture']})" in text
+
+
+def test_a_pipeline(people):
+    """Its detector's boxes by default, or its keypoint model on the ground truth."""
+    content = json.loads(people.annotations.read_text())
+    content["images"] = content["images"][:1]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] == content["images"][0]["id"]]
+    people.annotations.write_text(json.dumps(content))
+    lite = replace(people, model=None, pipeline="human_keypoint_detection_lite")
+    run(lite)
+    (row,) = report(lite)["rows"]
+    assert {"AP", "ARL", "box AP", "box AR100"} <= set(row["figures"])
+    assert [model["model"] for model in row["models"]] == [DETECTOR, POSE]
+    run(replace(lite, boxes="gt"))
+    (on_truth,) = report(lite)["rows"]
+    assert [model["model"] for model in on_truth["models"]] == [POSE]
+    run(people)
+    assert on_truth["figures"] == report(people)["rows"][0]["figures"]
+
+
+def test_a_detector(people):
+    run(replace(people, model=DETECTOR, boxes="detector"))
+    (row,) = report(people)["rows"]
+    assert row["figures"]["box AP"] > 20
+    assert row["worst"] == []
+
+
+def test_a_published_figure_stands_beside(people, tmp_path):
+    """A model by the name of one that has a published figure."""
+    folder = tmp_path / "model"
+    shutil.copytree(Zoo.default().find(POSE).folder, folder)
+    yml = folder / "inference.yml"
+    yml.write_text(yml.read_text().replace(POSE, "PP-TinyPose_128x96"))
+    run(replace(people, model="PP-TinyPose_128x96", model_dir=folder))
+    text = (people.output / "coco.md").read_text()
+    assert "| AP | 58.4 | " in text
+    assert "AP: published by PaddleX, COCO val2017" in text
+
+
+def test_photos_that_cannot_be_read(people, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(people.images, images)
+    names = [image["file_name"] for image in json.loads(people.annotations.read_text())["images"]]
+    (images / names[0]).write_bytes(b"no image")
+    (images / names[1]).unlink()
+    with pytest.raises(typer.Exit) as exit_code:
+        run(replace(people, images=images))
+    assert exit_code.value.exit_code == 1
+    assert f"{names[0]}: not an image" in capsys.readouterr().err
+    (row,) = report(people)["rows"]
+    assert row["failed"] == [f"{names[0]}: not an image"]
+    assert row["left_out"] == {"photos without a file": 1}
+    assert row["photos"] == PHOTOS - 2
+    assert "1 photos could not be used" in (people.output / "coco.md").read_text()
+    for name in names:
+        (images / name).write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of its photos could be used"):
+        run(replace(people, images=images, fresh=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"boxes": "detector"}, "finds no people"),
+        ({"model": DETECTOR}, "is a detector"),
+        ({"boxes": "mine"}, "--boxes 'mine'"),
+        ({"headboxes": EXAMPLE}, "--headboxes"),
+        ({"model": None, "pipeline": "human_keypoint_detection_lite", "model_dir": EXAMPLE.parent}, "--model_dir"),
+        ({"dataset": "mpii", "boxes": "detector"}, "own centers"),
+    ],
+)
+def test_wrong_usage(people, change, said):
+    with pytest.raises(ConfigError, match=said):
+        run(replace(people, **change))
+
+
+def test_an_output_that_cannot_be_written(people):
+    people.output.write_text("a file")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run(people)
+
+
+def test_mpii(people, tmp_path):
+    joints = [[100 + 10 * number, 200] for number in range(8)] + [[300, 120], [300, 80]] + [[250, 150]] * 6
+    entry = {"image": EXAMPLE.name, "center": [270, 240], "scale": 2, "joints": joints, "joints_vis": [1] * 16}
+    file = tmp_path / "mpii.json"
+    file.write_text(json.dumps([entry]))
+    asked = replace(people, dataset="mpii", annotations=file, images=EXAMPLE.parent)
+    run(asked)
+    (row,) = report(asked)["rows"]
+    assert row["figures"]["Head"] is None
+    assert 0 <= row["figures"]["PCKh@0.1"] <= row["figures"]["PCKh@0.5"] <= 100
+    assert row["worst"][0]["PCKh"] == pytest.approx(row["figures"]["PCKh@0.5"] / 100, abs=1e-4)
+    assert "| Head |  | - |" in (asked.output / "mpii.md").read_text()
+
+
+def test_the_command(people, tmp_path):
+    arguments = ("evaluate", "--dataset", "coco", "--annotations", people.annotations, "--images", people.images)
+    done = run_hpi(
+        *arguments, "--model", POSE, "--backend", "onnxruntime", "--batch_size", "3", "--output", "out", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime fp32" in done.stdout
+    assert (tmp_path / "out" / "coco.md").is_file()
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"images": []}')
+    done = run_hpi("evaluate", "--dataset", "coco", "--annotations", wrong, "--images", people.images, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {wrong}: field 'images'")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_journal_keeps_every_bit(tmp_path, rng):
+    people = [
+        Person((0.1, 2, 3, 4), 0.3, 5, rng.normal(0, 100, (17, 3)).astype(np.float32)),
+        Person((1, 2, 3, 4)),
+    ]
+    path = tmp_path / "folder" / "journal.jsonl"
+    with Journal(path) as journal:
+        assert journal.read() == {}
+        journal.append(3, people)
+        journal.append(4, [])
+    found = Journal(path).read()
+    assert list(found) == [3, 4]
+    assert [one.joints.tolist() for one in found[3]] == [one.joints.tolist() for one in people]
+    assert [replace(one, joints=None) for one in found[3]] == [replace(one, joints=None) for one in people]
+
+
+def test_pictures_of_hostile_cases():
+    """Nobody found, joints far outside, a box of no size at the edge, another alphabet."""
+    skeleton = Zoo.default().skeleton_of("")
+    truth = np.full((17, 3), 5, np.float32)
+    far = np.full((17, 3), 1e30, np.float32)
+    pairs = np.stack([truth[:, :2], far[:, :2]], axis=1)
+    image = np.zeros((40, 30, 3), np.uint8)
+    for found, links in ((None, pairs[:0]), (far, pairs)):
+        case = Case(EXAMPLE.with_name("фото.png"), 1, "OKS", 0.0, 0.0, (5, 5, 5, 5), truth, skeleton, found, links)
+        assert draw_case(case, image, skeleton).shape == (548, 968, 3)
+    better = replace(case, value=0.5)
+    assert worst([better, replace(case, error=2.0), case], 2) == [replace(case, error=2.0), case]

@@ -1,0 +1,200 @@
+"""PCKh: answers known by hand, head sizes, bad annotations, and real photos."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hpi import Predictor
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.mpii import SKELETON, MpiiDataset
+from hpi.evaluation.predictions import Journal, Person, predict
+from hpi.zoo import Zoo
+
+from support import EXAMPLE
+
+COCO = Zoo.default().skeleton_of("").joints
+MPII = SKELETON.joints
+PREDICTOR = None  # the figures do not depend on it
+
+
+def entry(**changes):
+    """A person on a grid of 10 px whose head segment is 40 px long; from 1, as in MPII's files."""
+    joints = [[10.0 * number + 1, 101.0] for number in range(16)]
+    joints[MPII.index("upper_neck")], joints[MPII.index("head_top")] = [101.0, 91.0], [101.0, 51.0]
+    return {
+        "image": "a.png",
+        "center": [201, 221],
+        "scale": 1.5,
+        "joints": joints,
+        "joints_vis": [1] * 16,
+    } | changes
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes annotations and reads them."""
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(EXAMPLE, tmp_path / "images" / name)
+
+    def read(*entries, headboxes=None):
+        file = tmp_path / "annotations.json"
+        file.write_text(json.dumps(entries))
+        return MpiiDataset(file, tmp_path / "images", headboxes)
+
+    return read
+
+
+def predicted(of, joints=COCO, **moved):
+    """The true joints in the order of a model, some moved to the right by so many pixels."""
+    true = {name: of["joints"][MPII.index(name)] for name in joints if name in MPII}
+    places = [np.add(true.get(name, (9, 9)), (moved.get(name, 0) - 1, -1)) for name in joints]
+    return np.column_stack([places, np.full(len(joints), 0.9)]).astype(np.float32)
+
+
+def test_known_answers_from_the_head_segment(read):
+    """Head size 40 px: 20 px are within 0.5, 4 px within 0.1."""
+    one = entry()
+    one["joints_vis"][MPII.index("left_ankle")] = 0
+    dataset = read(one)
+    joints = predicted(one, left_wrist=20.5, right_elbow=20, right_wrist=4, left_knee=4.5, left_ankle=500)
+    predictions = {0: [Person((0, 0, 1, 1), annotation=0, joints=joints)]}
+    figures = dataset.figures(predictions, PREDICTOR)
+    assert figures == pytest.approx(
+        {
+            "PCKh@0.5": 100 * 10 / 11,
+            "PCKh@0.1": 100 * 8 / 11,
+            "Head": None,
+            "Shoulder": 100,
+            "Elbow": 100,
+            "Wrist": 50,
+            "Hip": 100,
+            "Knee": 100,
+            "Ankle": 100,
+        }
+    )
+    (case,) = dataset.cases(predictions)
+    assert (case.measure, case.value) == ("PCKh", pytest.approx(10 / 11))
+    assert case.error == pytest.approx((20.5 + 20 + 4 + 4.5) / 40 / 11)
+    assert len(case.pairs) == 11
+
+
+@pytest.mark.parametrize("suffix", [".json", ".mat"])
+def test_known_answers_from_head_boxes(read, tmp_path, suffix):
+    """Head boxes of 30 x 40 px: 0.6 x 50 px = 30 px, so 15 px and 3 px. All of MPII's joints but two count."""
+    boxes = np.zeros((2, 2, 2))
+    boxes[1, :, 0], boxes[1, :, 1] = (30, 40), (300, 400)
+    file = tmp_path / f"heads{suffix}"
+    if suffix == ".mat":
+        pytest.importorskip("scipy.io").savemat(file, {"headboxes_src": boxes})
+    else:
+        file.write_text(json.dumps({"headboxes_src": boxes.tolist()}))
+    one, other = entry(joints_vis=[1] * 8 + [0] + [1] * 7), entry(image="b.png")
+    dataset = read(one, other, headboxes=file)
+    near = predicted(one, MPII, head_top=15, right_hip=15.5, left_hip=3, pelvis=900, thorax=900)
+    figures = dataset.figures(
+        {
+            0: [Person((0, 0, 1, 1), annotation=0, joints=near)],
+            1: [Person((0, 0, 1, 1), annotation=1, joints=predicted(other, MPII, head_top=15.5))],
+        },
+        PREDICTOR,
+    )
+    counted = 13 + 14  # without pelvis and thorax, and for the first without its neck
+    assert figures["PCKh@0.5"] == pytest.approx(100 * (counted - 1) / counted)
+    assert figures["PCKh@0.1"] == pytest.approx(100 * (counted - 2) / counted)
+    assert (figures["Head"], figures["Hip"]) == pytest.approx((100, 75))
+
+
+def test_crops_come_from_center_and_scale(read):
+    """As in HRNet: 15 x scale further down, from pixel 0; 200 x scale wide before the padding."""
+    (photo,) = read(entry()).photos
+    center = np.array([200, 220 + 15 * 1.5])
+    assert photo.given[0].box == pytest.approx((*(center - 150), *(center + 150)))
+
+
+def test_people_without_a_head_size_are_counted(read):
+    headless = [1] * 16
+    headless[MPII.index("head_top")] = 0
+    dataset = read(entry(), entry(joints_vis=headless), entry(joints_vis=[0] * 16), entry(image="missing.png"))
+    assert dataset.counts == {"photos without a file": 1, "people without a head size or a labelled joint": 2}
+    assert [[person.annotation for person in photo.given] for photo in dataset.photos] == [[0]]
+    assert set(dataset.figures({}, PREDICTOR).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"joints": [[1, 1]] * 15}, "0.joints"),
+        ({"scale": 0}, "0.scale"),
+        ({"scale": float("nan")}, "0.scale"),
+        ({"center": [1, float("inf")]}, "0.center.1"),
+        ({"joints_vis": None}, "0.joints_vis"),
+        ({"image": ""}, "0.image"),
+        ({"image": "none.png"}, "none of the 1 photos"),
+    ],
+)
+def test_bad_annotations_are_one_error(read, wrong, said):
+    with pytest.raises(InputError) as error:
+        read(entry(**wrong))
+    assert said in str(error.value)
+    with pytest.raises(InputError, match=r"annotations\.json"):
+        read()
+
+
+def test_bad_head_boxes_are_one_error(read, tmp_path):
+    file = tmp_path / "heads.json"
+    for content in ({}, {"headboxes_src": [[[1], [2]], [[3], [4]]]}, {"headboxes_src": [[[1, 2]], [[3]]]}, "text"):
+        file.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"heads\.json"):
+            read(entry(), entry(), headboxes=file)
+    pytest.importorskip("scipy.io").savemat(tmp_path / "other.mat", {"x": 1})
+    (tmp_path / "damaged.mat").write_bytes(b"MATLAB 5.0" + bytes(200))
+    for name in ("other.mat", "damaged.mat", "none.mat"):
+        with pytest.raises(InputError, match=name):
+            read(entry(), headboxes=tmp_path / name)
+
+
+def test_a_model_with_other_joints_is_refused(read):
+    person = Person((0, 0, 1, 1), annotation=0, joints=np.zeros((5, 3), np.float32))
+    with pytest.raises(ConfigError, match="5 joints"):
+        read(entry()).figures({0: [person]}, PREDICTOR)
+
+
+def as_mpii(one, name):
+    """A person of COCO as MPII would have it; the head's ends, which COCO does not have, from nose and shoulders."""
+    joints = np.array(one["keypoints"], np.float64).reshape(17, 3)
+    place = dict(zip(COCO, joints[:, :2] + 1, strict=True))
+    neck = (place["left_shoulder"] + place["right_shoulder"]) / 2
+    place |= {"upper_neck": neck, "head_top": neck + 1.8 * (place["nose"] - neck)}
+    seen = dict(zip(COCO, joints[:, 2] > 0, strict=True))
+    seen |= dict.fromkeys(("upper_neck", "head_top"), seen["nose"] and seen["left_shoulder"] and seen["right_shoulder"])
+    x, y, width, height = one["bbox"]
+    scale = max(width, height) / 200
+    return {
+        "image": name,
+        "center": [x + width / 2 + 1, y + height / 2 + 1 - 15 * scale],
+        "scale": scale,
+        "joints": [list(place.get(name, (0, 0))) for name in MPII],
+        "joints_vis": [int(seen.get(name, False)) for name in MPII],
+    }
+
+
+def test_real_photos(shared, tmp_path):
+    folder = shared / "data" / "coco_val"
+    content = json.loads((folder / "person_keypoints.json").read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    whole = [one for one in content["annotations"] if one["num_keypoints"] >= 14 and not one["iscrowd"]][:8]
+    file = tmp_path / "mpii.json"
+    file.write_text(json.dumps([as_mpii(one, names[one["image_id"]]) for one in whole]))
+    dataset = MpiiDataset(file, folder / "images")
+    people = sum(len(photo.given) for photo in dataset.photos)
+    assert people >= 4
+    with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
+        predictions = predict(predictor, dataset.photos, Journal(None), 4, failed=pytest.fail)
+        figures = dataset.figures(predictions, predictor)
+    assert sum(map(len, predictions.values())) == people
+    assert 80 < figures["PCKh@0.5"] <= 100
+    assert 20 < figures["PCKh@0.1"] < figures["PCKh@0.5"]
+    assert figures["Head"] is None
