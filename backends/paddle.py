@@ -56,6 +56,20 @@ class Paddle(Backend):
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
         return PaddleSession(self, files, options)
 
+    def start(self, start: _Start) -> tuple[Any, str]:
+        """Start a predictor; also returns what to note of it."""
+        return start.on_device()
+
+
+class PlainPaddle(Paddle):
+    """Paddle Inference on the CPU without oneDNN, several times slower: what others are compared with."""
+
+    name = "paddle_plain"
+    devices = ("cpu",)
+
+    def start(self, start: _Start) -> tuple[Any, str]:  # noqa: D102
+        return start.plain(), "without oneDNN"
+
 
 class PaddleTensorRt(Paddle):
     """Paddle Inference with those parts of a program on TensorRT that it takes; for programs of Paddle 2 only."""
@@ -78,7 +92,7 @@ class PaddleTensorRt(Paddle):
 class PaddleSession(Session):
     """One predictor, used by one caller at a time."""
 
-    def __init__(self, backend: Backend, files: ModelFiles, options: SessionOptions) -> None:
+    def __init__(self, backend: Paddle, files: ModelFiles, options: SessionOptions) -> None:
         if files.paddle is None:
             raise BackendError(f"{files.name}: {backend.cannot_read(files)}")
         paddle = import_runtime(Paddle.package, Paddle.install)
@@ -86,7 +100,7 @@ class PaddleSession(Session):
         inference = import_runtime("paddle.inference", Paddle.install)
         self._lock = threading.Lock()
         start = _Start(inference, files.paddle, options, _input_shapes(files.paddle.program))
-        self._predictor, note = start.on_tensorrt() if backend.name == PaddleTensorRt.name else start.on_device()
+        self._predictor, note = backend.start(start)
         super().__init__(
             SessionInfo(
                 backend=backend.name,
@@ -148,8 +162,8 @@ class _Start:
             return self._on_cpu()
         return self._try(self._config()), ""
 
-    def on_tensorrt(self) -> tuple[Any, str]:
-        """A predictor with TensorRT, and what to note of it."""
+    def on_tensorrt(self) -> Any:
+        """A predictor with TensorRT."""
         if self.inference.get_trt_compile_version() == (0, 0, 0):
             raise BackendError(f"the installed Paddle is built without TensorRT; use it directly: {INSTALL_FOR_GPU}")
         config, precision = self._config(), self.inference.PrecisionType
@@ -164,7 +178,11 @@ class _Start:
         )
         shapes = {bound: self._sizes(batch) for bound, batch in _TENSORRT_BATCHES.items()}
         config.set_trt_dynamic_shape_info(shapes["min"], shapes["max"], shapes["opt"])
-        return self._try(config), "TensorRT"
+        return self._try(config)
+
+    def plain(self) -> Any:
+        """A predictor on the CPU without oneDNN."""
+        return self._try(self._config_of_cpu(onednn=False))
 
     def _on_cpu(self) -> tuple[Any, str]:
         """With oneDNN, else without.
@@ -176,7 +194,7 @@ class _Start:
             return self._create(self._config_of_cpu(onednn=True)), "oneDNN"
         except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
             under_onednn = essence(str(error))
-        predictor = self._try(self._config_of_cpu(onednn=False))
+        predictor = self.plain()
         logger.warning(
             "%s fails under oneDNN and runs on plain Paddle, several times slower: %s",
             self.files.program,

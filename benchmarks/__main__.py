@@ -2,12 +2,13 @@
 
 import typer
 
-from hpi.benchmarks import folder, kernels, pipeline, runtimes, selection, serving, start
+from hpi.benchmarks import folder, kernels, pipeline, published, runtimes, selection, serving, start
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("folder")(folder.main)
 app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)
+app.command("published")(published.main)
 app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
 app.command("serving")(serving.main)

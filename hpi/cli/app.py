@@ -342,6 +342,35 @@ def models(debug: Debug = False) -> None:
         show()
 
 
+@app.command("check-dataset")
+def check_dataset(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with images/ and annotations/instance_{train,val}.json.", metavar="DIR")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the result and the pictures.")] = Path("output"),
+    split: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            help="First divide the photos of both sets anew, such as [bold]--split 80 20[/]; the annotations as they "
+            "were are kept as .bak.",
+            metavar="TRAIN VAL",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --split: the same seed divides the same way.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Check a data set of keypoints in COCO's form, as PaddleX does before it trains on one.
+
+    Every photo and annotation is looked at, and all that is wrong is listed with file, id and what to do. Writes
+    check_dataset_result.json with PaddleX's fields, and check_dataset/ with the first photos, their boxes and joints
+    drawn on them, and a histogram. Exit code 1: the data set is not sound.
+    """
+    with _friendly_errors(debug=debug):
+        from hpi.cli.check_dataset import run
+
+        run(folder, output, split, seed)
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,

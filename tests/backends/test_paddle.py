@@ -27,7 +27,7 @@ def plain_outputs(files, feeds, options):
     """The outputs of Paddle without oneDNN."""
     inference = import_runtime("paddle.inference", "")
     start = paddle._Start(inference, files.paddle, options, paddle._input_shapes(files.paddle.program))
-    return paddle._run_predictor(start._create(start._config_of_cpu(onednn=False)), feeds)
+    return paddle._run_predictor(start.plain(), feeds)
 
 
 @pytest.mark.parametrize("folder", ["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"])

@@ -1,0 +1,262 @@
+"""The check of a data set: what it passes, what it writes, what it says of what is wrong."""
+
+import json
+import shutil
+
+import cv2
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.check_dataset import RESULT, check_dataset
+from hpi.files import write_whole
+
+from support import run_hpi
+
+TRAIN = 24
+
+
+@pytest.fixture
+def folder(shared, tmp_path):
+    """A data set of COCO's 32 photos: 24 for training, 8 for validation."""
+    coco = json.loads((shared / "data" / "coco_val" / "person_keypoints.json").read_text())
+    target = tmp_path / "people"
+    shutil.copytree(shared / "data" / "coco_val" / "images", target / "images")
+    (target / "annotations").mkdir()
+    for name, photos in (("train", coco["images"][:TRAIN]), ("val", coco["images"][TRAIN:])):
+        ids = {photo["id"] for photo in photos}
+        people = [person for person in coco["annotations"] if person["image_id"] in ids]
+        write(target, name, {**coco, "images": photos, "annotations": people})
+    return target
+
+
+def place(folder, name):
+    return folder / "annotations" / f"instance_{name}.json"
+
+
+def read(folder, name):
+    return json.loads(place(folder, name).read_text())
+
+
+def write(folder, name, content):
+    place(folder, name).write_text(json.dumps(content))
+
+
+def check(folder, **options):
+    return check_dataset(folder, folder.parent / "output", **options)
+
+
+def refused(folder, **options):
+    """What the check says of a data set that it refuses; the result says the same."""
+    with pytest.raises(InputError) as error:
+        check(folder, **options)
+    result = json.loads((folder.parent / "output" / RESULT).read_text())
+    assert result == {"done_flag": False, "err_type": "<class 'hpi.errors.InputError'>", "err_msg": str(error.value)}
+    return str(error.value)
+
+
+def test_the_result_is_paddlexs(folder):
+    result = check(folder)
+    output = folder.parent / "output"
+    names = [[photo["file_name"] for photo in read(folder, name)["images"]] for name in ("train", "val")]
+    assert result == {
+        "done_flag": True,
+        "check_pass": True,
+        "attributes": {
+            "num_classes": 1,
+            "train_samples": 24,
+            "train_sample_paths": [f"check_dataset/demo_img/{name}" for name in names[0][:10]],
+            "val_samples": 8,
+            "val_sample_paths": [f"check_dataset/demo_img/{name}" for name in names[1]],
+        },
+        "analysis": {"histogram": "check_dataset/histogram.png"},
+        "dataset_path": "people",
+        "show_type": "image",
+        "dataset_type": "KeypointTopDownCocoDetDataset",
+    }
+    assert json.loads((output / RESULT).read_text()) == result
+    assert (output / result["analysis"]["histogram"]).stat().st_size > 10_000
+    for place_ in result["attributes"]["train_sample_paths"] + result["attributes"]["val_sample_paths"]:
+        drawn, photo = cv2.imread(str(output / place_)), cv2.imread(str(folder / "images" / place_.split("/")[-1]))
+        assert drawn.shape == photo.shape
+        assert (drawn != photo).any()
+
+
+def test_the_data_set_may_lie_in_a_folder_below(folder, tmp_path):
+    assert check_dataset(tmp_path, tmp_path / "output")["dataset_path"] == "people"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keypoints": [1.0, 2.0]}, "keypoints has 2 numbers; give 3 x 17 = 51"),
+        ({"keypoints": [5, 5, 3] * 17, "num_keypoints": 17}, "a visibility is 3"),
+        ({"num_keypoints": 18}, "num_keypoints is 18, but 13 joints have a visibility above 0; set it to 13"),
+        ({"num_keypoints": None}, "num_keypoints is missing"),
+        ({"bbox": [700, 10, 20, 20]}, "bbox [700.0, 10.0, 20.0, 20.0] is outside its photo of 640 x 427"),
+        ({"bbox": [10, 10, 0, 20]}, "bbox [10.0, 10.0, 0.0, 20.0] is empty"),
+        ({"bbox": []}, "bbox has 0 numbers; give 4"),
+        ({"category_id": 7}, "category_id 7 is not among the categories (1)"),
+        ({"image_id": 5}, "image_id 5 is not among the images"),
+    ],
+)
+def test_a_wrong_annotation(folder, change, said):
+    content = read(folder, "train")
+    person = content["annotations"][0]
+    person.update(change)
+    write(folder, "train", content)
+    message = refused(folder)
+    assert f"{place(folder, 'train')}: annotation id {person['id']}: {said}" in message
+    assert "1 problem:" in message
+
+
+def test_all_problems_are_told_at_once(folder):
+    content = read(folder, "val")
+    first, second, third = content["images"][:3]
+    (folder / "images" / first["file_name"]).unlink()
+    (folder / "images" / second["file_name"]).write_bytes(b"no picture")
+    third["width"] += 1
+    content["images"].append({**content["images"][3], "file_name": "../secret.jpg"})
+    content["annotations"].append(content["annotations"][0])
+    write(folder, "val", content)
+    message = refused(folder)
+    for part in (
+        f"image id {first['id']}: {folder / 'images' / first['file_name']} is missing",
+        "is not a picture",
+        "width and height are",
+        "'../secret.jpg' leads out of",
+        f"annotation id {content['annotations'][0]['id']}: 2 entries have it",
+        f"image id {content['images'][3]['id']}: 2 entries have it",
+    ):
+        assert part in message
+    assert "6 problems" in message
+
+
+def test_categories_must_agree(folder):
+    content = read(folder, "val")
+    content["categories"][0]["name"] = "horse"
+    write(folder, "val", content)
+    assert "its categories are not those of instance_train.json" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not COCO's form"),
+        ('{"images": []}', "field 'annotations' is missing"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_annotations(folder, text, said):
+    file = place(folder, "val")
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    message = refused(folder)
+    assert str(file) in message
+    assert said in message
+
+
+def test_a_folder_without_images(tmp_path):
+    with pytest.raises(InputError, match="one folder 'images'"):
+        check_dataset(tmp_path, tmp_path / "output")
+
+
+def test_what_deserves_a_look(folder, caplog):
+    content = read(folder, "train")
+    content["annotations"][0]["bbox"] = [600, 10, 100, 100]
+    content["images"].append({**read(folder, "val")["images"][0], "id": 1})
+    write(folder, "train", content)
+    check(folder)
+    assert f"1 boxes reach out of their photo, annotation id {content['annotations'][0]['id']} for one" in caplog.text
+    assert "1 photos are in both sets" in caplog.text
+    assert "remove them from one to split" in refused(folder, split=(50, 50))
+
+
+def joints_by_photo(*contents):
+    found = {}
+    for content in contents:
+        names = {photo["id"]: photo["file_name"] for photo in content["images"]}
+        for person in content["annotations"]:
+            found.setdefault(names[person["image_id"]], []).append(person["keypoints"])
+    return found
+
+
+def test_split(folder):
+    before = {name: place(folder, name).read_bytes() for name in ("train", "val")}
+    result = check(folder, split=(75, 25), seed=3)
+    assert (result["attributes"]["train_samples"], result["attributes"]["val_samples"]) == (24, 8)
+    after = [read(folder, name) for name in before]
+    assert joints_by_photo(*after) == joints_by_photo(*map(json.loads, before.values()))
+    for name, content in zip(before, after, strict=True):
+        assert place(folder, name).with_suffix(".json.bak").read_bytes() == before[name]
+        assert [person["id"] for person in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
+        assert content["licenses"] == json.loads(before[name])["licenses"]
+    assert {photo["file_name"] for photo in after[0]["images"]} != {
+        photo["file_name"] for photo in json.loads(before["train"])["images"]
+    }
+    assert "of an earlier split would be lost" in refused(folder, split=(50, 50))
+    assert [read(folder, name) for name in before] == after
+
+
+def test_a_seed_gives_the_same_split(folder):
+    splits = []
+    for _ in range(2):
+        check(folder, split=(60, 40), seed=5)
+        splits.append([place(folder, name).read_bytes() for name in ("train", "val")])
+        for name in ("train", "val"):
+            place(folder, name).with_suffix(".json.bak").replace(place(folder, name))
+    assert splits[0] == splits[1]
+
+
+def test_no_photo_is_lost_by_rounding(folder):
+    """PaddleX's own split of 5 photos, 50 to 50, writes 2 and 2."""
+    content = read(folder, "train")
+    photos = content["images"][:3]
+    people = [one for one in content["annotations"] if one["image_id"] in {photo["id"] for photo in photos}]
+    write(folder, "train", {**content, "images": photos, "annotations": people})
+    content = read(folder, "val")
+    photos = content["images"][:2]
+    people = [one for one in content["annotations"] if one["image_id"] in {photo["id"] for photo in photos}]
+    write(folder, "val", {**content, "images": photos, "annotations": people})
+    found = check(folder, split=(50, 50))["attributes"]
+    assert found["train_samples"] + found["val_samples"] == 5
+
+
+def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
+    before = {file.name: file.read_bytes() for file in (folder / "annotations").iterdir()}
+
+    def fail_at_the_second(path, data):
+        if path.name == "instance_val.json":
+            raise OSError(28, "No space left on device")
+        write_whole(path, data)
+
+    monkeypatch.setattr("hpi.evaluation.check_dataset.write_whole", fail_at_the_second)
+    with pytest.raises(InputError, match="No space left"):
+        check(folder, split=(50, 50))
+    assert {file.name: file.read_bytes() for file in (folder / "annotations").iterdir()} == before
+
+
+@pytest.mark.parametrize("split", [(50, 40), (100, 0), (120, -20)])
+def test_percentages(folder, split):
+    with pytest.raises(ConfigError, match="add to 100"):
+        check(folder, split=split)
+
+
+def test_too_few_to_split(folder):
+    assert "too few" in refused(folder, split=(99, 1))
+
+
+def test_the_command(folder, tmp_path):
+    done = run_hpi("check-dataset", folder, "--split", "75", "25", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "passed: 24 photos for training, 8 for validation" in done.stdout
+    assert (tmp_path / "output" / RESULT).is_file()
+    (folder / "images" / read(folder, "val")["images"][0]["file_name"]).unlink()
+    done = run_hpi("check-dataset", folder, "--output", "again", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "is missing; put it there or remove the entry" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run_hpi("check-dataset", folder, "--split", "75", "30", cwd=tmp_path).returncode == 2
