@@ -19,7 +19,7 @@ setup(
     include_package_data=False,
     package_data={
         "hpi": ["py.typed"],
-        "hpi.benchmarks": ["peers/*.py"],
+        "hpi.benchmarks": ["peers/*.py", "templates/*.html"],
         "hpi.serving": ["page/*"],
         "hpi.kernels.cuda": ["*.cu"],
         "hpi.configs": [

@@ -2,13 +2,26 @@
 
 import typer
 
-from hpi.benchmarks import folder, kernels, pipeline, published, runtimes, selection, serving, start
+from hpi.benchmarks import (
+    compare,
+    folder,
+    kernels,
+    pipeline,
+    published,
+    regression,
+    runtimes,
+    selection,
+    serving,
+    start,
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command("compare")(compare.main)
 app.command("folder")(folder.main)
 app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)
 app.command("published")(published.main)
+app.command("regression")(regression.main)
 app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
 app.command("serving")(serving.main)

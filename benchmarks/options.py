@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hpi.config import read_devices
+from hpi.errors import ConfigError
+
 Models = Annotated[list[str], typer.Option("--model", help="Name, or NAME=FOLDER; repeat for several.")]
 DetectorEntry = Annotated[
     str | None, typer.Option("--detector", help="NAME or NAME=FOLDER, instead of the pipeline's.")
@@ -14,6 +17,7 @@ DetectorEntry = Annotated[
 PoseEntry = Annotated[str | None, typer.Option("--pose", help="NAME or NAME=FOLDER, instead of the pipeline's.")]
 Pipeline = Annotated[str, typer.Option(help="Name or YAML file.")]
 PaddleX = Annotated[Path | None, typer.Option("--paddlex", help="Python of an environment with PaddleX.")]
+OneDevice = Annotated[str, typer.Option("--device", help="cpu, or one GPU: gpu:0.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
 TurnSeconds = Annotated[float, typer.Option("--seconds", help="Time of one turn.")]
 Output = Annotated[Path | None, typer.Option(help="Write the report under this path stem: .json, .md, perhaps .png.")]
@@ -23,3 +27,15 @@ def name_and_folder(entry: str) -> tuple[str, Path | None]:
     """The parts of ``NAME`` or ``NAME=FOLDER``."""
     name, _, folder = entry.partition("=")
     return name, Path(folder) if folder else None
+
+
+def one_device(device: str) -> str:
+    """The device that a device string names.
+
+    Raises:
+        ConfigError: it names several, or is no device.
+    """
+    devices = read_devices(device)
+    if len(devices) > 1:
+        raise ConfigError(f"device {device!r}: give one, the others are measured by themselves")
+    return devices[0]

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi import Predictor
+from hpi.benchmarks import regression
 from hpi.benchmarks.bare import bare_run
 from hpi.benchmarks.options import (
     DetectorEntry,
@@ -64,6 +65,7 @@ def main(
     rtmlib: Annotated[Path | None, typer.Option(help="Python of an environment with rtmlib.")] = None,
     seconds: TurnSeconds = 1,
     output: Output = None,
+    compare: regression.Baseline = None,
 ) -> None:
     """Time the whole pipeline and its stages, alone or beside PaddleX."""
     config = pipeline_config(pipeline, detector, pose)
@@ -83,6 +85,7 @@ def main(
                 write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
+    regression.guard(compare, engaged(predictor), rows)
 
 
 def pipeline_config(pipeline: str, detector: str | None, pose: str | None) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _measure(
     images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
     if predictor.detector is None or predictor.estimator is None:
         raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
-    stages = _Stages(predictor.detector, predictor.estimator)
+    stages = Stages(predictor.detector, predictor.estimator)
     results = list(predictor.predict(images, batch_size=len(images)))
     people = sum(len(result["boxes"]) for result in results)
     if not people:
@@ -187,7 +190,7 @@ def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[flo
     return milliseconds
 
 
-class _Stages:
+class Stages:
     """The pipeline, stage by stage with a clock."""
 
     def __init__(self, detector: Detector, estimator: KeypointEstimator) -> None:

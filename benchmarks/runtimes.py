@@ -13,9 +13,7 @@ from rich.table import Table
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.benchmarks.options import Models, Threads, name_and_folder
-from hpi.config import read_devices
-from hpi.errors import ConfigError
+from hpi.benchmarks.options import Models, OneDevice, Threads, name_and_folder, one_device
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, write_rows
 from hpi.zoo import Zoo
@@ -30,12 +28,12 @@ def main(
     record: Annotated[
         Path | None, typer.Option(help="Keep the figures as priors in this JSON file, named after the machine.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, or one GPU: gpu:0.")] = "cpu",
+    device: OneDevice = "cpu",
     threads: Threads = None,
 ) -> None:
     """Measure every runtime with models: time, memory, deviation. Rows are kept after each model."""
     zoo, table = Zoo.default(), Table(*HEADINGS, box=SIMPLE, pad_edge=False)
-    options = SessionOptions(ArtifactCache(zoo.artifacts), _one_device(device), threads=threads)
+    options = SessionOptions(ArtifactCache(zoo.artifacts), one_device(device), threads=threads)
     rows: list[Prior] = []
     with Live(table, console=Console(), vertical_overflow="visible", auto_refresh=False) as live:
         for entry in model:
@@ -51,13 +49,6 @@ def main(
             rows += [measurement.row(name) for measurement in measured]
             if record is not None:
                 write_rows(record, rows)
-
-
-def _one_device(device: str) -> str:
-    devices = read_devices(device)
-    if len(devices) > 1:
-        raise ConfigError(f"device {device!r}: give one, the others are measured by themselves")
-    return devices[0]
 
 
 def _add(table: Table, model: str, result: Measurement | Failure) -> None:

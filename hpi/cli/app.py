@@ -383,6 +383,18 @@ def benchmark(context: typer.Context) -> None:
         benchmarks(context.args, prog_name="hpi benchmark")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def compare(context: typer.Context) -> None:
+    """Compare every runtime with the pipeline's models in one HTML report. See [bold]hpi compare --help[/]."""
+    with _friendly_errors(debug=False):
+        from hpi.benchmarks.__main__ import app as benchmarks
+
+        benchmarks(["compare", *context.args], prog_name="hpi")
+
+
 def _predictor(context: typer.Context) -> Predictor:
     """The predictor that a command's options describe; those that the command does not have keep their defaults."""
     from hpi.predictor import Predictor

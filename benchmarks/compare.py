@@ -1,0 +1,113 @@
+"""Every runtime beside every other: speed, memory, start, accuracy, the pipeline's stages, and the automatic choice.
+
+All candidates of a model take turns at each batch size, on real crops or photos. Memory is what a process of its own
+grows by. A start is the time to the first answer in a fresh process, Python and this package being there: with an empty
+artifact cache, when what the runtime needs is built, and with all of that kept. The deviation is the largest distance
+of a clear joint of the parity exam from the reference's, in pixels of the crop. What auto takes is its choice for each
+batch size in FP32; its regret is its time over that of the best FP32 candidate of this run that passes the parity gate.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from hpi import Predictor
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import SessionOptions
+from hpi.benchmarks.compare_report import cells_of, summary_of, write_compared
+from hpi.benchmarks.comparison import Evaluate, Findings, Model, Photo, break_down, compare
+from hpi.benchmarks.options import OneDevice, Output, Pipeline, Threads, name_and_folder, one_device
+from hpi.config import read_pipeline
+from hpi.errors import ConfigError, InputError
+from hpi.evaluation.coco import CocoDataset
+from hpi.evaluation.predictions import Journal, predict
+from hpi.selection.choice import PRECISIONS
+from hpi.selection.measure import Protocol
+from hpi.selection.parity import FOLDER, load_exam
+from hpi.selection.priors import Priors
+from hpi.zoo import Zoo
+
+BATCH_SIZE = 8
+"""Photos of the dataset that go together."""
+
+
+def main(
+    model: Annotated[
+        list[str], typer.Option("--model", help="NAME or NAME=FOLDER; repeat for several. By default the pipeline's.")
+    ] = [],  # noqa: B006
+    pipeline: Pipeline = "human_keypoint_detection_lite",
+    photo: Annotated[Path | None, typer.Option(help="Photo for the stages; by default the parity exam's.")] = None,
+    batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
+    precision: Annotated[list[str], typer.Option(help="fp32, bf16, fp16; repeat for several. By default all.")] = [],  # noqa: B006
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
+    annotations: Annotated[Path | None, typer.Option(help="COCO's person_keypoints JSON, for the AP.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of its images.")] = None,
+    device: OneDevice = "cpu",
+    threads: Threads = None,
+    output: Output = None,
+) -> None:
+    """Compare all runtimes in one report, which --output also writes as a page: .html."""
+    zoo, findings, of_photo, evaluate = Zoo.default(), Findings(), _photo(photo), _evaluator(annotations, images)
+    options = SessionOptions(ArtifactCache(zoo.artifacts), one_device(device), threads=threads)
+    sizes = sorted(set(batch))
+    protocol = Protocol(sizes, seconds * len(sizes), precision or PRECISIONS, memory=True, complete=True)
+    with Progress(console=Console(stderr=True)) as progress:
+        try:
+            for entry in progress.track(model or _models_of(pipeline), description="models"):
+                name, folder = name_and_folder(entry)
+                spec = zoo.find(name, folder)
+                one = Model(spec, zoo.skeleton_of(spec.name), options, Priors(zoo.own_priors))
+                compare(one, protocol, findings, progress, evaluate)
+                _write(output, findings)
+            break_down(pipeline, of_photo, seconds, options, findings, progress)
+        finally:  # what is there is kept, should the rest be interrupted
+            _write(output, findings)
+    Console().print(
+        *(" | ".join(cells) for cells in cells_of(findings)), summary_of(findings), sep="\n", soft_wrap=True
+    )
+
+
+def _write(output: Path | None, findings: Findings) -> None:
+    if output is not None and findings.rows:
+        write_compared(output, __doc__ or "", findings)
+
+
+def _models_of(pipeline: str) -> list[str]:
+    modules = read_pipeline(pipeline).modules
+    both = (modules.ObjectDetection, modules.KeypointDetection)
+    return [f"{module.model_name}={module.model_dir}" if module.model_dir else module.model_name for module in both]
+
+
+def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None:
+    """AP of keypoints in the annotated boxes, or of a detector's boxes; None without a dataset."""
+    if annotations is None and images is None:
+        return None
+    if annotations is None or images is None:
+        raise ConfigError("--annotations and --images go together")
+    of_people, of_photos = (CocoDataset(annotations, images, boxes) for boxes in ("gt", "detector"))
+
+    def evaluate(predictor: Predictor) -> float | None:
+        failed: list[InputError] = []
+        dataset = of_people if predictor.detector is None else of_photos
+        found = predict(predictor, dataset.photos, Journal(None), BATCH_SIZE, failed=failed.append)
+        if failed:
+            raise failed[0]
+        return dataset.figures(found, predictor)["AP" if predictor.detector is None else "box AP"]
+
+    return evaluate
+
+
+def _photo(path: Path | None) -> Photo:
+    if path is None:
+        with as_file(FOLDER / load_exam().config.photo) as of_exam:
+            return of_exam.name, of_exam.read_bytes()
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error

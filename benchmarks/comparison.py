@@ -1,0 +1,275 @@
+"""What ``compare`` finds out: every candidate's figures, what ``auto`` takes, and where the pipeline's time goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from hpi import Predictor
+from hpi.backends.base import SessionOptions
+from hpi.benchmarks.cold_start import ColdStart, cold_start
+from hpi.benchmarks.pipeline import ROUNDS, Stages
+from hpi.errors import BackendError, ConfigError, HpiError
+from hpi.model_files import ModelSpec
+from hpi.selection.choice import Candidate, Wish, rank
+from hpi.selection.measure import Failure, Measurement, Protocol, measure
+from hpi.selection.parity import Verdict
+from hpi.selection.priors import Prior, Priors, device_class
+from hpi.zoo import Skeleton
+
+Evaluate = Callable[[Predictor], float | None]
+"""The AP of a model on some dataset, percent."""
+Photo = tuple[str, bytes]
+"""Name and encoded content."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A candidate of a model, as far as the batch makes no difference.
+
+    Attributes:
+        verdict: of the parity gate.
+        start: None where it is not measured.
+        ap: percent; None without a dataset.
+    """
+
+    model: str
+    candidate: str
+    version: str
+    threads: int
+    verdict: Verdict
+    start: ColdStart | None = None
+    ap: float | None = None
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The automatic choice for a batch size, beside the best candidate of this run."""
+
+    model: str
+    batch: int
+    auto: str
+    auto_ms: float
+    best: str
+    best_ms: float
+
+    @property
+    def regret(self) -> float:
+        """Time of the choice over that of the best."""
+        return self.auto_ms / self.best_ms
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Milliseconds (median) of each stage of the pipeline, with a runtime that was asked for.
+
+    Attributes:
+        asked: a runtime's name, or ``auto``.
+        runs_on: runtime and variant of the detector and of the keypoint model.
+        stages: in their order.
+    """
+
+    asked: str
+    runs_on: tuple[str, ...]
+    stages: Mapping[str, float]
+
+
+@dataclass
+class Findings:
+    """All that is known so far.
+
+    Attributes:
+        rows: the figures of each candidate at each batch size.
+        entrants: by model and candidate.
+        failures: model, candidate, reason.
+    """
+
+    rows: list[Prior] = field(default_factory=list)
+    entrants: dict[tuple[str, str], Entrant] = field(default_factory=dict)
+    picks: list[Pick] = field(default_factory=list)
+    breakdowns: list[Breakdown] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """In plain types."""
+        return {
+            "rows": [row.model_dump(exclude_none=True) for row in self.rows],
+            "candidates": [asdict(entrant) for entrant in self.entrants.values()],
+            "auto": [{**asdict(pick), "regret": pick.regret} for pick in self.picks],
+            "stages": [asdict(breakdown) for breakdown in self.breakdowns],
+            "failures": self.failures,
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to compare the candidates of."""
+
+    spec: ModelSpec
+    skeleton: Skeleton
+    options: SessionOptions
+    priors: Priors
+
+
+def compare(
+    model: Model, protocol: Protocol, findings: Findings, progress: Progress, evaluate: Evaluate | None = None
+) -> None:
+    """Measure the candidates of a model; the findings grow as they come in.
+
+    Args:
+        model: the model.
+        protocol: what to measure.
+        findings: taken further.
+        progress: shows how far it is.
+        evaluate: gives the AP of a model. It runs once for each runtime and precision that passes the gate: how a
+            batch is split changes nothing in it.
+
+    Raises:
+        BackendError: nothing could be measured.
+    """
+    measured = _measure(model, protocol, findings, progress)
+    picks = (pick_of(model, batch, measured) for batch in protocol.batches)
+    findings.picks += [pick for pick in picks if pick is not None]
+    candidates = {one.candidate: one.verdict for one in measured}
+    for candidate in progress.track(list(candidates), description=f"{model.spec.name}: starts"):
+        _add_start(model, candidate, findings)
+    if evaluate is not None:
+        alike = _alike([candidate for candidate, verdict in candidates.items() if verdict.passed])
+        for group in progress.track(alike, description=f"{model.spec.name}: accuracy"):
+            _add_accuracy(model, group, findings, evaluate)
+
+
+def _measure(model: Model, protocol: Protocol, findings: Findings, progress: Progress) -> list[Measurement]:
+    name = model.spec.name
+    task = progress.add_task(f"{name}: loading, memory", total=None)
+
+    def told(result: Measurement | Failure) -> None:
+        candidate = str(result.candidate)
+        if isinstance(result, Failure):
+            findings.failures.append((name, candidate, result.reason))
+            return
+        progress.update(task, description=f"{name}: batch {result.batch} is measured")
+        findings.rows.append(result.row(name))
+        findings.entrants.setdefault(
+            (name, candidate), Entrant(name, candidate, result.session_version, result.threads, result.verdict)
+        )
+
+    measured = measure(model.spec, model.skeleton, model.options, protocol, told)
+    progress.update(task, description=f"{name}: times and memory", total=1, completed=1)
+    return measured
+
+
+def pick_of(model: Model, batch: int, measured: Sequence[Measurement]) -> Pick | None:
+    """What ``auto`` takes for a batch size, beside the best of this run.
+
+    Only FP32 that passed the gate counts, as for ``auto`` itself; None where there is none.
+    """
+    times = {
+        one.candidate: one.median
+        for one in measured
+        if one.batch == batch and one.verdict.passed and one.candidate.variant.precision == "fp32"
+    }
+    if not times:
+        return None
+    options = model.options
+    basis = model.priors.basis(model.spec.name, device_class(options.device), options.thread_count)
+    ranking = rank(model.spec, Wish(options, batches=[batch]), basis)
+    auto = next(one.candidate for one in ranking if one.candidate in times)
+    best = min(times, key=times.__getitem__)
+    return Pick(model.spec.name, batch, str(auto), times[auto], str(best), times[best])
+
+
+def _add_start(model: Model, candidate: Candidate, findings: Findings) -> None:
+    key = model.spec.name, str(candidate)
+    try:
+        start = cold_start(model.spec, model.skeleton, candidate, model.options)
+    except HpiError as error:
+        findings.failures.append((*key, f"start: {error}"))
+    else:
+        findings.entrants[key] = replace(findings.entrants[key], start=start)
+
+
+def _alike(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """The candidates that compute the same and only split batches in other ways, together."""
+    groups: dict[tuple[str, str], list[Candidate]] = {}
+    for one in candidates:
+        groups.setdefault((one.backend, one.variant.precision), []).append(one)
+    return list(groups.values())
+
+
+def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, evaluate: Evaluate) -> None:
+    spec, options = model.spec, model.options
+    backend, precision = alike[0].backend, alike[0].variant.precision
+    try:
+        with Predictor(
+            spec.name,
+            model_dir=spec.folder,
+            device=options.device,
+            backend=backend,
+            precision=precision,
+            threads=options.threads,
+        ) as predictor:
+            ap = evaluate(predictor)
+    except BackendError as error:
+        findings.failures.append((spec.name, f"{backend} {precision}", f"AP: {error}"))
+        return
+    for candidate in alike:
+        key = spec.name, str(candidate)
+        findings.entrants[key] = replace(findings.entrants[key], ap=ap)
+
+
+def break_down(
+    pipeline: str, photo: Photo, seconds: float, options: SessionOptions, findings: Findings, progress: Progress
+) -> None:
+    """Time the stages of a pipeline with ``auto`` and with each runtime that was measured; these take turns.
+
+    Args:
+        pipeline: its name or YAML file.
+        photo: what goes through it.
+        seconds: time of one runtime.
+        options: device and threads.
+        findings: taken further.
+        progress: shows how far it is.
+
+    Raises:
+        ConfigError: it is no pipeline of a detector and a keypoint model.
+    """
+    with ExitStack() as stack:
+        opened: dict[str, tuple[Predictor, Stages]] = {}
+        for asked in ("auto", *dict.fromkeys(row.backend for row in findings.rows)):
+            try:
+                predictor = Predictor(pipeline, backend=asked, device=options.device, threads=options.threads)
+            except BackendError as error:
+                findings.failures.append((pipeline, asked, str(error)))
+            else:
+                stack.enter_context(predictor)
+                opened[asked] = predictor, _stages_of(predictor)
+        turns = [stages for _ in range(ROUNDS) for _, stages in opened.values()]
+        for stages in progress.track(turns, description="stages of the pipeline"):
+            _take_turn(stages, photo, seconds / ROUNDS)
+        findings.breakdowns += [_breakdown(asked, *of_one) for asked, of_one in opened.items()]
+
+
+def _stages_of(predictor: Predictor) -> Stages:
+    if predictor.detector is None or predictor.estimator is None:
+        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
+    return Stages(predictor.detector, predictor.estimator)
+
+
+def _take_turn(stages: Stages, photo: Photo, seconds: float) -> None:
+    name, data = photo
+    end = time.perf_counter() + seconds
+    stages.run([data], [name])
+    while time.perf_counter() < end:
+        stages.run([data], [name])
+
+
+def _breakdown(asked: str, predictor: Predictor, stages: Stages) -> Breakdown:
+    runs_on = tuple(f"{model['backend']} {model['variant']}" for model in predictor.describe()["models"])
+    return Breakdown(asked, runs_on, {name: float(np.median(times)) for name, times in stages.times.items()})
