@@ -85,6 +85,9 @@ class PaddleTensorRt(Paddle):
             )
         return super().cannot_read(files)
 
+    def start(self, start: _Start) -> tuple[Any, str]:  # noqa: D102
+        return start.on_tensorrt(), "TensorRT"
+
     def variants(self, device: str = "gpu") -> tuple[Variant, ...]:  # noqa: D102
         return Variant("fp32"), Variant("fp16")
 

@@ -3,8 +3,10 @@
 All candidates of a model take turns at each batch size, on real crops or photos. Memory is what a process of its own
 grows by. A start is the time to the first answer in a fresh process, Python and this package being there: with an empty
 artifact cache, when what the runtime needs is built, and with all of that kept. The deviation is the largest distance
-of a clear joint of the parity exam from the reference's, in pixels of the crop. What auto takes is its choice for each
-batch size in FP32; its regret is its time over that of the best FP32 candidate of this run that passes the parity gate.
+of a clear joint of the parity exam from the reference's, in pixels of the crop. What auto takes is its choice in FP32
+where just that batch size is expected (by default it expects few people, and keeps its choice at any size), by this
+machine's own measurements where there are any; its regret is its time over that of the best FP32 candidate of this run
+that passes the parity gate.
 """
 
 from __future__ import annotations

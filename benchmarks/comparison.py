@@ -196,11 +196,15 @@ def _add_start(model: Model, candidate: Candidate, findings: Findings) -> None:
 
 
 def _alike(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """The candidates that compute the same and only split batches in other ways, together."""
+    """The candidates that compute the same and only split batches in other ways, together.
+
+    Of those that differ in more, as FP16 with and without some layers in FP32, only what a Predictor takes for the
+    precision is evaluated; so they are left out.
+    """
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for one in candidates:
         groups.setdefault((one.backend, one.variant.precision), []).append(one)
-    return list(groups.values())
+    return [group for group in groups.values() if len({one.variant.mixed for one in group}) == 1]
 
 
 def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, evaluate: Evaluate) -> None:
@@ -216,7 +220,7 @@ def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, 
             threads=options.threads,
         ) as predictor:
             ap = evaluate(predictor)
-    except BackendError as error:
+    except HpiError as error:
         findings.failures.append((spec.name, f"{backend} {precision}", f"AP: {error}"))
         return
     for candidate in alike:

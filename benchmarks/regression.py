@@ -1,13 +1,15 @@
 """What became slower between two runs of ``pipeline``, for people and for CI.
 
 A machine's speed changes from run to run, so not times are compared but, round by round, the time of this project over
-that of the bare models that took their turn beside it: what slows the machine down slows both. What the choice of
-another runtime does to the time is not seen that way; runs on different runtimes are not compared.
+that of the bare models that took their turn beside it: what slows the machine down slows both. So it sees what stands
+round the models: preparing, decoding, batching. What slows the bare models too, such as other settings of a runtime or
+another version of it, is not seen; runs on different runtimes, variants or versions are not compared.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +33,8 @@ TOLERANCE = 0.03
 """Two processes of the same code differ a little in ways that no round tells, such as where their memory lies."""
 LEAST_ROUNDS = 5
 """Of fewer rounds no resample tells how much they scatter."""
-MACHINE = ("processor", "cores", "system")
+SAME = ("processor", "cores", "system", "onnxruntime", "openvino", "paddlepaddle", "paddle2onnx")
+"""What two runs must share: a change in one of these changes the bare models too."""
 STYLES = {"slower": "bold red", "faster": "green", "same": ""}
 
 
@@ -168,7 +171,10 @@ def compare(
 
 def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
     """Of each case, for each round the time of hpi over that of the bare models."""
-    rounds = {(", ".join(row["photos"]), row["who"]): np.array(row["rounds_ms"], np.float64) for row in rows}
+    keys = [(", ".join(row["photos"]), row["who"]) for row in rows]
+    if twice := [case for (case, _), count in Counter(keys).items() if count > 1]:
+        raise ConfigError(f"{twice[0]}: there are several photos of this name; give them different ones")
+    rounds = {key: np.array(row["rounds_ms"], np.float64) for key, row in zip(keys, rows, strict=True)}
     own = {case: ours for (case, who), ours in rounds.items() if who == "hpi"}
     return {case: _ratio(case, ours, rounds.get((case, "bare"))) for case, ours in own.items()}
 
@@ -199,7 +205,7 @@ def _check_comparable(old: Run, new: Run) -> None:
     """A ratio to the bare models says something only beside one of the same machine and runtimes."""
     differing = [
         f"{name} ({old.environment.get(name)} and {new.environment.get(name)})"
-        for name in MACHINE
+        for name in SAME
         if old.environment.get(name) != new.environment.get(name)
     ]
     before, after = _said(old), _said(new)

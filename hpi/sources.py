@@ -81,11 +81,11 @@ def count_items(source: Input) -> int:
 
 
 def is_single(source: Input) -> bool:
-    """Whether the input is an array or one picture, not a folder, a video or a list."""
+    """Whether the input is an array or one picture, or a list of just that; not a folder or a video."""
     if isinstance(source, (str, PathLike)):
         path = fspath(source)
         return is_url(path) or not (is_video(path) or _is_folder(path))
-    return not isinstance(source, Sequence)
+    return not isinstance(source, Sequence) or (len(source) == 1 and is_single(source[0]))
 
 
 def _read_path(path: str) -> Iterator[Item]:

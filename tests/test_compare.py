@@ -1,5 +1,6 @@
 """The report that compares the runtimes: its figures, and the page in a headless Chromium."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -8,19 +9,21 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from rich.progress import Progress
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
+from hpi.backends.cpu import this_cpu
 from hpi.benchmarks.cold_start import ColdStart, cold_start
 from hpi.benchmarks.compare_report import page
-from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Model, Pick, compare
-from hpi.errors import BackendError
+from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Model, Pick, compare, pick_of
+from hpi.errors import BackendError, InputError
 from hpi.selection.choice import Candidate
-from hpi.selection.measure import Protocol
+from hpi.selection.measure import Measurement, Protocol
 from hpi.selection.parity import Verdict
-from hpi.selection.priors import CpuClass, Prior, Priors
+from hpi.selection.priors import CpuClass, Prior, Priors, write_rows
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, run_hpi
@@ -189,9 +192,40 @@ def movenet(home):
 
 def test_start(movenet):
     start = cold_start(movenet.spec, movenet.skeleton, Candidate("onnxruntime", Variant()), movenet.options)
-    assert min(start.empty, start.warm) > 0
+    assert min(start.empty, start.warm) > 0.01  # seconds: a runtime is imported and a model is loaded
     with pytest.raises(BackendError):
         cold_start(movenet.spec, movenet.skeleton, Candidate("tensorrt", Variant()), movenet.options)
+
+
+def test_the_regret_is_of_what_auto_takes_by_the_priors(movenet, tmp_path):
+    """The priors say OpenVINO, this run says ONNX Runtime; what the gate refuses is not the best."""
+    device = CpuClass.of(this_cpu())
+
+    def measured(backend, milliseconds, passed=True):
+        verdict = Verdict(passed, "", 0.0)
+        times = np.full(9, float(milliseconds))
+        return Measurement(Candidate(backend, Variant()), 4, times, verdict, "1", device, 2, None)
+
+    own = tmp_path / "own.json"
+    write_rows(own, [measured("openvino", 1).row(POSE), measured("onnxruntime", 2).row(POSE)])
+    model = dataclasses.replace(movenet, priors=Priors(own))
+    pick = pick_of(
+        model, 4, [measured("onnxruntime", 10), measured("openvino", 15), measured("paddle", 5, passed=False)]
+    )
+    assert (pick.auto, pick.best) == ("openvino fp32", "onnxruntime fp32")
+    assert pick.regret == pytest.approx(1.5)
+    assert pick_of(model, 8, [measured("onnxruntime", 10)]) is None
+
+
+def test_a_model_that_cannot_be_evaluated_does_not_end_the_comparison(movenet):
+    def evaluate(predictor):
+        raise InputError("photo.jpg: not an image")
+
+    found = Findings()
+    with Progress(disable=True) as progress:
+        compare(movenet, Protocol([1], 0.1, ("fp32",), complete=True), found, progress, evaluate)
+    assert {reason for _, _, reason in found.failures if "AP" in reason} == {"AP: photo.jpg: not an image"}
+    assert found.picks
 
 
 def test_comparison_with_an_evaluator(movenet):

@@ -91,6 +91,7 @@ def test_tolerance():
         (rows([1] * 7), rows([1] * 7) + rows([1] * 7, photos=["a.jpg", "b.jpg"]), "not the same cases: a.jpg, b.jpg"),
         (rows([1] * 4), rows([1] * 7), "4 rounds are too few"),
         (rows([1] * 7)[:1], rows([1] * 7), "did not take turns"),
+        (rows([1] * 7) + rows([1] * 7), rows([1] * 7), "several photos of this name"),
         ([], [], "nothing to compare"),
     ],
 )

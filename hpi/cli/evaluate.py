@@ -86,6 +86,7 @@ class _Column:
     title: str
     models: list[dict[str, Any]]
     figures: Figures
+    flip: bool
     photos: int
     people: int | None
     failed: list[str]
@@ -109,7 +110,7 @@ def run(asked: Asked) -> None:
             with _open(asked, backend, precision) as predictor:
                 title = f"{backend if backend != 'auto' else predictor.backend} {precision}"
                 columns.append(_evaluate(asked, dataset, predictor, title))
-                published = _published(predictor)
+                published = _published(asked, predictor)
     headings = ("%", "published", *(column.title for column in columns))
     cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
     Console().print(_table(headings, cells))
@@ -188,6 +189,7 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) 
         title=title,
         models=engaged(predictor),
         figures=dataset.figures(predictions, predictor),
+        flip=bool(estimator and estimator.flip),
         photos=len(predictions),
         people=len(cases) if estimator else None,
         failed=failed,
@@ -281,10 +283,15 @@ def _save(path: Path, data: bytes) -> None:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _published(predictor: Predictor) -> dict[str, tuple[str, str]]:
-    """Published figures of a predictor's models: the name of the measure here; value; by whom, on what."""
+def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]:
+    """Published figures of a predictor's models: the name of the measure here; value; by whom, on what.
+
+    Only those of the same protocol: joints in ground-truth boxes.
+    """
     known = Zoo.default().models
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
+    if asked.dataset != "coco" or _boxes(asked) != "gt":
+        return found
     for task in (predictor.estimator, predictor.detector):
         config = known.get(task.spec.name) if task else None
         accuracy = config.accuracy if config else None
@@ -323,11 +330,8 @@ def _write(
     sources: Sequence[str],
 ) -> None:
     name = asked.pipeline or asked.model or ""
-    title = f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{', flip' if asked.flip else ''}"
-    rows = [
-        {**vars(column), "failed": list(column.failed), "left_out": dataset.counts, "flip": asked.flip}
-        for column in columns
-    ]
+    title = f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{', flip' if columns[0].flip else ''}"
+    rows = [{**vars(column), "failed": list(column.failed), "left_out": dataset.counts} for column in columns]
     try:
         write_report(
             output / asked.dataset,
@@ -353,7 +357,7 @@ def _remarks(dataset: Dataset, columns: Sequence[_Column], sources: Sequence[str
     text = "\n".join(f"- {line}" for line in lines)
     if not first.worst:
         return f"{text}\n"
-    pictures = "\n\n".join(f"![{one['photo']}]({one['picture']})" for one in first.worst)
+    pictures = "\n\n".join(f"![number {rank}]({one['picture']})" for rank, one in enumerate(first.worst, 1))
     return f"{text}\n\n## Met worst by {first.title}\n\n{pictures}\n\n## Environment\n"
 
 

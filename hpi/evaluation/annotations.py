@@ -14,8 +14,17 @@ from hpi.errors import InputError
 
 Pixels = Annotated[float, Field(ge=-1e5, le=1e5)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
-FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(lambda name: Path(name).as_posix())]
-"""Name of a file, one spelling for each: ``a.png`` for ``./a.png``."""
+
+
+def _inside(name: str) -> str:
+    path = Path(name)
+    if path.anchor or ".." in path.parts:
+        raise ValueError("leads out of the folder of images; give it relative to that")
+    return path.as_posix()
+
+
+FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_inside)]
+"""Name of a file in the folder of images, one spelling for each: ``a.png`` for ``./a.png``."""
 
 
 class Part(BaseModel):
@@ -54,13 +63,14 @@ def existing(images: Path, names: Iterable[str]) -> set[str]:
         InputError: none is.
     """
     names = list(names)
-    there = {name for name in names if _is_file(images / name)}
+    there = {name for name in names if is_file(images / name)}
     if not there:
         raise InputError(f"{images}: none of the {len(names)} photos of the annotations is here, such as {names[0]}")
     return there
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a NUL

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from hpi.backends.base import is_installed
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import ConfigError, HpiError, InputError
+from hpi.evaluation.annotations import is_file
 from hpi.files import write_whole
 from hpi.sources import decode_image
 from hpi.validation import parse
@@ -224,6 +225,8 @@ def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int,
     pictures = output / PICTURES
     train, val = _draw_samples(dataset, pictures / "demo_img", watch)
     save_histogram(pictures / "histogram.png", dataset)
+    if split is not None:  # only now, when nothing else can fail
+        save(dataset)
     return {
         "done_flag": True,
         "check_pass": True,
@@ -306,7 +309,7 @@ def _problem_of_photo(photo: Photo, images: Path) -> str | None:
     if name.anchor or ".." in name.parts:
         return f"file_name {photo.file_name!r} leads out of {images}; give it relative to that folder"
     path = images / photo.file_name
-    if not path.is_file():
+    if not is_file(path):
         return f"{path} is missing; put it there or remove the entry"
     size = _upright_size(path)
     if size is None:
@@ -390,7 +393,7 @@ def _reaches_out(box: Sequence[float], photo: Photo) -> bool:
 
 
 def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
-    """Divide the photos of both sets anew, at random; the files as they were are kept as ``.bak``.
+    """Divide the photos of both sets anew, at random; nothing is written yet (see :func:`save`).
 
     The ids of photos and annotations become what PaddleX makes of them.
 
@@ -400,9 +403,9 @@ def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
         seed: of the division.
 
     Raises:
-        InputError: there are ``.bak`` files already, a photo is in both sets, a set would be empty, or the files cannot
-            be written; nothing has changed then.
+        InputError: there are ``.bak`` files already, a photo is in both sets, or a set would be empty.
     """
+    _check_backups(part.path for part in dataset.parts)
     if both := dataset.in_both:
         raise InputError(f"{len(both)} photos are in both sets, {min(both)} for one; remove them from one to split")
     entries = list(_entries(dataset.parts))
@@ -414,8 +417,16 @@ def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
         Part.of(part.path, _assemble(dataset.train.raw, chosen))
         for part, chosen in zip(dataset.parts, (entries[:first], entries[first:]), strict=True)
     )
-    _replace({part.path: _to_json(part.raw) for part in (train, val)})
     return Dataset(dataset.folder, train, val)
+
+
+def save(dataset: Dataset) -> None:
+    """Write a data set's annotations; the files as they were are kept as ``.bak``.
+
+    Raises:
+        InputError: there are ``.bak`` files already, or the files cannot be written; nothing has changed then.
+    """
+    _replace({part.path: _to_json(part.raw) for part in dataset.parts})
 
 
 _Raw = dict[str, Any]
@@ -430,7 +441,8 @@ def _entries(parts: Sequence[Part]) -> Iterator[tuple[_Raw, list[_Raw]]]:
             people[person["image_id"]].append({**person, "image_id": person["image_id"] + offset})
         for photo in part.raw["images"]:
             yield {**photo, "id": photo["id"] + offset}, people[photo["id"]]
-        offset += max(part.photos)
+        # PaddleX adds the largest id, which is enough for ids that begin at 1.
+        offset += max(part.photos) + (0 if min(part.photos) > 0 else 1 - min(part.photos))
 
 
 def _assemble(template: Mapping[str, Any], entries: Collection[tuple[_Raw, list[_Raw]]]) -> _Raw:
@@ -443,11 +455,19 @@ def _assemble(template: Mapping[str, Any], entries: Collection[tuple[_Raw, list[
     }
 
 
+def _backup(path: Path) -> Path:
+    return path.with_name(f"{path.name}.bak")
+
+
+def _check_backups(paths: Iterable[Path]) -> None:
+    if there := [str(_backup(path)) for path in paths if _backup(path).exists()]:
+        raise InputError(f"{', '.join(there)} of an earlier split would be lost; move away what is not needed")
+
+
 def _replace(files: Mapping[Path, bytes]) -> None:
     """Replace all these files or none; what was there is kept beside them."""
-    kept = {path: path.with_name(f"{path.name}.bak") for path in files}
-    if there := [str(backup) for backup in kept.values() if backup.exists()]:
-        raise InputError(f"{', '.join(there)} of an earlier split would be lost; move away what is not needed")
+    _check_backups(files)
+    kept = {path: _backup(path) for path in files}
     moved: list[Path] = []
     try:
         for path, backup in kept.items():

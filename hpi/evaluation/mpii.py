@@ -7,6 +7,7 @@ mmpose and PaddleDetection have it in Python.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,6 +102,7 @@ class MpiiDataset:
             InputError: a file is not what it should be; the message names file and field.
             ConfigError: SciPy is needed and not installed.
         """
+        self._coco = Zoo.default().skeleton_of("").joints  # those of a model that is not known
         self._people = parse(_Annotations, read_json(annotations), str(annotations), InputError).root
         self._truth = np.array([one.joints for one in self._people], np.float64) - FIRST_PIXEL
         self._labelled = np.array([one.joints_vis for one in self._people]) > 0
@@ -136,7 +138,7 @@ class MpiiDataset:
         if not people:
             return dict.fromkeys([f"PCKh@{limit}" for limit in LIMITS] + list(GROUPS))
         numbers = [_number(person) for person in people]
-        found = np.stack([_mpii_joints(person.joints) for person in people])
+        found = np.stack([_mpii_joints(person.joints, self._coco) for person in people])
         counts = np.stack([self._counted(number) for number in numbers]) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[numbers], found, self._heads[numbers])
         totals = counts.sum(axis=0)
@@ -152,7 +154,7 @@ class MpiiDataset:
 
     def _case(self, path: Path, person: Person) -> Case:
         number = _number(person)
-        found = _mpii_joints(person.joints)
+        found = _mpii_joints(person.joints, self._coco)
         counts = self._counted(number) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[number], found, self._heads[number])[counts]
         truth = np.column_stack([self._truth[number], self._labelled[number]]).astype(np.float32)
@@ -192,9 +194,8 @@ def _number(person: Person) -> int:
     return person.annotation
 
 
-def _mpii_joints(joints: NDArray[np.float32]) -> NDArray[np.float64]:
+def _mpii_joints(joints: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np.float64]:
     """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
-    coco = Zoo.default().skeleton_of("").joints  # those of a model that is not known
     names = {JOINTS: SKELETON.joints, len(coco): coco}.get(len(joints))
     if names is None:
         raise ConfigError(f"the model has {len(joints)} joints; PCKh is for those of MPII (16) and of COCO (17)")

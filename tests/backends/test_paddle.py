@@ -87,5 +87,5 @@ def test_tensorrt_in_paddle(shared, detector, options):
     inference = import_runtime("paddle.inference", "")
     start = paddle._Start(inference, files.paddle, options, paddle._input_shapes(files.paddle.program))
     with pytest.raises(BackendError, match="built without TensorRT"):
-        start.on_tensorrt()
+        BACKENDS["paddle_tensorrt"].start(start)
     assert start._sizes(8) == {"image": [8, 3, 256, 192]}

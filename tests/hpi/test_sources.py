@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from hpi.errors import InputError
-from hpi.sources import MAX_PIXELS, check_image, count_items, decode_image, read_items
+from hpi.sources import MAX_PIXELS, check_image, count_items, decode_image, is_single, read_items
 
 from support import EXAMPLE, serve
 
@@ -270,3 +270,14 @@ def test_a_url_that_answers_too_much(monkeypatch):
 def test_a_file_that_is_too_large(monkeypatch):
     monkeypatch.setattr("hpi.sources.MAX_IMAGE_BYTES", 1000)
     assert "MiB" in only_error(str(EXAMPLE))
+
+
+def test_what_is_worth_reading_ahead_of(photo, tmp_path):
+    """A thread for a single picture would take longer than it saves."""
+    assert is_single(photo)
+    assert is_single([photo])
+    assert is_single("photo.jpg")
+    assert not is_single([photo, photo])
+    assert not is_single(str(tmp_path))
+    assert not is_single([str(tmp_path)])
+    assert not is_single("video.mp4")

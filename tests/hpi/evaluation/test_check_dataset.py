@@ -201,6 +201,31 @@ def test_split(folder):
     assert [read(folder, name) for name in before] == after
 
 
+def test_ids_that_begin_at_0_stay_apart(folder):
+    for name in ("train", "val"):
+        content = read(folder, name)
+        numbers = {photo["id"]: number for number, photo in enumerate(content["images"])}
+        content["images"] = [{**photo, "id": numbers[photo["id"]]} for photo in content["images"]]
+        content["annotations"] = [
+            {**person, "image_id": numbers[person["image_id"]]} for person in content["annotations"]
+        ]
+        write(folder, name, content)
+    check(folder, split=(50, 50))
+    ids = [photo["id"] for name in ("train", "val") for photo in read(folder, name)["images"]]
+    assert len(set(ids)) == len(ids) == 32
+
+
+def test_a_photo_that_cannot_be_drawn_stops_the_split_before_it_is_written(folder):
+    """Its header is sound, so that only drawing it tells."""
+    before = place(folder, "train").read_bytes()
+    for photo in (folder / "images").iterdir():
+        photo.write_bytes(photo.read_bytes()[:2000])
+    with pytest.raises(InputError):
+        check(folder, split=(50, 50))
+    assert place(folder, "train").read_bytes() == before
+    assert not list((folder / "annotations").glob("*.bak"))
+
+
 def test_a_seed_gives_the_same_split(folder):
     splits = []
     for _ in range(2):

@@ -241,6 +241,8 @@ def test_bad_annotations_are_one_error(tiny):
         (image, "file_name", "none.png", "none of the 1 photos"),
         (image, "file_name", "a" * 500, "none of the 1 photos"),
         (image, "file_name", "a\0.png", "none of the 1 photos"),
+        (image, "file_name", "../a.png", "leads out of the folder"),
+        (image, "file_name", "/etc/hostname", "leads out of the folder"),
         (content, "annotations", "text", "'annotations'"),
         (content, "annotations", [person, person], "annotation id 7 is there twice"),
         (content, "images", [image, image], "image id 1 is there twice"),
