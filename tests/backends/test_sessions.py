@@ -134,9 +134,12 @@ def test_reasons_against_a_runtime(options):
     files = float_files(POSE)
     bare = ModelFiles("model")
     for runtime in BACKENDS.values():
+        if not is_installed(runtime.package):
+            assert runtime.install in runtime.unavailable(files, options)
+            continue
         assert "'tpu:0'" in runtime.unavailable(files, dataclasses.replace(options, device="tpu:0"))
         on_its_own = dataclasses.replace(options, device=runtime.devices[0], variant=Variant("int8"))
-        assert "int8" in runtime.unavailable(files, on_its_own) or not is_installed(runtime.package)
+        assert "int8" in runtime.unavailable(files, on_its_own)
     assert "no Paddle program" in BACKENDS["paddle"].cannot_read(dataclasses.replace(files, paddle=None))
     assert BACKENDS["paddle"].cannot_read(bare) is not None
 
