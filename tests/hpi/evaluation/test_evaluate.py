@@ -111,9 +111,9 @@ def test_the_report(people, capsys):
     shown = first["worst"]
     assert len(shown) == min(WORST, first["people"])
     assert [one["OKS"] for one in shown] == sorted(one["OKS"] for one in shown)
-    for one in shown:
+    for rank, one in enumerate(shown, 1):
         assert cv2.imread(str(people.output / one["picture"])).shape == (548, 968, 3)
-        assert f"![{one['photo']}]({one['picture']})" in text
+        assert f"![number {rank}]({one['picture']})" in text
 
 
 def test_a_pipeline(people):
