@@ -12,8 +12,9 @@ from hpi.errors import BackendError
 
 PACKAGE = "cupy"
 INSTALL = 'pip install "hpi-pose[gpu]"'
-_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 INSTALL_ONNXRUNTIME = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
+
+_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
 Provider = tuple[str, dict[str, str]]
+Pointers = Mapping[str, tuple[np.dtype[Any], tuple[int, ...], int]]
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _CPU: Provider = ("CPUExecutionProvider", {})
@@ -46,8 +47,8 @@ class OnnxRuntime(ReadsOnnx):
     name = "onnxruntime"
     package = "onnxruntime"
     install = "pip install onnxruntime"
-    devices = ("cpu", "gpu")
-    trust = 1
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
+    trust: ClassVar[int | None] = 1
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
         return super().unavailable(files, options) or _lacks_gpu(options.device)
@@ -56,19 +57,16 @@ class OnnxRuntime(ReadsOnnx):
         return OnnxRuntimeSession(self.name, graph, options, providers_of(options.device))
 
 
-class OnnxRuntimeTensorRt(ReadsOnnx):
+class OnnxRuntimeTensorRt(OnnxRuntime):
     """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run, CUDA does."""
 
     name = "onnxruntime_tensorrt"
-    package = "onnxruntime"
     install = INSTALL_ONNXRUNTIME
     devices = ("gpu",)
+    trust = None
 
     def variants(self, device: str = "gpu") -> tuple[Variant, ...]:  # noqa: D102
         return Variant("fp32"), Variant("fp16")
-
-    def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
-        return super().unavailable(files, options) or _lacks_gpu(options.device)
 
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         settings = tensorrt_settings(graph, options, self._engine_folder(files, graph, options))
@@ -139,7 +137,7 @@ class OnnxRuntimeSession(Session):
 
     def _run_on_card(self, feeds: Feeds) -> list[Array]:
         """Run on CuPy arrays, which stay where they are."""
-        cupy = import_runtime("cupy", INSTALL_FOR_GPU)
+        cupy = import_runtime(GPU_PACKAGE, INSTALL_FOR_GPU)
         cards: dict[str, Any] = dict(feeds)
         pointers = {name: (array.dtype, array.shape, array.data.ptr) for name, array in cards.items()}
         cupy.cuda.get_current_stream().synchronize()  # ONNX Runtime works on a stream of its own
@@ -156,9 +154,6 @@ def _find_libraries(ort: Any) -> None:
         ort.preload_dlls()
     if is_installed("tensorrt"):
         import_runtime("tensorrt", INSTALL_FOR_GPU)
-
-
-Pointers = Mapping[str, tuple[np.dtype[Any], tuple[int, ...], int]]
 
 
 def run_bound(session: Any, inputs: Pointers, device: str, index: int) -> list[Any]:

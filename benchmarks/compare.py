@@ -25,7 +25,7 @@ from hpi.backends.base import SessionOptions
 from hpi.benchmarks.compare_report import cells_of, summary_of, write_compared
 from hpi.benchmarks.comparison import Evaluate, Findings, Model, Photo, break_down, compare
 from hpi.benchmarks.options import OneDevice, Output, Pipeline, Threads, name_and_folder, one_device
-from hpi.config import read_pipeline
+from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
 from hpi.evaluation.predictions import Journal, predict

@@ -13,7 +13,7 @@ from string import Template
 from hpi.benchmarks.compare_plots import candidate_of, scaling, scatter, stages
 from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Pick
 from hpi.benchmarks.environment import describe_environment
-from hpi.benchmarks.report import write_report
+from hpi.benchmarks.report import markdown_table, write_report
 from hpi.files import write_whole
 from hpi.selection.priors import Prior
 
@@ -223,8 +223,7 @@ def _td(cell: _Cell) -> str:
 
 
 def _markdown(headings: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> str:
-    lines = [headings, ["---"] * len(headings), *([_text(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(headings, ([_text(cell) for cell in row] for row in rows))
 
 
 def _text(cell: _Cell) -> str:

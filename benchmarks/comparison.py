@@ -14,8 +14,8 @@ from rich.progress import Progress
 from hpi import Predictor
 from hpi.backends.base import SessionOptions
 from hpi.benchmarks.cold_start import ColdStart, cold_start
-from hpi.benchmarks.pipeline import ROUNDS, Stages
-from hpi.errors import BackendError, ConfigError, HpiError
+from hpi.benchmarks.pipeline import ROUNDS, Stages, pipeline_of
+from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Candidate, Wish, rank
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
@@ -253,17 +253,11 @@ def break_down(
                 findings.failures.append((pipeline, asked, str(error)))
             else:
                 stack.enter_context(predictor)
-                opened[asked] = predictor, _stages_of(predictor)
+                opened[asked] = predictor, Stages(pipeline_of(predictor))
         turns = [stages for _ in range(ROUNDS) for _, stages in opened.values()]
         for stages in progress.track(turns, description="stages of the pipeline"):
             _take_turn(stages, photo, seconds / ROUNDS)
         findings.breakdowns += [_breakdown(asked, *of_one) for asked, of_one in opened.items()]
-
-
-def _stages_of(predictor: Predictor) -> Stages:
-    if predictor.detector is None or predictor.estimator is None:
-        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
-    return Stages(predictor.detector, predictor.estimator)
 
 
 def _take_turn(stages: Stages, photo: Photo, seconds: float) -> None:

@@ -24,11 +24,11 @@ from hpi import Predictor
 from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images, with_batch
+from hpi.benchmarks.environment import resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, TurnSeconds
-from hpi.benchmarks.pipeline import ROUNDS, pipeline_config
+from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
 from hpi.benchmarks.report import engaged, write_report
-from hpi.errors import ConfigError
 from hpi.sources import decode_image
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator
@@ -77,18 +77,17 @@ class _Stages:
     """The folder as a whole, and each of its stages alone."""
 
     def __init__(self, predictor: Predictor, folder: Path) -> None:
-        if predictor.detector is None or predictor.estimator is None:
-            raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
+        pipeline = pipeline_of(predictor)
         self._predictor = predictor
         results = list(predictor.predict(str(folder)))
         self.paths = [str(result["input_path"]) for result in results]
         self._files = [Path(path).read_bytes() for path in self.paths]
         images = [result["input_img"] for result in results]
         found = [np.array([one["coordinate"] for one in result["boxes"]], np.float32) for result in results]
-        regions = [predictor.estimator.regions(boxes.reshape(-1, 4)) for boxes in found]
+        regions = [pipeline.estimator.regions(boxes.reshape(-1, 4)) for boxes in found]
         self._models: dict[str, tuple[Detector | KeypointEstimator, dict[str, NDArray[Any]], int]] = {
-            "detector": (predictor.detector, predictor.detector.inputs(images), 1),
-            "keypoint model": (predictor.estimator, predictor.estimator.inputs(images, regions), 4),
+            "detector": (pipeline.detector, pipeline.detector.inputs(images), 1),
+            "keypoint model": (pipeline.estimator, pipeline.estimator.inputs(images, regions), 4),
         }
 
     def measure(self, batch_size: int, seconds: float) -> dict[str, float]:
@@ -142,12 +141,10 @@ def _saturate(task: Detector | KeypointEstimator, feeds: Feeds, batch: int, imag
 
 def _memory(predictor: Predictor, paths: list[str], batch_size: int, images: int) -> list[float]:
     """Resident memory in MB after each batch."""
-    page = os.sysconf("SC_PAGE_SIZE")
     many = list(itertools.islice(itertools.cycle(paths), max(images, batch_size)))
     resident = []
     results = predictor.predict(many, batch_size=batch_size)
     for index, _ in enumerate(track(results, "memory", total=images, console=Console(stderr=True)), 1):
         if index % batch_size == 0:
-            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-            resident.append(pages * page / 1e6)
+            resident.append(resident_mb(os.getpid()))
     return resident

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hpi.config import read_devices
 from hpi.errors import ConfigError
+from hpi.options import read_devices
 
 Models = Annotated[list[str], typer.Option("--model", help="Name, or NAME=FOLDER; repeat for several.")]
 DetectorEntry = Annotated[

@@ -37,14 +37,13 @@ from hpi.benchmarks.options import (
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.plots import save_stages
-from hpi.benchmarks.report import engaged, write_report
-from hpi.config import PipelineConfig, read_pipeline
+from hpi.benchmarks.report import engaged, markdown_table, write_report
+from hpi.compat.paddlex.config import PipelineConfig, read_pipeline
 from hpi.errors import ConfigError
 from hpi.kernels.batches import split_by_count
+from hpi.pipelines import HumanPose
 from hpi.results import KeypointResult
 from hpi.sources import Image, decode_image
-from hpi.tasks.detection import Detector
-from hpi.tasks.keypoints import KeypointEstimator
 
 Turn = Callable[[float], list[float]]
 
@@ -86,6 +85,17 @@ def main(
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
     regression.guard(compare, engaged(predictor), rows)
+
+
+def pipeline_of(predictor: Predictor) -> HumanPose:
+    """Detector and keypoint model of a predictor, on its first device.
+
+    Raises:
+        ConfigError: it is a single model.
+    """
+    if not predictor.pipelines:
+        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
+    return predictor.pipelines[0]
 
 
 def pipeline_config(pipeline: str, detector: str | None, pose: str | None) -> dict[str, Any]:
@@ -140,9 +150,7 @@ def _measure(
     """Rows of everyone on one group of photos."""
     files = [_read(photo) for photo in group]
     images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
-    if predictor.detector is None or predictor.estimator is None:
-        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
-    stages = Stages(predictor.detector, predictor.estimator)
+    stages = Stages(pipeline_of(predictor))
     results = list(predictor.predict(images, batch_size=len(images)))
     people = sum(len(result["boxes"]) for result in results)
     if not people:
@@ -193,9 +201,9 @@ def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[flo
 class Stages:
     """The pipeline, stage by stage with a clock."""
 
-    def __init__(self, detector: Detector, estimator: KeypointEstimator) -> None:
-        self.detector = detector
-        self.estimator = estimator
+    def __init__(self, pipeline: HumanPose) -> None:
+        self.detector = pipeline.detector
+        self.estimator = pipeline.estimator
         self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     @contextmanager
@@ -277,9 +285,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _stage_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The stages of this project's own runs, ms, as Markdown."""
-    lines = [["people", *STAGES], ["---"] * (len(STAGES) + 1)]
-    for row in rows:
-        if "stages" in row:
-            lines.append([str(row["people"]), *(f"{row['stages'][stage]:.3f}" for stage in STAGES)])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"Stages, ms (median):\n\n{table}\n"
+    cells = (
+        [str(row["people"]), *(f"{row['stages'][stage]:.3f}" for stage in STAGES)] for row in rows if "stages" in row
+    )
+    return f"Stages, ms (median):\n\n{markdown_table(('people', *STAGES), cells)}\n"

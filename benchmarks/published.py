@@ -29,12 +29,12 @@ from rich.progress import Progress
 
 from hpi.archives import unpack
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import Session, SessionOptions
+from hpi.backends.base import Session, SessionOptions, device_kind
 from hpi.backends.gpu import gpu_count, gpu_of
 from hpi.backends.paddle import Paddle, PlainPaddle
 from hpi.benchmarks.options import Output, Threads, TurnSeconds, name_and_folder
 from hpi.benchmarks.peers.loop import times
-from hpi.benchmarks.report import write_report
+from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Wish, choose
@@ -99,14 +99,20 @@ def main(
                     modes = _measure(
                         zoo, spec, replace(options, device=device), seconds, lambda: progress.advance(task)
                     )
-                    row["measured"][_kind(device)] = modes
+                    row["measured"][device_kind(device)] = modes
             rows.append(row)
             if output is not None:  # what is there is kept, should the rest be interrupted
                 where = _environment(options, devices)
                 cells = [_cells(row) for row in rows]
                 report = {**where, "models": rows}
                 write_report(
-                    output, "PaddleX's tables, on this machine", __doc__ or "", HEADINGS, cells, report, _list(where)
+                    output,
+                    "PaddleX's tables, on this machine",
+                    __doc__ or "",
+                    HEADINGS,
+                    cells,
+                    report,
+                    markdown_list(where),
                 )
     Console().print(*(" | ".join(_cells(row)) for row in rows), sep="\n", soft_wrap=True)
 
@@ -216,14 +222,6 @@ def _task(zoo: Zoo, spec: ModelSpec, session: Session) -> Detector | KeypointEst
 def _environment(options: SessionOptions, devices: Sequence[str]) -> dict[str, str]:
     gpu = str(gpu_of(GPU)) if GPU in devices else "-"
     return {"gpu": gpu, "threads": str(options.thread_count), "precision": "FP32", "batch": "1"}
-
-
-def _list(facts: dict[str, str]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
-
-
-def _kind(device: str) -> str:
-    return device.partition(":")[0]
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

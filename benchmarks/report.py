@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,15 @@ def write_report(
     environment = describe_environment()
     report = {"protocol": protocol, "environment": environment, "rows": data}
     write_whole(stem.with_suffix(".json"), f"{json.dumps(report, indent=1)}\n".encode())
-    lines = [headings, ["---"] * len(headings), *cells]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    where = "\n".join(f"- {name}: {value}" for name, value in environment.items())
-    write_whole(stem.with_suffix(".md"), f"# {title}\n\n{protocol}\n{table}\n\n{more}\n{where}\n".encode())
+    text = f"# {title}\n\n{protocol}\n{markdown_table(headings, cells)}\n\n{more}\n{markdown_list(environment)}\n"
+    write_whole(stem.with_suffix(".md"), text.encode())
+
+
+def markdown_table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    """Cells as a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [headings, ["---"] * len(headings), *cells])
+
+
+def markdown_list(facts: Mapping[str, str]) -> str:
+    """Facts with their names as a list in Markdown."""
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())

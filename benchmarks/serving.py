@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi import Predictor
+from hpi.benchmarks.environment import resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.pipeline import pipeline_config, with_folders
@@ -191,9 +192,7 @@ def _memory(server: _Server, requests: int, work: _Work, progress: Progress) -> 
     with ThreadPoolExecutor(MEMORY_CLIENTS) as pool:
         for _ in range(requests // MEMORY_STEP):
             list(pool.map(share, connections))
-            status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
-            line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-            resident.append(int(line.split()[1]) * 1024 / 1e6)
+            resident.append(resident_mb(server.process.pid))
             progress.advance(task, MEMORY_STEP)
     for connection in connections:
         connection.close()

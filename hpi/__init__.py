@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpi.compat.paddlex.api import create_model, create_pipeline
     from hpi.errors import BackendError, ConfigError, HpiError, InputError, ModelError
-    from hpi.predictor import Predictor, create_model, create_pipeline
+    from hpi.predictor import Predictor
     from hpi.results import DetectionResult, KeypointResult
 
 __all__ = [
@@ -35,7 +36,8 @@ __all__ = [
 
 _HOMES = {
     "hpi.errors": ("BackendError", "ConfigError", "HpiError", "InputError", "ModelError"),
-    "hpi.predictor": ("Predictor", "create_model", "create_pipeline"),
+    "hpi.compat.paddlex.api": ("create_model", "create_pipeline"),
+    "hpi.predictor": ("Predictor",),
     "hpi.results": ("DetectionResult", "KeypointResult"),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+from hpi.errors import HpiError
+
 
 def write_whole(target: Path, data: bytes) -> None:
     """Write a file so that it appears whole or not at all; makes its folder.
@@ -20,3 +22,15 @@ def write_whole(target: Path, data: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def save(target: Path, data: bytes, error: type[HpiError]) -> None:
+    """:func:`write_whole`, with an error for people.
+
+    Raises:
+        HpiError: of the kind ``error``: it cannot be written.
+    """
+    try:
+        write_whole(target, data)
+    except OSError as problem:
+        raise error(f"{target}: cannot be written: {problem.strerror or problem}") from problem

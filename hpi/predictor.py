@@ -1,4 +1,4 @@
-"""The one interface: :class:`Predictor`, and PaddleX's two functions that make one."""
+"""The one interface: :class:`Predictor`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.backends.gpu import gpu_count
-from hpi.config import MAX_THREADS, HpiConfig, PipelineConfig, pipeline_names, read_devices, read_pipeline
+from hpi.compat.paddlex.config import HpiConfig, PipelineConfig, pipeline_names, read_pipeline
 from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
+from hpi.options import MAX_THREADS, read_devices
 from hpi.overlap import ahead, side_by_side
 from hpi.pipelines import HumanPose
 from hpi.results import DetectionResult, KeypointResult, Result
@@ -45,8 +46,6 @@ OnError = Callable[[InputError], None]
 
 MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
-
-_ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
 
 @dataclass(frozen=True)
@@ -482,83 +481,6 @@ class Predictor:
             KeypointResult.of_model(job.path, job.image, of_image, estimator.skeleton)
             for job, of_image in zip(batch, joints, strict=True)
         ]
-
-
-def create_pipeline(
-    pipeline: str | PathLike[str] | None = None,
-    config: Mapping[str, Any] | None = None,
-    device: str | None = None,
-    use_hpip: bool | None = None,
-    hpi_config: Mapping[str, Any] | None = None,
-    *,
-    engine: str | None = None,
-) -> Predictor:
-    """PaddleX's ``create_pipeline``.
-
-    Args:
-        pipeline: name or YAML file of a pipeline.
-        config: content of a pipeline YAML, instead of ``pipeline``.
-        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
-        use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
-        engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
-
-    Raises:
-        ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`Predictor`.
-    """
-    del use_hpip
-    if pipeline is None and config is None:
-        raise ConfigError("give the name or YAML file of a pipeline, or its config")
-    name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or AUTO, hpi_config=with_engine(hpi_config, engine))
-
-
-def create_model(
-    model_name: str,
-    model_dir: str | PathLike[str] | None = None,
-    device: str | None = None,
-    use_hpip: bool | None = None,
-    hpi_config: Mapping[str, Any] | None = None,
-    *,
-    engine: str | None = None,
-    batch_size: int = 1,
-    flip: bool | None = None,
-    use_udp: bool | None = None,
-) -> Predictor:
-    """PaddleX's ``create_model``.
-
-    Args:
-        model_name: name of a model.
-        model_dir: folder of its files.
-        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
-        use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
-        engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
-        batch_size: images that go through the model together, where ``predict`` does not say.
-        flip: for keypoint models, average with the mirrored crop.
-        use_udp: for keypoint models, crop by the UDP convention.
-
-    Raises:
-        HpiError: as :class:`Predictor`.
-    """
-    del use_hpip
-    batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, ConfigError)
-    predictor = Predictor(
-        model_name,
-        model_dir=model_dir,
-        device=device or AUTO,
-        hpi_config=with_engine(hpi_config, engine),
-        flip=flip,
-        use_udp=use_udp,
-    )
-    predictor.batch_size = batch_size
-    return predictor
-
-
-def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
-    """``hpi_config`` with the backend that an engine stands for, where it names none itself."""
-    named = {} if engine is None else {"backend": _ENGINES.get(engine, engine)}
-    return {**named, **(hpi_config or {})}
 
 
 def _describe(opened: _Opened) -> dict[str, Any]:

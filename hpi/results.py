@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
 from hpi.fetch import is_url
-from hpi.files import write_whole
+from hpi.files import save
 from hpi.tasks.detection import Detections
 from hpi.zoo import Skeleton
 
@@ -234,8 +234,5 @@ def _is_kind(path: Path, kind: str) -> bool:
 
 
 def _write(target: Path, data: bytes) -> Path:
-    try:
-        write_whole(target, data)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    save(target, data, InputError)
     return target

@@ -165,6 +165,11 @@ def decode_image(data: bytes | bytearray, label: str, max_pixels: int = MAX_PIXE
         InputError: empty, not an image, broken off, or too large.
     """
     image_size(data, label, max_pixels)
+    return decode_pixels(data, label)
+
+
+def decode_pixels(data: bytes | bytearray, label: str) -> Image:
+    """:func:`decode_image` of a file that :func:`image_size` has found to be sound."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

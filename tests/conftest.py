@@ -26,6 +26,20 @@ settings.register_profile("hpi", deadline=None, print_blob=True)
 settings.load_profile("hpi")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--all``: also the tests marked ``full``."""
+    parser.addoption("--all", action="store_true", help="also run the tests that take long (marker: full)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that take long, unless they are asked for."""
+    if config.getoption("--all"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The engine's folder, shared by the tests of one run."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hpi.cli import cache
-from hpi.config import pipeline_text
+from hpi.compat.paddlex.config import pipeline_text
 from hpi.errors import ConfigError, HpiError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ _ARGUMENTS = {
     "threads": "threads",
 }
 """Options of the commands that are arguments of the Predictor."""
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Of commands whose options another command line reads, ``--help`` too."""
 
 
 @app.callback(invoke_without_command=True)
@@ -121,7 +123,7 @@ def paddlex(
         elif start_service:
             if source is not None or save_path is not None or det_threshold is not None:
                 raise typer.BadParameter("--serve takes no --input, --save_path or --det_threshold")
-            from hpi.predictor import with_engine
+            from hpi.compat.paddlex.api import with_engine
 
             chosen = with_engine(_read_hpi_config(hpi_config), engine)
             _serve(
@@ -135,7 +137,7 @@ def paddlex(
             )
         elif pipeline is not None and source is not None:
             from hpi.cli.predict import run
-            from hpi.predictor import create_pipeline
+            from hpi.compat.paddlex.api import create_pipeline
 
             chosen = _read_hpi_config(hpi_config)
             if backend != "auto":
@@ -259,10 +261,9 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure accuracy on annotated photos: COCO's keypoint and box AP, or MPII's PCKh."""
-    if pipeline is not None and model is not None:
-        raise typer.BadParameter("give --pipeline or --model, not both")
+    name = _name(pipeline, model)
     asked = {name: value for name, value in context.params.items() if name not in {"backend", "precision", "debug"}}
-    asked["pipeline"] = None if model else pipeline or DEFAULT_PIPELINE
+    asked["pipeline"] = None if model else name
     with _friendly_errors(debug=debug):
         from hpi.cli.evaluate import Asked, run
 
@@ -308,9 +309,6 @@ def serve(
 
     Everything else that can be set stands under Serving: extra: in the pipeline's YAML.
     """
-    predictor = {
-        argument: context.params[option] for option, argument in _ARGUMENTS.items() if option in context.params
-    }
     asked = {
         "max_batch": max_batch,
         "max_wait_ms": max_wait_ms,
@@ -322,7 +320,7 @@ def serve(
         "token": token,
     }
     with _friendly_errors(debug=debug):
-        _serve(pipeline, predictor, asked, host=host, port=port, workers=workers, json_logs=json_logs)
+        _serve(pipeline, _arguments(context), asked, host=host, port=port, workers=workers, json_logs=json_logs)
 
 
 def _serve(pipeline: str, predictor: dict[str, Any], asked: dict[str, Any], **options: Any) -> None:
@@ -361,9 +359,9 @@ def check_dataset(
 ) -> None:
     """Check a data set of keypoints in COCO's form, as PaddleX does before it trains on one.
 
-    Every photo and annotation is looked at, and all that is wrong is listed with file, id and what to do. Writes
-    check_dataset_result.json with PaddleX's fields, and check_dataset/ with the first photos, their boxes and joints
-    drawn on them, and a histogram. Exit code 1: the data set is not sound.
+    Every annotation and every photo's header is looked at, and all that is wrong is listed with file, id and what to
+    do. Writes check_dataset_result.json with PaddleX's fields, and check_dataset/ with the first photos, their boxes
+    and joints drawn on them, and a histogram. Exit code 1: the data set is not sound.
     """
     with _friendly_errors(debug=debug):
         from hpi.cli.check_dataset import run
@@ -371,28 +369,23 @@ def check_dataset(
         run(folder, output, split, seed)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
+@app.command(context_settings=_PASSED_ON, add_help_option=False)
 def benchmark(context: typer.Context) -> None:
-    """Measure: the whole pipeline, single kernels, every runtime, accuracy. See [bold]hpi benchmark --help[/]."""
-    with _friendly_errors(debug=False):
-        from hpi.benchmarks.__main__ import app as benchmarks
-
-        benchmarks(context.args, prog_name="hpi benchmark")
+    """Measure: pipeline, kernels, runtimes, service, published tables. See [bold]hpi benchmark --help[/]."""
+    _run_benchmarks(context.args, "hpi benchmark")
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
+@app.command(context_settings=_PASSED_ON, add_help_option=False)
 def compare(context: typer.Context) -> None:
     """Compare every runtime with the pipeline's models in one HTML report. See [bold]hpi compare --help[/]."""
+    _run_benchmarks(["compare", *context.args], "hpi")
+
+
+def _run_benchmarks(arguments: list[str], name: str) -> None:
     with _friendly_errors(debug=False):
         from hpi.benchmarks.__main__ import app as benchmarks
 
-        benchmarks(["compare", *context.args], prog_name="hpi")
+        benchmarks(arguments, prog_name=name)
 
 
 def _predictor(context: typer.Context) -> Predictor:
@@ -400,11 +393,20 @@ def _predictor(context: typer.Context) -> Predictor:
     from hpi.predictor import Predictor
 
     given = context.params
-    if given["pipeline"] is not None and given["model"] is not None:
+    name = _name(given["pipeline"], given["model"])
+    return Predictor(name, model_dir=given["model_dir"], **_arguments(context))
+
+
+def _name(pipeline: str | None, model: str | None) -> str:
+    if pipeline is not None and model is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
-    name = given["pipeline"] or given["model"] or DEFAULT_PIPELINE
-    arguments = {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
-    return Predictor(name, model_dir=given["model_dir"], **arguments)
+    return pipeline or model or DEFAULT_PIPELINE
+
+
+def _arguments(context: typer.Context) -> dict[str, Any]:
+    """Arguments of the Predictor, from those options that the command has."""
+    given = context.params
+    return {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
 
 
 def _seconds(text: str) -> float:

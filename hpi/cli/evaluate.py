@@ -22,22 +22,21 @@ from rich.table import Table
 from hpi.backends.artifacts import content_hash
 from hpi.benchmarks.environment import describe_environment
 from hpi.benchmarks.report import engaged, write_report
-from hpi.config import HpiConfig, read_pipeline
+from hpi.compat.paddlex.config import HpiConfig, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
-from hpi.files import write_whole
-from hpi.model_files import ModelSpec
+from hpi.files import save
 from hpi.predictor import Predictor
 from hpi.sources import read_items
 from hpi.validation import is_yaml
 from hpi.zoo import Skeleton, Zoo
 
 WORST = 8
-PUBLISHED = {"keypoint AP": "AP", "person box AP": "box AP"}
-"""A metric of the model configs, and the figure here that it stands beside."""
+PUBLISHED = "keypoint AP"
+"""The metric of the model configs that stands beside AP."""
 
 
 @dataclass(frozen=True)
@@ -242,16 +241,11 @@ def _digest(asked: Asked, predictor: Predictor) -> str:
         "version": describe_environment()["hpi-pose"],
         "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
         "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
-        "models": [content_hash(_files(task.spec)) for task in tasks],
+        "models": [[task.spec.files.content, content_hash([task.spec.yml])] for task in tasks],
         "runtimes": [[model[name] for name in told] for model in predictor.describe()["models"]],
         "options": [estimator.flip, estimator.udp] if estimator else [],
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _files(spec: ModelSpec) -> list[Path]:
-    paddle, onnx = spec.files.paddle, spec.files.onnx
-    return [spec.yml, *([paddle.program, paddle.params] if paddle else []), *([onnx] if onnx else [])]
 
 
 def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skeleton) -> list[dict[str, Any]]:
@@ -264,7 +258,7 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
             continue
         name = folder / f"{rank}.jpg"
         picture = draw_case(case, item.image, skeleton)
-        _save(output / name, cv2.imencode(".jpg", picture)[1].tobytes())
+        save(output / name, cv2.imencode(".jpg", picture)[1].tobytes(), ConfigError)
         rows.append(
             {
                 "photo": case.path.name,
@@ -276,28 +270,18 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
     return rows
 
 
-def _save(path: Path, data: bytes) -> None:
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
 def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]:
-    """Published figures of a predictor's models: the name of the measure here; value; by whom, on what.
+    """The published figure of a keypoint model: name of the measure here; value; by whom, on what.
 
-    Only those of the same protocol: joints in ground-truth boxes.
+    Only one of the same protocol, with ground-truth boxes.
     """
-    known = Zoo.default().models
-    found: dict[str, tuple[str, str]] = {}
-    if asked.dataset != "coco" or _boxes(asked) != "gt":
-        return found
-    for task in (predictor.estimator, predictor.detector):
-        config = known.get(task.spec.name) if task else None
-        accuracy = config.accuracy if config else None
-        if accuracy and accuracy.by != "hpi" and accuracy.metric in PUBLISHED:
-            found[PUBLISHED[accuracy.metric]] = (f"{accuracy.value}", f"{accuracy.by}, {accuracy.dataset}")
-    return found
+    if asked.dataset != "coco" or _boxes(asked) != "gt" or predictor.estimator is None:
+        return {}
+    config = Zoo.default().models.get(predictor.estimator.spec.name)
+    accuracy = config.accuracy if config else None
+    if accuracy is None or accuracy.by == "hpi" or accuracy.metric != PUBLISHED:
+        return {}
+    return {"AP": (f"{accuracy.value}", f"{accuracy.by}, {accuracy.dataset}")}
 
 
 def _cells(columns: Sequence[_Column], published: dict[str, str]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from hpi.config import pipeline_names, read_pipeline
+from hpi.compat.paddlex.config import pipeline_names, read_pipeline
 from hpi.zoo import Bundled, ModelConfig, Zoo
 
 

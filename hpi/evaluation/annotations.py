@@ -16,25 +16,35 @@ Pixels = Annotated[float, Field(ge=-1e5, le=1e5)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
 
-def _inside(name: str) -> str:
+def leads_out(name: str) -> bool:
+    """Whether the name of a file leads out of the folder that it is relative to."""
     path = Path(name)
-    if path.anchor or ".." in path.parts:
+    return bool(path.anchor) or ".." in path.parts
+
+
+def _inside(name: str) -> str:
+    if leads_out(name):
         raise ValueError("leads out of the folder of images; give it relative to that")
-    return path.as_posix()
+    return Path(name).as_posix()
 
 
 FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_inside)]
 """Name of a file in the folder of images, one spelling for each: ``a.png`` for ``./a.png``."""
 
 
-class Part(BaseModel):
-    """Part of an annotation file; fields that are not named here are left to others."""
+class Entry(BaseModel):
+    """Something in an annotation file; fields that are not named here are left to others."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
     """The content of a JSON file.
+
+    Args:
+        path: the file.
+        if_missing: what to do where it cannot be read, for the message.
+        if_broken: what to do where it is no JSON.
 
     Raises:
         InputError: it cannot be read, or is no JSON.
@@ -42,9 +52,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}{if_missing}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from error
+        raise InputError(f"{path}: not JSON: {error}{if_broken}") from error
 
 
 def check_unique(what: str, numbers: Iterable[int], path: Path) -> None:

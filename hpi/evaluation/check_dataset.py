@@ -19,13 +19,13 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import Field, Strict
 
 from hpi.backends.base import is_installed
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import ConfigError, HpiError, InputError
-from hpi.evaluation.annotations import is_file
-from hpi.files import write_whole
+from hpi.evaluation.annotations import Entry, is_file, leads_out, read_json
+from hpi.files import save
 from hpi.sources import decode_image
 from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
@@ -48,16 +48,10 @@ EXIF_ORIENTATION, ON_ITS_SIDE = 0x0112, 5
 """The tag, and the first of its values with width and height exchanged."""
 
 
-class _Entry(BaseModel):
-    """Of COCO's fields those that matter here."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
 Id = Annotated[int, Strict()]
 
 
-class Photo(_Entry):
+class Photo(Entry):
     """An entry of ``images``; ``file_name`` is relative to the folder of the images."""
 
     id: Id
@@ -66,7 +60,7 @@ class Photo(_Entry):
     height: Annotated[int, Field(gt=0)]
 
 
-class Person(_Entry):
+class Person(Entry):
     """An entry of ``annotations``.
 
     Attributes:
@@ -78,8 +72,8 @@ class Person(_Entry):
     id: Id
     image_id: Id
     category_id: Id
-    bbox: list[float] = []
-    keypoints: list[float] = []
+    bbox: list[float] = Field(default_factory=list)
+    keypoints: list[float] = Field(default_factory=list)
     num_keypoints: int | None = None
 
     @property
@@ -88,15 +82,15 @@ class Person(_Entry):
         return np.array(self.keypoints, np.float32).reshape(-1, 3)
 
 
-class Category(_Entry):
+class Category(Entry):
     """An entry of ``categories``; ``keypoints`` are the names of its joints."""
 
     id: Id
     name: str
-    keypoints: list[str] = []
+    keypoints: list[str] = Field(default_factory=list)
 
 
-class Coco(_Entry):
+class Coco(Entry):
     """A file of annotations."""
 
     images: Annotated[list[Photo], Field(min_length=1)]
@@ -119,7 +113,8 @@ class Part:
         Raises:
             InputError: there is none, or it is not COCO's JSON.
         """
-        return cls.of(path, _read_json(path))
+        layout = "; a data set has annotations/instance_train.json and annotations/instance_val.json"
+        return cls.of(path, read_json(path, layout, "; export the annotations anew, in COCO's form"))
 
     @classmethod
     def of(cls, path: Path, raw: Any) -> Part:
@@ -226,7 +221,7 @@ def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int,
     train, val = _draw_samples(dataset, pictures / "demo_img", watch)
     save_histogram(pictures / "histogram.png", dataset)
     if split is not None:  # only now, when nothing else can fail
-        save(dataset)
+        replace_annotations(dataset)
     return {
         "done_flag": True,
         "check_pass": True,
@@ -262,18 +257,6 @@ def _root(folder: Path) -> Path:
     return found[0]
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror or error}; a data set has annotations/instance_train.json and "
-            "annotations/instance_val.json"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}; export the annotations anew, in COCO's form") from error
-
-
 def _problems(dataset: Dataset, watch: Watch) -> Iterator[str]:
     """What is wrong with a data set, each with the file and what to do."""
     names = [{(category.id, category.name) for category in part.coco.categories} for part in dataset.parts]
@@ -305,8 +288,7 @@ def _duplicates(kind: str, entries: Iterable[Photo | Person | Category]) -> Iter
 
 
 def _problem_of_photo(photo: Photo, images: Path) -> str | None:
-    name = Path(photo.file_name)
-    if name.anchor or ".." in name.parts:
+    if leads_out(photo.file_name):
         return f"file_name {photo.file_name!r} leads out of {images}; give it relative to that folder"
     path = images / photo.file_name
     if not is_file(path):
@@ -393,7 +375,7 @@ def _reaches_out(box: Sequence[float], photo: Photo) -> bool:
 
 
 def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
-    """Divide the photos of both sets anew, at random; nothing is written yet (see :func:`save`).
+    """Divide the photos of both sets anew, at random; nothing is written yet (see :func:`replace_annotations`).
 
     The ids of photos and annotations become what PaddleX makes of them.
 
@@ -418,15 +400,6 @@ def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
         for part, chosen in zip(dataset.parts, (entries[:first], entries[first:]), strict=True)
     )
     return Dataset(dataset.folder, train, val)
-
-
-def save(dataset: Dataset) -> None:
-    """Write a data set's annotations; the files as they were are kept as ``.bak``.
-
-    Raises:
-        InputError: there are ``.bak`` files already, or the files cannot be written; nothing has changed then.
-    """
-    _replace({part.path: _to_json(part.raw) for part in dataset.parts})
 
 
 _Raw = dict[str, Any]
@@ -464,20 +437,24 @@ def _check_backups(paths: Iterable[Path]) -> None:
         raise InputError(f"{', '.join(there)} of an earlier split would be lost; move away what is not needed")
 
 
-def _replace(files: Mapping[Path, bytes]) -> None:
-    """Replace all these files or none; what was there is kept beside them."""
-    _check_backups(files)
-    kept = {path: _backup(path) for path in files}
+def replace_annotations(dataset: Dataset) -> None:
+    """Write both files of annotations or none; those that were there are kept as ``.bak``.
+
+    Raises:
+        InputError: there are ``.bak`` files already, or the files cannot be written; nothing has changed then.
+    """
+    paths = [part.path for part in dataset.parts]
+    _check_backups(paths)
     moved: list[Path] = []
     try:
-        for path, backup in kept.items():
-            path.rename(backup)
+        for path in paths:
+            path.rename(_backup(path))
             moved.append(path)
-        for path, data in files.items():
-            _write(path, data)
+        for part in dataset.parts:
+            save(part.path, _to_json(part.raw), InputError)
     except BaseException:
         for path in moved:
-            kept[path].replace(path)
+            _backup(path).replace(path)
         raise
 
 
@@ -522,7 +499,7 @@ def _save_picture(path: Path, image: Image) -> None:
         _, data = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise InputError(f"{path}: OpenCV does not write {path.suffix} files; use .jpg or .png") from error
-    _write(path, data.tobytes())
+    save(path, data.tobytes(), InputError)
 
 
 def save_histogram(path: Path, dataset: Dataset) -> None:
@@ -549,7 +526,7 @@ def save_histogram(path: Path, dataset: Dataset) -> None:
     right.legend(frameon=False)
     data = BytesIO()
     figure.savefig(data, format="png")
-    _write(path, data.getvalue())
+    save(path, data.getvalue(), InputError)
 
 
 def _per_category(part: Part, categories: Iterable[Category]) -> list[int]:
@@ -579,15 +556,8 @@ def _bars(axes: Any, title: str, names: Sequence[str], heights: Sequence[Sequenc
 
 
 def _write_result(output: Path, content: Mapping[str, Any]) -> None:
-    _write(output / RESULT, _to_json(content, indent=2))
+    save(output / RESULT, _to_json(content, indent=2), InputError)
 
 
 def _to_json(content: Any, indent: int | None = None) -> bytes:
     return json.dumps(content, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error

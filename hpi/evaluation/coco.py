@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, RootModel
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import FileName, Part, Pixels, Size, check_unique, existing, read_json
+from hpi.evaluation.annotations import Entry, FileName, Pixels, Size, check_unique, existing, read_json
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.predictor import Predictor
@@ -48,14 +48,14 @@ _FILE = "The boxes of a file of detections. In pictures, whatever fits a person 
 _FOUND = "The boxes that the pipeline's detector finds, with any score. In pictures, whatever fits a person best."
 
 
-class _Image(Part):
+class _Image(Entry):
     id: int
     file_name: FileName
     width: Size
     height: Size
 
 
-class _Annotation(Part):
+class _Annotation(Entry):
     id: int
     image_id: int
     category_id: int
@@ -66,18 +66,18 @@ class _Annotation(Part):
     keypoints: Annotated[list[Pixels], Field(min_length=3 * JOINTS, max_length=3 * JOINTS)]
 
 
-class _Category(Part):
+class _Category(Entry):
     id: int
     name: str
 
 
-class _Annotations(Part):
+class _Annotations(Entry):
     images: Annotated[list[_Image], Field(min_length=1)]
     annotations: list[_Annotation]
     categories: list[_Category]
 
 
-class _Detection(Part):
+class _Detection(Entry):
     image_id: int
     category_id: int
     bbox: tuple[Pixels, Pixels, Pixels, Pixels]

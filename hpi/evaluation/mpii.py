@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, RootModel
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import FileName, Part, Pixels, existing, read_json
+from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
 from hpi.predictor import Predictor
 from hpi.validation import parse
@@ -67,7 +67,7 @@ _HEAD_SEGMENT = (
 )
 
 
-class _Annotation(Part):
+class _Annotation(Entry):
     image: FileName
     center: tuple[Pixels, Pixels]
     scale: Annotated[float, Field(ge=1e-3, le=1e3)]
@@ -79,7 +79,7 @@ class _Annotations(RootModel[Annotated[list[_Annotation], Field(min_length=1)]])
     pass
 
 
-class _HeadBoxes(Part):
+class _HeadBoxes(Entry):
     headboxes_src: list[list[list[float]]]
 
 

@@ -17,7 +17,7 @@ from hpi.backends.base import Variant, device_kind, is_installed
 from hpi.backends.cpu import ISA_LEVELS, Cpu, this_cpu
 from hpi.backends.gpu import PACKAGE, Gpu, check_gpu, gpu_of
 from hpi.errors import ConfigError
-from hpi.files import write_whole
+from hpi.files import save
 from hpi.validation import Record, parse
 
 
@@ -285,7 +285,4 @@ def write_rows(path: Path, rows: Iterable[Prior]) -> None:
         ConfigError: it cannot be written.
     """
     lines = ",\n".join(json.dumps(row.model_dump(exclude_none=True)) for row in rows)
-    try:
-        write_whole(path, f'{{"rows": [\n{lines}\n]}}\n'.encode())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from error
+    save(path, f'{{"rows": [\n{lines}\n]}}\n'.encode(), ConfigError)

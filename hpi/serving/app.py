@@ -235,7 +235,7 @@ _OPENAPI = {
     "responses": {
         code: {
             "description": text,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}},
+            "content": {"application/json": {"schema": _ANSWER}},
         }
         for code, text in {
             "401": "The token is missing or wrong.",

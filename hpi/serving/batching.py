@@ -62,9 +62,8 @@ class Batcher(Generic[Item, Outcome]):
         with self._changed:
             self._queue.append(job)
             self._changed.notify()
-        job.future.add_done_callback(
-            self._leave
-        )  # which holds no job: a cycle would keep photos until they are collected
+        # It must not hold the job: such a cycle would keep photos until it is collected.
+        job.future.add_done_callback(self._leave)
         return job.future
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from hpi.config import read_pipeline
+from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import HpiError
 from hpi.predictor import Predictor
 from hpi.serving.app import create_app
@@ -66,9 +66,8 @@ def serve(
     if workers == 1:
         uvicorn.run(create_app(Predictor(pipeline, **predictor), settings), **common)
         return
-    Predictor(
-        pipeline, **predictor
-    ).close()  # what is wrong shows here, and conversions are done once, not by each worker
+    # What is wrong shows here, and conversions are done once, not by each worker.
+    Predictor(pipeline, **predictor).close()
     request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
     os.environ[_WORKER] = json.dumps(request)
     uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)

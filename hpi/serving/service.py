@@ -26,7 +26,7 @@ from hpi.serving.limits import Received
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
 from hpi.serving.urls import fetch_public
-from hpi.sources import Image, decode_image, image_size
+from hpi.sources import Image, decode_pixels, image_size
 from hpi.tasks.detection import Detections
 
 Found = tuple[Detections, NDArray[np.float32]]
@@ -90,15 +90,19 @@ class PoseService:
             await fetch_public(url, into, self._settings.fetch_s)
 
     async def size(self, data: Buffer) -> int:
-        """Bytes that a photo takes when it is decoded; errors as :meth:`decode`."""
+        """Bytes that a photo takes when it is decoded.
+
+        Raises:
+            InputError: not a photo, or too large.
+        """
         width, height = await _in_thread(self._decoders, image_size, data, PHOTO, self._settings.max_pixels)
         return 3 * width * height
 
     async def decode(self, data: Buffer, clock: Clock) -> Image:
-        """A photo from the content of its file.
+        """A photo from the content of its file, of which :meth:`size` was asked.
 
         Raises:
-            InputError: not a photo, too large, or too slow to decode.
+            InputError: damaged, or too slow to decode.
         """
         with clock.time("decode"):
             begun = asyncio.Event()
@@ -106,7 +110,7 @@ class PoseService:
 
             def decode() -> Image:
                 loop.call_soon_threadsafe(begun.set)
-                return decode_image(data, PHOTO, self._settings.max_pixels)
+                return decode_pixels(data, PHOTO)
 
             decoding = asyncio.ensure_future(_in_thread(self._decoders, decode))
             await begun.wait()  # for a thread; that is not the photo's fault

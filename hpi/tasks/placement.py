@@ -92,12 +92,12 @@ class OnHost:
 
     device = "cpu"
 
-    def active(self) -> AbstractContextManager[Any]:  # noqa: D102
-        return nullcontext()
-
     def __init__(self, normalization: Normalization | None) -> None:
         """Remember how to normalise; None for a session that does so itself."""
         self._normalization = normalization
+
+    def active(self) -> AbstractContextManager[Any]:  # noqa: D102
+        return nullcontext()
 
     def placed(self, images: Sequence[Image]) -> Sequence[Image]:  # noqa: D102
         return images

@@ -258,7 +258,7 @@ def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
             raise OSError(28, "No space left on device")
         write_whole(path, data)
 
-    monkeypatch.setattr("hpi.evaluation.check_dataset.write_whole", fail_at_the_second)
+    monkeypatch.setattr("hpi.files.write_whole", fail_at_the_second)
     with pytest.raises(InputError, match="No space left"):
         check(folder, split=(50, 50))
     assert {file.name: file.read_bytes() for file in (folder / "annotations").iterdir()} == before

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from hpi.config import read_pipeline
+from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
 

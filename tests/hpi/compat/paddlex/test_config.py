@@ -1,8 +1,9 @@
 import pytest
 import yaml
 
-from hpi.config import HpiConfig, pipeline_names, pipeline_text, read_devices, read_pipeline
+from hpi.compat.paddlex.config import HpiConfig, pipeline_names, pipeline_text, read_pipeline
 from hpi.errors import ConfigError
+from hpi.options import read_devices
 
 
 @pytest.fixture

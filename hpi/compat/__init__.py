@@ -1,0 +1,1 @@
+"""The interfaces of other projects, each in a folder of its own."""

@@ -1,0 +1,1 @@
+"""PaddleX's interface: its functions, its YAML, its command line."""
