@@ -17,25 +17,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpi.compat.paddlex.api import create_model, create_pipeline
-    from hpi.errors import BackendError, ConfigError, HpiError, InputError, ModelError
+    from hpi.errors import (
+        BackendError,
+        ConfigError,
+        ConfigNotFoundError,
+        HpiError,
+        InputError,
+        InputNotFoundError,
+        ModelError,
+        ModelNotFoundError,
+    )
     from hpi.predictor import Predictor
     from hpi.results import DetectionResult, KeypointResult
 
 __all__ = [
     "BackendError",
     "ConfigError",
+    "ConfigNotFoundError",
     "DetectionResult",
     "HpiError",
     "InputError",
+    "InputNotFoundError",
     "KeypointResult",
     "ModelError",
+    "ModelNotFoundError",
     "Predictor",
     "create_model",
     "create_pipeline",
 ]
 
 _HOMES = {
-    "hpi.errors": ("BackendError", "ConfigError", "HpiError", "InputError", "ModelError"),
+    "hpi.errors": (
+        "BackendError",
+        "ConfigError",
+        "ConfigNotFoundError",
+        "HpiError",
+        "InputError",
+        "InputNotFoundError",
+        "ModelError",
+        "ModelNotFoundError",
+    ),
     "hpi.compat.paddlex.api": ("create_model", "create_pipeline"),
     "hpi.predictor": ("Predictor",),
     "hpi.results": ("DetectionResult", "KeypointResult"),

@@ -73,6 +73,8 @@ def fetch(
                 out.write(block)
                 if progress:
                     progress(done, total)
+    except HpiError:
+        raise
     except urllib.error.HTTPError as problem:
         raise error(f"{url}: the server answers {problem.code} {problem.reason}") from problem
     except (HTTPException, OSError, ValueError) as problem:

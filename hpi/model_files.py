@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles
-from hpi.errors import ModelError
+from hpi.errors import ModelError, ModelNotFoundError
 from hpi.validation import Record, parse, read_yaml
 
 Task = Literal["object_detection", "keypoint_detection"]
@@ -144,7 +144,7 @@ def read_model(folder: Path, name: str | None = None) -> ModelSpec:
         ModelError: a file is missing, or the yml is not understood; the message names file and field.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder")
+        raise ModelNotFoundError(f"{folder}: no such model folder")
     yml = _find_yml(folder)
     content = parse(InferenceYml, read_yaml(yml, ModelError), str(yml), ModelError)
     stated = content.global_section.model_name if content.global_section else None
@@ -176,16 +176,16 @@ def _find_yml(folder: Path) -> Path:
     for name in YML_NAMES:
         if (folder / name).is_file():
             return folder / name
-    raise ModelError(f"{folder}: no {' or '.join(YML_NAMES)} in this model folder")
+    raise ModelNotFoundError(f"{folder}: no {' or '.join(YML_NAMES)} in this model folder")
 
 
 def _find_files(folder: Path, name: str, normalization: Normalization) -> ModelFiles:
     program, onnx = _only_file(folder, "inference.json", "*.pdmodel"), _only_file(folder, "*.onnx")
     if program is None and onnx is None:
-        raise ModelError(f"{folder}: no inference.json, *.pdmodel or *.onnx in this model folder")
+        raise ModelNotFoundError(f"{folder}: no inference.json, *.pdmodel or *.onnx in this model folder")
     paddle = PaddleFiles(program, program.with_suffix(".pdiparams")) if program else None
     if paddle and not paddle.params.is_file():
-        raise ModelError(f"{paddle.program}: its weights {paddle.params.name} are missing")
+        raise ModelNotFoundError(f"{paddle.program}: its weights {paddle.params.name} are missing")
     for file in (onnx, paddle and paddle.program, paddle and paddle.params):
         if file and file.stat().st_size == 0:
             raise ModelError(f"{file}: the file is empty")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.errors import InputError
+from hpi.errors import InputError, InputNotFoundError
 from hpi.fetch import fetch, is_url
 from hpi.kernels.affine import MAX_WARP_SIDE
 from hpi.video import VIDEO_SUFFIXES, count_frames, read_frames
@@ -140,8 +140,11 @@ def _read_file(path: Path) -> Image:
             raise InputError(f"{path}: not a regular file")
         with path.open("rb") as stream:
             data = stream.read(MAX_IMAGE_BYTES + 1)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        kind = InputNotFoundError if isinstance(error, FileNotFoundError) else InputError
+        raise kind(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{path}: images of up to {MAX_IMAGE_BYTES >> 20} MiB are read, this one is larger")
     return decode_image(data, str(path))

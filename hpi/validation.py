@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from hpi.errors import ConfigError, HpiError
+from hpi.errors import ConfigError, HpiError, not_found
 
 
 class Record(BaseModel):
@@ -51,8 +51,11 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
         return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except HpiError:
+        raise
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        kind = not_found(error) if isinstance(problem, FileNotFoundError) else error
+        raise kind(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date or number that is none
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.errors import InputError
+from hpi.errors import InputError, InputNotFoundError
 
 Image = NDArray[np.uint8]
 
@@ -64,8 +64,10 @@ def _opened(path: Path) -> Iterator[Any]:
             f'{path}: videos are read with PyAV; install it with: pip install "hpi-pose[video]"'
         ) from error
     try:
-        if not path.exists() or not path.is_file():
-            raise InputError(f"{path}: no such file, or not a regular one")
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: cannot be read: No such file or directory")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file")
         # The whole path, since FFmpeg takes what stands before a colon for a protocol.
         with av.open(str(path.resolve()), options=dict(_SAFE)) as container:
             if not container.streams.video:
@@ -73,6 +75,8 @@ def _opened(path: Path) -> Iterator[Any]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield stream
+    except InputError:
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a video, or a damaged one: {getattr(error, 'strerror', None) or error}"

@@ -45,6 +45,8 @@ async def fetch_public(url: str, into: Received, seconds: float) -> None:
             await asyncio.wait_for(_follow(pool, url, into), seconds)
     except asyncio.TimeoutError as error:
         raise InputError(f"{url}: not fetched within {seconds:g} s") from error
+    except InputError:
+        raise
     except (OSError, ValueError, httpcore.ProtocolError, httpcore.NetworkError, httpcore.UnsupportedProtocol) as error:
         raise InputError(f"{url}: cannot be fetched: {error or type(error).__name__}") from error
 
