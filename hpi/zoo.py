@@ -22,7 +22,7 @@ from pydantic import Field
 from hpi.archives import unpack
 from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.errors import ConfigError, ModelError
-from hpi.fetch import fetch
+from hpi.fetch import fetch, shown
 from hpi.model_files import ModelSpec, Task, read_model
 from hpi.validation import Record, parse, read_yaml
 
@@ -266,7 +266,8 @@ def _download_archive(source: Url, target: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download.", delete=False) as stream:
         archive = Path(stream.name)
         try:
-            with _progress_bar(source.url) as advance:
+            url = shown(source.url)
+            with _progress_bar(url) as advance:
                 announced = fetch(
                     source.url,
                     stream,
@@ -277,9 +278,9 @@ def _download_archive(source: Url, target: Path) -> None:
                 )
             stream.close()
             if announced is None and source.sha256 is None:
-                raise ModelError(f"{source.url}: the server does not say how large it is, so it cannot be checked")
+                raise ModelError(f"{url}: the server does not say how large it is, so it cannot be checked")
             if source.sha256:
-                _check_hash(archive, source.sha256, source.url)
+                _check_hash(archive, source.sha256, url)
             unpack(archive, target)
         finally:
             stream.close()

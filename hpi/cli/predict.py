@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,10 +44,9 @@ def run(
         progress.advance(task)
 
     total = count_items(list(inputs))
-    stems: Counter[str] = Counter()
     with Progress(console=Console(stderr=True), transient=True, disable=total < 2) as progress:
         task = progress.add_task("images", total=total)
-        shown = _shown(predictor.predict(list(inputs), on_error=report, **arguments), show_result, stems)
+        shown = _shown(predictor.predict(list(inputs), on_error=report, **arguments), show_result)
         for _, saved in side_by_side(partial(_save, folder=save_path), shown, SAVING_THREADS):
             try:
                 files = saved.result()
@@ -62,11 +60,10 @@ def run(
         raise typer.Exit(1)
 
 
-def _shown(results: Iterable[Result], show_result: Callable[[Result], None], stems: Counter[str]) -> Iterator[Result]:
-    """Results that have been shown and have names of their own, ready to be saved."""
+def _shown(results: Iterable[Result], show_result: Callable[[Result], None]) -> Iterator[Result]:
+    """Results that have been shown, ready to be saved."""
     for result in results:
         show_result(result)
-        _make_unique(result, stems)
         yield result
 
 
@@ -112,12 +109,3 @@ def _show_boxes(console: Console, result: DetectionResult) -> None:
     console.print(f"{result['input_path']}: {len(result['boxes'])} found", markup=False)
     if result["boxes"]:
         console.print(table)
-
-
-def _make_unique(result: Result, stems: Counter[str]) -> None:
-    """Keep inputs of one name (a.jpg, a.png, b/a.jpg) from overwriting each other's results: a, a_2, a_3."""
-    name = Path(result.name)
-    stems[name.stem] += 1
-    if stems[name.stem] > 1:
-        result.name = f"{name.stem}_{stems[name.stem]}{name.suffix}"
-        _make_unique(result, stems)
