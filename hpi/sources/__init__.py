@@ -5,6 +5,7 @@ One module a kind: arrays, files, folders, images, tiff, pdf, video.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -178,6 +179,8 @@ def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
         return None, _read_bytes(source)
     if is_pillow(source):
         return None, _read_pillow(source)
+    if isinstance(source, io.TextIOBase):
+        raise InputError("input is a file that is open as text: open it in binary mode")
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         path = name if isinstance(name, str) else None

@@ -65,21 +65,16 @@ class _Header:
     Attributes:
         kind: one of the names in the signatures.
         size: width and height of the first picture, pixels.
+        several: it has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen.
         opened: Pillow's reader, where it reads the header.
         pages: of a TIFF.
     """
 
     kind: str
     size: tuple[int, int]
+    several: bool = False
     opened: Any = None
     pages: list[tiff.Page] | None = None
-
-    @property
-    def several(self) -> bool:
-        """Whether the file has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen."""
-        if self.pages is not None:
-            return len(self.pages) > 1
-        return self.kind in _ANIMATED and bool(getattr(self.opened, "is_animated", False))
 
 
 def read_content(data: Content, label: str) -> Iterator[Picture]:
@@ -101,6 +96,8 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
             yield Picture(tiff.read_page(data, page, label), page=index)
     else:
         yield from _read_frames(header.opened, label)
+        if header.kind == "GIF" and not data.rstrip(b"\0").endswith(b";"):
+            raise InputError(f"{label}: breaks off between two frames")
 
 
 def decode_image(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> Image:
@@ -154,12 +151,12 @@ def _header(data: Content, label: str, max_pixels: int) -> _Header:
     with _blaming(label):
         if kind == "TIFF":
             pages = tiff.list_pages(data)
-            header = _Header(kind, pages[0].size, pages=pages)
+            header = _Header(kind, pages[0].size, several=len(pages) > 1, pages=pages)
         elif kind == "HDR":
             header = _Header(kind, _radiance_size(data))
         else:
             opened = _opener(kind, label)(io.BytesIO(data))
-            header = _Header(kind, opened.size, opened)
+            header = _Header(kind, opened.size, kind in _ANIMATED and opened.is_animated, opened)
     check_size(header.size, label, max_pixels)
     return header
 
@@ -181,8 +178,10 @@ def _opener(kind: str, label: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        install = '"hpi-pose[formats]"' if kind == "HEIF" else '"pillow>=11.3"'
-        raise InputError(f"{label}: {kind} images are read with a package; pip install {install}") from error
+        needed = (
+            'pillow-heif: pip install "hpi-pose[formats]"' if kind == "HEIF" else 'Pillow: pip install "pillow>=11.3"'
+        )
+        raise InputError(f"{label}: {kind} images are read with {needed}") from error
 
 
 def _radiance_size(data: Content) -> tuple[int, int]:
