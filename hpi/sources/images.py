@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from hpi.errors import InputError
 from hpi.sources import pdf, tiff
@@ -55,6 +56,7 @@ _OPENERS = {
 _BY_PILLOW = {"GIF", "AVIF", "HEIF"}
 _ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}
 _MAYBE_DEEP = {"PNG", "PPM", "JPEG2000"}
+_ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
 _RADIANCE_SIZE = re.compile(rb"\n[-+]([XY]) (\d{1,9}) [-+][XY] (\d{1,9})\n")
 
 
@@ -84,8 +86,8 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
         InputError: empty, not an image or PDF, broken off, or too large.
     """
     if _kind(data, label) == "PDF":
-        for index, page in enumerate(pdf.read_pages(data, label)):
-            yield Picture(page, page=index)
+        for index, rendered in enumerate(pdf.read_pages(data, label)):
+            yield Picture(rendered, page=index)
         return
     header = _header(data, label, MAX_PIXELS)
     if not header.several:
@@ -196,14 +198,14 @@ def _decoded(data: Content, label: str, header: _Header) -> Image:
     if header.kind in _BY_PILLOW:
         return from_pillow(header.opened, label)
     if header.kind == "HDR":
-        return tone_mapped(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR))
-    image = _by_opencv(data, label, cv2.IMREAD_COLOR)
+        return tone_mapped(_by_opencv(data, label, _ANY_DEPTH))
+    image = np.asarray(_by_opencv(data, label, cv2.IMREAD_COLOR), np.uint8)
     if header.kind in _MAYBE_DEEP and image.max() < BRIGHTEST_SUSPECT:
-        return to_8_bit(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR), label)
+        image = to_8_bit(_by_opencv(data, label, _ANY_DEPTH), label)
     return image
 
 
-def _by_opencv(data: Content, label: str, flags: int) -> Any:
+def _by_opencv(data: Content, label: str, flags: int) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
