@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
-from hpi.backends.cpu import usable_cores
+from hpi.backends.cpu import default_threads
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -99,7 +99,7 @@ class SessionOptions:
         artifacts: where converted models are kept.
         device: ``"cpu"``, or one card: ``"gpu:0"``, ``"npu:1"`` and the like.
         variant: precision and batches, among those that the runtime has.
-        threads: CPU threads of one inference; by default all cores that this process may use.
+        threads: CPU threads of one inference; by default as :func:`hpi.backends.cpu.default_threads`.
     """
 
     artifacts: ArtifactCache
@@ -110,7 +110,7 @@ class SessionOptions:
     @property
     def thread_count(self) -> int:
         """The threads to use, resolved."""
-        return self.threads or usable_cores()
+        return self.threads or default_threads()
 
 
 @dataclass(frozen=True)

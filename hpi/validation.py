@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -24,14 +24,71 @@ class Record(BaseModel):
     @classmethod
     def _know_every_field(cls, content: object) -> object:
         if isinstance(content, Mapping):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
+            known = {field.alias or name: field for name, field in cls.model_fields.items()}
             for unknown in (str(key) for key in content if key not in known):
-                nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+                near = nearest(unknown, known)
+                hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
                 raise PydanticCustomError(
                     "unknown_field", "unknown field {field}, {hint}", {"field": repr(unknown), "hint": hint}
                 )
+            for name, field in known.items():
+                if _holds_bool(content.get(name)) and not _may_be_bool(field.annotation):
+                    raise PydanticCustomError(
+                        "bool_for_number",
+                        "field {field} is {value}, which is no number or text; write it in quotes, or as a number",
+                        {"field": repr(name), "value": repr(content[name])},
+                    )
         return content
+
+
+def _holds_bool(value: object) -> bool:
+    """Whether a value is True or False, or a list with one of them."""
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(_holds_bool(one) for one in value))
+
+
+def _may_be_bool(annotation: Any) -> bool:
+    """Whether a field takes booleans, or is a section that checks itself."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return any(isinstance(one, bool) for one in inner)
+    if inner:
+        return any(_may_be_bool(one) for one in inner)
+    if annotation is bool or annotation is Any or annotation is object:
+        return True
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def nearest(unknown: str, known: Iterable[str]) -> str | None:
+    """The known name that an unknown one may stand for, whatever its case and underscores; None: none is near.
+
+    >>> nearest("detThreshold", ["det_threshold", "device"])
+    'det_threshold'
+    """
+    plain = {_squashed(name): name for name in known}
+    near = difflib.get_close_matches(_squashed(unknown), plain, n=1, cutoff=0.5)
+    return plain[near[0]] if near else None
+
+
+def _squashed(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML in which no mapping has a key twice: the last one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} is there twice; keep one", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 MAX_YAML_BYTES = 1 << 20
@@ -42,7 +99,7 @@ AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 def is_yaml(name: str | Path) -> bool:
     """Whether a name is that of a YAML file."""
-    return str(name).endswith((".yaml", ".yml"))
+    return str(name).lower().endswith((".yaml", ".yml"))
 
 
 def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
@@ -50,7 +107,7 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except HpiError:
         raise
     except OSError as problem:
@@ -74,6 +131,6 @@ def _describe(problem: dict[str, Any]) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "at the top"
     if problem["type"] == "missing":
         return f"field {field!r} is missing"
-    if problem["type"] == "unknown_field":
+    if problem["type"] in {"unknown_field", "bool_for_number"}:
         return f"{field}: {problem['msg']}"
     return f"field {field!r}: {problem['msg']} (got {reprlib.repr(problem['input'])})"

@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from hpi.compat.paddlex.config import HpiConfig, pipeline_names, pipeline_text, read_pipeline
+from hpi.compat.paddlex.config import options_of, pipeline_names, pipeline_text, read_pipeline
 from hpi.errors import ConfigError
-from hpi.options import read_devices
+from hpi.options import read_devices, resolve
 
 
 @pytest.fixture
@@ -33,13 +33,10 @@ def test_what_paddlex_writes_is_read(content):
     )
     content["SubModules"]["KeypointDetection"]["hpi_config"] = {"backend": "paddle"}
     pipeline = read_pipeline(content)
-    detector = pipeline.hpi_config_of(pipeline.modules.ObjectDetection, HpiConfig())
-    pose = pipeline.hpi_config_of(pipeline.modules.KeypointDetection, HpiConfig())
+    detector = resolve(options_of(pipeline.modules.ObjectDetection), options_of(pipeline))
+    pose = resolve(options_of(pipeline.modules.KeypointDetection), options_of(pipeline))
     assert (detector.backend, detector.threads) == ("openvino", 4)
     assert (pose.backend, pose.threads) == ("paddle", 4)
-    given = HpiConfig(backend="onnxruntime")
-    assert pipeline.hpi_config_of(pipeline.modules.ObjectDetection, given) == given
-    assert pipeline.hpi_config_of(pipeline.modules.KeypointDetection, given).backend == "paddle"
 
 
 @pytest.mark.parametrize(
@@ -99,13 +96,16 @@ def test_unknown_names_and_missing_files(tmp_path):
         ("cuda:1", ["gpu:1"]),
         ("npu:0", ["npu:0"]),
         ("xpu", ["xpu:0"]),
+        ("CPU", ["cpu"]),
+        ("GPU:0", ["gpu:0"]),
+        (" Gpu:0,1 ", ["gpu:0", "gpu:1"]),
     ],
 )
 def test_device_strings_of_paddlex(device, cards):
     assert read_devices(device) == cards
 
 
-@pytest.mark.parametrize("device", ["", "cpu:0", "tpu", "gpu:", "gpu:a", "GPU", "gpu:0,", "gpu 0", 0, "gpu:9999"])
+@pytest.mark.parametrize("device", ["", "cpu:0", "tpu", "gpu:", "gpu:a", "gpu:0,", "gpu 0", 0, "gpu:9999"])
 def test_other_device_strings(device):
     with pytest.raises(ConfigError, match="give cpu, gpu"):
         read_devices(device)
