@@ -29,6 +29,9 @@ from hpi.errors import BackendError
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
+EXTERNAL_SUFFIXES = {".bin", ".data", ".onnx_data", ".weight"}
+"""Of files beside an ONNX graph that may hold its weights."""
+
 
 @dataclass(frozen=True)
 class PaddleFiles:
@@ -309,7 +312,7 @@ def import_runtime(module: str, install: str) -> Any:
 
 def onnx_files(graph: Path) -> list[Path]:
     """An ONNX file and what may hold its weights: the files beside it with the usual suffixes of external data."""
-    beside = (file for file in graph.parent.iterdir() if file.suffix in {".bin", ".data", ".onnx_data", ".weight"})
+    beside = (file for file in graph.parent.iterdir() if file.suffix in EXTERNAL_SUFFIXES)
     return [graph, *sorted(beside)]
 
 
