@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hpi.backends.base import EXTERNAL_SUFFIXES
+from hpi.errors import BackendError
 
 _HEAD_BYTES = 512
 _ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
@@ -109,6 +110,20 @@ def _varint(stream: IO[bytes]) -> int | None:
     return None
 
 
+def check_weights(file: Path) -> None:
+    """Check that a ``.pdiparams`` is whole.
+
+    Raises:
+        BackendError: it is not; the message says what is wrong, and what to do.
+    """
+    try:
+        problem = problem_with_weights(file)
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror or error}"
+    if problem:
+        raise BackendError(f"{file}: {problem}")
+
+
 def problem_with_weights(file: Path) -> str | None:
     """Why a ``.pdiparams`` cannot be whole, as :func:`problem_with`; reads the headers of all weights.
 
@@ -134,7 +149,8 @@ def _end_of_weight(content: mmap.mmap, start: int) -> int | None:
     described = start + _WEIGHT_HEADER.size
     if described > len(content):
         return described
-    *versions, length = _WEIGHT_HEADER.unpack_from(content, start)
+    header: tuple[int, int, int, int] = _WEIGHT_HEADER.unpack_from(content, start)
+    *versions, length = header
     if any(versions) or not 0 < length <= _MOST_DESCRIPTION_BYTES:
         return None
     if described + length > len(content):

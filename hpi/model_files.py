@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles, onnx_files
-from hpi.backends.file_checks import problem_with, problem_with_weights
+from hpi.backends.file_checks import problem_with
 from hpi.errors import ModelError, ModelNotFoundError
 from hpi.validation import Record, parse, read_yaml
 
@@ -213,16 +213,6 @@ def read_model(path: Path, name: str | None = None) -> ModelSpec:
         raise
     except OSError as error:
         raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
-
-
-def check_weights(spec: ModelSpec) -> None:
-    """Check that a model's Paddle weights are whole, which takes some milliseconds.
-
-    Raises:
-        ModelError: they are not.
-    """
-    if spec.files.paddle and (problem := problem_with_weights(spec.files.paddle.params)):
-        raise ModelError(f"{spec.files.paddle.params}: {problem}")
 
 
 def _read_folder(folder: Path, name: str | None) -> ModelSpec:

@@ -21,10 +21,11 @@ from pydantic import Field
 
 from hpi.archives import unpack
 from hpi.backends.artifacts import content_hash, staging_folder
-from hpi.errors import ConfigError, ModelError
+from hpi.backends.file_checks import check_weights
+from hpi.errors import BackendError, ConfigError, ModelError
 from hpi.fetch import fetch
 from hpi.files import write_whole
-from hpi.model_files import ModelSpec, Task, check_weights, read_model
+from hpi.model_files import ModelSpec, Task, read_model
 from hpi.validation import Record, parse, read_yaml
 
 logger = logging.getLogger(__name__)
@@ -201,8 +202,9 @@ class Zoo:
             if not folder.is_dir():
                 return None
             spec = self._read(folder, name)
-            check_weights(spec)
-        except ModelError as error:  # half downloaded, for instance
+            if spec.files.paddle is not None:
+                check_weights(spec.files.paddle.params)
+        except (ModelError, BackendError) as error:  # half downloaded, for instance
             logger.warning("%s in PaddleX's cache is left aside: %s", name, error)
         except (OSError, RuntimeError) as error:  # a home that may not be read, or none
             logger.debug("PaddleX's cache is left aside: %s", error)
