@@ -53,8 +53,8 @@ def problem_with(file: Path) -> str | None:
             return _problem_with_protobuf(stream, size)
         if file.suffix == ".json":
             stream.seek(max(0, size - _HEAD_BYTES))
-            if not stream.read().rstrip().endswith(b"}"):
-                return f"it is truncated: it ends after {size} bytes, in the middle; fetch it anew"
+            if not (head.lstrip().startswith(b"{") and stream.read().rstrip().endswith(b"}")):
+                return f"its {size} bytes are no JSON object, so it is truncated or damaged; fetch it anew"
     return None
 
 
