@@ -29,6 +29,9 @@ from hpi.errors import BackendError
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
+EXTERNAL_SUFFIXES = {".bin", ".data", ".onnx_data", ".weight"}
+"""Of files beside an ONNX graph that may hold its weights."""
+
 
 @dataclass(frozen=True)
 class PaddleFiles:
@@ -54,8 +57,9 @@ class ModelFiles:
         name: the model's name.
         paddle: its Paddle program.
         onnx: its ONNX graph.
-        normalization: of its input ``image``. With it a session may take uint8 BGR images ``[N, H, W, 3]`` in place of
-            the float tensor and normalise them itself, where that is faster; what it takes is in its ``info.inputs``.
+        normalization: of the input that takes images, see :func:`image_input`. With it a session may take uint8 BGR
+            images ``[N, H, W, 3]`` in place of the float tensor and normalise them itself, where that is faster; what
+            it takes is in its ``info.inputs``.
     """
 
     name: str
@@ -309,8 +313,15 @@ def import_runtime(module: str, install: str) -> Any:
 
 def onnx_files(graph: Path) -> list[Path]:
     """An ONNX file and what may hold its weights: the files beside it with the usual suffixes of external data."""
-    beside = (file for file in graph.parent.iterdir() if file.suffix in {".bin", ".data", ".onnx_data", ".weight"})
+    beside = (file for file in graph.parent.iterdir() if file.suffix in EXTERNAL_SUFFIXES)
     return [graph, *sorted(beside)]
+
+
+def image_input(names: Sequence[str]) -> str | None:
+    """The input that takes images: the only one, whatever its name, or of several ``image``; None without."""
+    if len(names) == 1:
+        return names[0]
+    return "image" if "image" in names else None
 
 
 def _fixed_batch(info: SessionInfo) -> int | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
+from hpi.backends.file_checks import check_weights
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -93,6 +94,7 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
 
 
 def _convert(name: str, paddle: PaddleFiles, target: Path) -> None:
+    check_weights(paddle.params)
     logger.info("converting %s to ONNX (once)", name)
     command = [
         sys.executable,

@@ -45,4 +45,6 @@ def _accuracy(config: ModelConfig) -> str:
 def _place(zoo: Zoo, config: ModelConfig) -> str:
     if zoo.cached(config.name):
         return "cached"
+    if zoo.of_paddlex(config.name):
+        return "in PaddleX's cache"
     return "in the package" if isinstance(config.sources[0], Bundled) else "to download"

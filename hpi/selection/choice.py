@@ -13,7 +13,7 @@ from hpi.backends.artifacts import content_hash
 from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.parity import RULES, Verdict, answer, examine, example_run, load_exam
+from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam, trial
 from hpi.selection.priors import Basis, Estimate, Priors, device_class
 from hpi.zoo import Skeleton
 
@@ -222,8 +222,8 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
-        # One that dies at its first call shall do so here; streams only begin with a second item.
-        example_run(spec, session, skeleton, 2 if candidate.variant.streams else 1)()
+        # One that dies at its first call, or returns NaN, shall do so here; streams only begin with a second item.
+        trial(spec, session, skeleton, 2 if candidate.variant.streams else 1)
     except BaseException:
         session.close()
         raise
