@@ -16,7 +16,7 @@ from pydantic import Field, RootModel
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, Pixels, existing, read_json
-from hpi.evaluation.coco_checks import Use, are_corners, are_fractions, examine, ids, several
+from hpi.evaluation.coco_checks import Findings, Use, are_corners, are_fractions, examine, ids, several
 from hpi.evaluation.coco_file import Annotation, CocoFile, Image
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.kernels.boxes import clip_boxes, has_area
@@ -86,6 +86,7 @@ class CocoDataset:
         _pycocotools()
         self._path = annotations
         self._file = CocoFile.read(annotations).of_people()
+        self._findings: dict[Use, Findings] = {}
         self._use: Use = "boxes" if boxes == "detector" else "keypoints"
         self._require(self._use)
         self._people: dict[int, list[Annotation]] = defaultdict(list)
@@ -172,7 +173,9 @@ class CocoDataset:
 
     def _require(self, use: Use) -> list[str]:
         """Refuse the annotations where they do not do for these figures; what else there is to say of them."""
-        found = examine(self._file, [use])
+        if use not in self._findings:
+            self._findings[use] = examine(self._file, [use])
+        found = self._findings[use]
         if found.problems:
             raise InputError(several(found.problems, str(self._path)))
         return found.warnings

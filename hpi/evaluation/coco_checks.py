@@ -27,6 +27,8 @@ from hpi.zoo import Zoo
 Use = Literal["keypoints", "boxes", "training"]
 """What annotations are for: the AP of keypoints, the AP of boxes, training."""
 Kind = Literal["image", "annotation", "category"]
+KEYS: dict[Kind, str] = {"image": "images", "annotation": "annotations", "category": "categories"}
+NUMBERS = ("bbox", "area", "iscrowd", "num_keypoints", "keypoints")
 
 MAX_IDS = 5
 MAX_PEOPLE = 20
@@ -41,6 +43,7 @@ CORNERS_OUT, CORNERS_FIT = 0.25, 0.95  # shares of the boxes
 BESIDE = 0.1  # of the box: how far outside of it its keypoints may be
 TINY = 1e-3  # of the box: no segment with keypoints in it
 LARGE = 1.05  # of the box: more than rounding
+SEGMENTS = (0.05, LARGE)  # of the box: what half of the people may be below, and above
 
 
 class Level(IntEnum):
@@ -153,15 +156,18 @@ def _same_id(file: CocoFile, kind: Kind) -> Iterator[Finding]:
             yield Finding(f"{count} entries have it; give each its own", kind, number)
 
 
-def _no_number(file: CocoFile, kind: Kind, whole: Sequence[str], others: Sequence[str] = ()) -> Iterator[Finding]:
-    """Numbers written as text, and ids with a decimal point: many tools do not find what they refer to."""
-    key = {"image": "images", "annotation": "annotations", "category": "categories"}[kind]
-    for entry, raw in zip(_entries(file, kind), file.raw[key], strict=True):
-        wrong = [name for name in whole if type(raw.get(name)) is not int]
-        wrong += [name for name in others if any(isinstance(one, str) for one in _flat(raw.get(name)))]
-        if wrong:
-            value = reprlib.repr(raw.get(wrong[0]))
-            yield Finding(f"{wrong[0]} is {value}; write a number, and ids without a point", kind, entry.id)
+def _no_whole_number(file: CocoFile, kind: Kind, names: Sequence[str]) -> Iterator[Finding]:
+    """Ids that are text or have a decimal point: many tools do not find what they refer to."""
+    for entry, raw in zip(_entries(file, kind), file.raw[KEYS[kind]], strict=True):
+        for name in (name for name in names if type(raw[name]) is not int):
+            yield Finding(f"{name} is {reprlib.repr(raw[name])}; write it as a whole number", kind, entry.id)
+
+
+def _text(file: CocoFile, kind: Kind, names: Sequence[str]) -> Iterator[Finding]:
+    """Numbers that are written as text, which many tools do not read."""
+    for entry, raw in zip(_entries(file, kind), file.raw[KEYS[kind]], strict=True):
+        for name in (name for name in names if any(isinstance(one, str) for one in _flat(raw.get(name)))):
+            yield Finding(f"{name} is {reprlib.repr(raw[name])}; write numbers without quotes", kind, entry.id)
 
 
 def _flat(value: Any) -> list[Any]:
@@ -176,7 +182,7 @@ def _unknown_image(file: CocoFile) -> Iterator[Finding]:
 
 
 def _unknown_category(file: CocoFile) -> Iterator[Finding]:
-    for one in file.annotations:
+    for one in [*file.annotations, *file.others]:
         if one.category_id not in file.category_of:
             yield Finding(
                 f"category_id {reprlib.repr(one.category_id)} is not among the categories "
@@ -239,7 +245,7 @@ def _other_skeleton(file: CocoFile) -> Iterator[Finding]:
         if names and len(names) != len(expected):
             yield Finding(f"has {len(names)} keypoints; OKS is defined for COCO's {len(expected)}", "category", number)
         elif names != expected and sorted(names) == sorted(expected):
-            said = "its keypoints are in another order than COCO's; give names and numbers in that"
+            said = "its keypoints are in another order than COCO's; put names and numbers into that"
             yield Finding(said, "category", number)
 
 
@@ -262,12 +268,13 @@ def _plain(name: str) -> str:
 
 
 def _no_annotations(file: CocoFile) -> Iterator[Finding]:
-    count = len(file.raw["annotations"])
-    if not count:
+    if file.annotations:
+        return
+    if not file.others:
         yield Finding("has no annotations; add them, or give the right file")
-    elif not file.annotations and file.person_categories:
+    elif file.person_categories:
         which = ids("category", file.person_categories)
-        yield Finding(f"none of its {count} annotations is of a person, {which}; correct them, or give the right file")
+        yield Finding(f"none of its {len(file.others)} annotations is of a person, {which}; correct their category_id")
 
 
 def _nothing_labelled(file: CocoFile) -> Iterator[Finding]:
@@ -540,6 +547,18 @@ def _tiny_area(one: Annotation, _: Image | None) -> str | None:
     return f"area is {one.area:g} in a box of {box:g} square pixels; give that of the segment: it is the scale of OKS"
 
 
+def _foreign_areas(file: CocoFile) -> Iterator[Finding]:
+    """Areas in another unit than the boxes, such as that of images of another size."""
+    people = [one for one in file.annotations if _is_framed(one) and one.area is not None]
+    shares = [(one.area or 0) / (one.bbox[2] * one.bbox[3]) for one in people]
+    if len(people) >= MANY and not SEGMENTS[0] <= np.median(shares) <= SEGMENTS[1]:
+        which = ids("annotation", (one.id for one in people))
+        yield Finding(
+            f"the areas of {which} are {np.median(shares):.3g} times their boxes (median); give those of the segments, "
+            "in square pixels of the image: they are the scale of OKS"
+        )
+
+
 def _large_area(one: Annotation, image: Image | None) -> str | None:
     return _area_above_box(one, image) if image and (one.area or 0) > LARGE * image.width * image.height else None
 
@@ -569,10 +588,11 @@ CHECKS = (
     Check(partial(_same_id, kind="image"), REFUSE, REFUSE, REFUSE),
     Check(partial(_same_id, kind="annotation"), REFUSE, REFUSE, REFUSE),
     Check(partial(_same_id, kind="category"), REFUSE, REFUSE, REFUSE),
-    Check(partial(_no_number, kind="image", whole=["id"], others=["width", "height"]), NONE, NONE, REFUSE),
-    Check(partial(_no_number, kind="annotation", whole=["id", "image_id", "category_id"],
-                  others=["bbox", "area", "iscrowd", "num_keypoints", "keypoints"]), NONE, NONE, REFUSE),
-    Check(partial(_no_number, kind="category", whole=["id"]), NONE, NONE, REFUSE),
+    Check(partial(_no_whole_number, kind="image", names=["id"]), NONE, NONE, REFUSE),
+    Check(partial(_no_whole_number, kind="annotation", names=["id", "image_id", "category_id"]), NONE, NONE, REFUSE),
+    Check(partial(_no_whole_number, kind="category", names=["id"]), NONE, NONE, REFUSE),
+    Check(partial(_text, kind="image", names=["width", "height"]), NONE, NONE, REFUSE),
+    Check(partial(_text, kind="annotation", names=NUMBERS), NONE, NONE, REFUSE),
     Check(_unknown_image, REFUSE, REFUSE, REFUSE),
     Check(_unknown_category, WARN, WARN, REFUSE),
     Check(_leads_out, REFUSE, REFUSE, REFUSE),
@@ -593,7 +613,7 @@ CHECKS = (
     Check(_for_each(_reaching_box), WARN, WARN, WARN),
     Check(_corner_boxes, REFUSE, REFUSE, REFUSE),
     Check(_fraction_boxes, REFUSE, REFUSE, REFUSE),
-    Check(_stranger_boxes, REFUSE, REFUSE, REFUSE),
+    Check(_stranger_boxes, REFUSE, WARN, REFUSE),
     Check(_stranger_box, WARN, WARN, WARN),
     Check(_for_each(_no_keypoints), WARN, NONE, REFUSE),
     Check(_wrong_length, REFUSE, NONE, REFUSE),
@@ -607,6 +627,7 @@ CHECKS = (
     Check(_for_each(_no_area), REFUSE, WARN, REFUSE),
     Check(_for_each(_negative_area), REFUSE, REFUSE, REFUSE),
     Check(_for_each(_tiny_area), REFUSE, WARN, REFUSE),
+    Check(_foreign_areas, REFUSE, WARN, REFUSE),
     Check(_for_each(_large_area), REFUSE, WARN, REFUSE),
     Check(_for_each(_larger_area), WARN, WARN, WARN),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,13 +110,23 @@ class _Content(Entry):
 
 @dataclass(frozen=True)
 class CocoFile:
-    """A file of annotations: as it is (``raw``), and as it is understood."""
+    """A file of annotations.
+
+    Attributes:
+        path: where it is.
+        raw: its content as it is.
+        images: its content as it is understood.
+        annotations: the same; after :meth:`of_people` only those of people.
+        categories: the same.
+        others: the other annotations.
+    """
 
     path: Path
     raw: dict[str, Any]
     images: list[Image]
     annotations: list[Annotation]
     categories: list[Category]
+    others: list[Annotation] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path, if_missing: str = "", if_broken: str = "") -> CocoFile:
@@ -164,9 +174,11 @@ class CocoFile:
         return list(dict.fromkeys([number for number in named if number in used] or named))
 
     def of_people(self) -> CocoFile:
-        """The same file with the annotations of people only."""
-        wanted = set(self.person_categories)
-        return replace(self, annotations=[one for one in self.annotations if one.category_id in wanted])
+        """The same file, with the annotations of people apart from the others."""
+        parts: tuple[list[Annotation], list[Annotation]] = ([], [])
+        for one in self.annotations:
+            parts[one.category_id not in self.person_categories].append(one)
+        return replace(self, annotations=parts[0], others=parts[1])
 
 
 def _owner(raw: dict[str, Any], place: Sequence[int | str]) -> str:
