@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -117,20 +117,31 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
 
 
-def parse(kind: type[AnyRecord], content: object, where: str, error: type[HpiError] = ConfigError) -> AnyRecord:
-    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``."""
+def parse(
+    kind: type[AnyRecord],
+    content: object,
+    where: str,
+    error: type[HpiError] = ConfigError,
+    *,
+    owner: Callable[[Sequence[int | str]], str] = lambda _: "",
+) -> AnyRecord:
+    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``.
+
+    ``owner`` says more of the place of a field, such as the id of the entry that it belongs to.
+    """
     try:
         return kind.model_validate(content)
     except ValidationError as problem:
         found = problem.errors()
         more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
-        raise error("; ".join(f"{where}: {_describe(dict(one))}" for one in found[:MAX_ERRORS]) + more) from problem
+        described = (_describe(dict(one), owner(one["loc"])) for one in found[:MAX_ERRORS])
+        raise error("; ".join(f"{where}: {text}" for text in described) + more) from problem
 
 
-def _describe(problem: dict[str, Any]) -> str:
+def _describe(problem: dict[str, Any], owner: str) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "at the top"
     if problem["type"] == "missing":
-        return f"field {field!r} is missing"
+        return f"field {field!r}{owner} is missing"
     if problem["type"] in {"unknown_field", "bool_for_number"}:
         return f"{field}: {problem['msg']}"
-    return f"field {field!r}: {problem['msg']} (got {reprlib.repr(problem['input'])})"
+    return f"field {field!r}{owner}: {problem['msg']} (got {reprlib.repr(problem['input'])})"
