@@ -3,8 +3,10 @@
 
 def main() -> None:
     """Run the command line; its imports wait until a Ctrl-C during them ends quietly."""
-    from hpi.cli.process import run
-
+    try:
+        from hpi.cli.process import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     run(_command)
 
 

@@ -44,7 +44,7 @@ def start_log(*, verbose: bool = False, quiet: bool = False, debug: bool = False
     if verbose and quiet:
         raise typer.BadParameter("give --verbose or --quiet, not both")
     level = logging.ERROR if quiet else logging.WARNING
-    logging.basicConfig(handlers=[_StderrHandler()], level=level)
+    logging.basicConfig(handlers=[_StderrHandler()], level=level, format="%(message)s")
     logging.getLogger("hpi").setLevel(logging.DEBUG if debug else logging.INFO if verbose else level)
 
 

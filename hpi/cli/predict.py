@@ -55,7 +55,7 @@ class Output:
     def progress(self, total: int) -> Progress:
         """A bar on a terminal, which moves down for what is printed on the same one."""
         on_screen = sys.stdout.isatty()
-        hidden = self.quiet or total < 2 or (self.as_json and on_screen)
+        hidden = self.quiet or total < 2 or not sys.stderr.isatty() or (self.as_json and on_screen)
         return Progress(console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=on_screen)
 
 

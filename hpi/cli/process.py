@@ -58,7 +58,13 @@ class _Stop:
             _listen(number, self._on_signal)
         if _HAS_TIMER:
             signal.signal(signal.SIGALRM, self._raise)
+        if hasattr(os, "register_at_fork"):  # processes that a library forks die of the signal, without a word
+            os.register_at_fork(after_in_child=self._forget)
         sys.unraisablehook = self._on_lost
+
+    def _forget(self) -> None:
+        for number in _WORDS:
+            _listen(number, signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
@@ -76,7 +82,7 @@ class _Stop:
             sys.__unraisablehook__(lost)
 
 
-def _listen(number: int, handler: Callable[[int, FrameType | None], Any]) -> None:
+def _listen(number: int, handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
     """Handle a signal, unless whoever started the process has it ignored, as shells do for background jobs."""
     if signal.getsignal(number) != signal.SIG_IGN:
         signal.signal(number, handler)

@@ -76,11 +76,12 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
             _add(table, model, result)
         progress.update(task, completed=time.monotonic() - start)
 
-    with Live(
-        get_renderable=lambda: Group(table, *failures, progress), console=Console(stderr=True), refresh_per_second=4
-    ):
+    console = Console(stderr=True)
+    with Live(get_renderable=lambda: Group(table, *failures, progress), console=console, refresh_per_second=4):
         predictor.tune(seconds, told=told)
         progress.update(task, completed=seconds)
+    if not console.is_terminal:
+        console.print()  # in a file, the end of its last line
 
 
 def _add(table: Table, model: str, result: Measurement) -> None:

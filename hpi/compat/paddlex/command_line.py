@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -20,6 +21,9 @@ PLUGINS = {
     "paddle2onnx": ("paddle2onnx", "paddle"),
 }
 """PaddleX's plugins whose work is done here: a package that it needs, and the extra that installs it."""
+
+SETTINGS = {"ignore_unknown_options": True}
+"""Of the command: what is wrong with an option is said here."""
 
 EXAMPLES = """\
 [bold]hpi --pipeline human_keypoint_detection --input people.jpg --save_path output --device gpu:0[/]
@@ -51,7 +55,7 @@ def _pipelines() -> list[str]:
 
 def main(
     context: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[PLUGIN]...", hidden=True)] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="PLUGIN", hidden=True)] = None,
     pipeline: Annotated[
         str | None,
         typer.Option(help="Name or YAML file of a pipeline.", autocompletion=_pipelines, rich_help_panel=_RUN),
@@ -199,12 +203,18 @@ def _take_only(context: typer.Context, mode: str, taken: set[str]) -> None:
             raise typer.BadParameter(f"{mode} takes no {parameter.opts[-1]}")
 
 
-def _refuse(context: typer.Context, words: Sequence[str]) -> None:
-    commands = context.parent.command.commands if context.parent else {}  # type: ignore[attr-defined]
-    if words[0] in commands:
+def _refuse(context: typer.Context, words: Sequence[str]) -> NoReturn:
+    """Say what is wrong with words that belong to no option, and with options that are not known."""
+    word = words[0]
+    options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
+    if word.startswith("-"):
+        near = difflib.get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]}?" if near else "options of PaddleX's other pipelines have no place here"
+        raise typer.BadParameter(f"{word} is no option of human keypoint pipelines; {hint}")
+    if context.parent and word in context.parent.command.commands:  # type: ignore[attr-defined]
         first = next(one for one in context.command.params if _is_given(context, one) and one.name != "words")
-        raise typer.BadParameter(f"{first.opts[-1]} belongs behind '{words[0]}'")
-    raise typer.BadParameter(f"{words[0]!r} belongs to no option; several inputs: hpi predict INPUT...")
+        raise typer.BadParameter(f"{first.opts[-1]} belongs behind '{word}'")
+    raise typer.BadParameter(f"{word!r} belongs to no option; several inputs: hpi predict INPUT...")
 
 
 def _is_given(context: typer.Context, parameter: Any) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hpi.compat.paddlex.values import read_value
 from hpi.errors import ConfigError, HpiError, InputError, ModelError
@@ -131,7 +131,7 @@ def read_module(config: Path, overrides: Sequence[str]) -> Fields:
     content = read_yaml(config)
     if not isinstance(content, dict):
         raise ConfigError(f"{config}: no module file; it has sections such as Global and Predict")
-    content = _evaluated(content)
+    content = {str(name): _evaluated(section) for name, section in content.items()}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not all(key.split(".")):
@@ -213,7 +213,7 @@ def _check_dataset(module: Module) -> Fields:
         split = tuple(module.need(f"CheckDataset.split.{name}_percent", "50") for name in ("train", "val"))
         if not all(type(percent) is int for percent in split):
             raise ConfigError(f"CheckDataset.split: give train_percent and val_percent as whole numbers, not {split}")
-    result = check_dataset(folder, module.output, split=split)  # type: ignore[arg-type]
+    result = check_dataset(folder, module.output, split=split)
     if split is not None:
         _tell("Split dataset successfully !")
     _tell("Check dataset passed !")
@@ -230,9 +230,9 @@ def _evaluate(module: Module) -> Fields:
     folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
     failed: list[InputError] = []
     with _open(module, _exported(module), first_device=True) as predictor:
-        boxes = "gt" if predictor.detector is None else "detector"
+        boxes: Literal["gt", "detector"] = "gt" if predictor.detector is None else "detector"
         dataset = CocoDataset(folder / "annotations" / "instance_val.json", folder / "images", boxes)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("evaluating", total=len(dataset.photos))
             done = partial(progress.advance, task)
             found = predict(predictor, dataset.photos, Journal(None), 8, done=done, failed=failed.append)
@@ -270,7 +270,7 @@ def _predict(module: Module) -> None:
         )
     arguments = {name: module.get(f"Predict.{name}") for name in ("batch_size", "threshold")}
     with _open(module, None if folder is None else Path(str(folder))) as predictor:
-        print_and_save(predictor, source, module.output, **arguments)
+        print_and_save(predictor, source if isinstance(source, list) else str(source), module.output, **arguments)
 
 
 def _open(module: Module, folder: Path | None, *, first_device: bool = False) -> Any:
