@@ -301,6 +301,12 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="HPI_TOKEN", help="Clients must send it as Authorization: Bearer.")
     ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let pages of an origin use it, such as https://a.org; *: all. Repeatable."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
     json_logs: Annotated[bool, typer.Option("--json_logs", help="One JSON object a line.")] = False,
     debug: Debug = False,
@@ -318,6 +324,7 @@ def serve(
         "max_pixels": max_pixels,
         "allow_url": allow_url,
         "token": token,
+        "cors_origins": cors or None,
     }
     with _friendly_errors(debug=debug):
         _serve(pipeline, _arguments(context), asked, host=host, port=port, workers=workers, json_logs=json_logs)
