@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -26,8 +26,8 @@ class Record(BaseModel):
         if isinstance(content, Mapping):
             known = {field.alias or name: field for name, field in cls.model_fields.items()}
             for unknown in (str(key) for key in content if key not in known):
-                near = nearest(unknown, known)
-                hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
+                meant = nearest(unknown, known)
+                hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known)}"
                 raise PydanticCustomError(
                     "unknown_field", "unknown field {field}, {hint}", {"field": repr(unknown), "hint": hint}
                 )
@@ -58,21 +58,6 @@ def _may_be_bool(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def nearest(unknown: str, known: Iterable[str]) -> str | None:
-    """The known name that an unknown one may stand for, whatever its case and underscores; None: none is near.
-
-    >>> nearest("detThreshold", ["det_threshold", "device"])
-    'det_threshold'
-    """
-    plain = {_squashed(name): name for name in known}
-    near = difflib.get_close_matches(_squashed(unknown), plain, n=1, cutoff=0.5)
-    return plain[near[0]] if near else None
-
-
-def _squashed(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
-
-
 class _Loader(yaml.SafeLoader):
     """Reads plain YAML in which no mapping has a key twice: the last one would win without a word."""
 
@@ -89,6 +74,38 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def nearest(unknown: str, known: Iterable[str], *, most: float = 0.5) -> str | None:
+    """The known name that an unknown one may be a slip of, or None.
+
+    Upper and lower case, underscores and hyphens do not count.
+
+    Args:
+        unknown: a name, of any length.
+        known: names that exist.
+        most: share of the longer name's letters that may differ.
+
+    >>> nearest("det_thresh", ["detThreshold", "visualize"])
+    'detThreshold'
+    >>> nearest("imageWidth", ["image"], most=0.25)
+    """
+    letters = _letters(unknown)
+    shares = {name: _differing_share(letters, _letters(name), most) for name in known}
+    best = min(shares, key=shares.__getitem__, default=None)
+    return best if best is not None and shares[best] <= most else None
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _differing_share(one: str, other: str, most: float) -> float:
+    longer = max(len(one), len(other), 1)
+    if abs(len(one) - len(other)) > most * longer:  # matching takes long for long names
+        return 1.0
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return 1 - sum(block.size for block in matcher.get_matching_blocks()) / longer
 
 
 MAX_YAML_BYTES = 1 << 20

@@ -25,6 +25,12 @@ def serve(
     allow_url: Annotated[
         bool | None, typer.Option("--allow-url", help="Fetch images from public http(s) addresses.")
     ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let pages of an origin use it, such as https://a.org; *: all. Repeatable."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
     json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object a line.")] = False,
     max_batch: Annotated[
@@ -72,6 +78,7 @@ def serve(
         "max_pixels": max_pixels,
         "allow_url": allow_url,
         "token": token,
+        "cors_origins": cors or None,
     }
     from hpi.serving import serve as run_service
 
