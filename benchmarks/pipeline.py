@@ -67,6 +67,7 @@ def main(
     compare: regression.Baseline = None,
 ) -> None:
     """Time the whole pipeline and its stages, alone or beside PaddleX."""
+    baseline = regression.read_run(compare) if compare else None
     config = pipeline_config(pipeline, detector, pose)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
@@ -84,7 +85,7 @@ def main(
                 write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
-    regression.guard(compare, engaged(predictor), rows)
+    regression.guard(baseline, engaged(predictor), rows)
 
 
 def pipeline_of(predictor: Predictor) -> HumanPose:
