@@ -160,6 +160,37 @@ def test_a_model_with_norm_type_none_takes_levels_from_0_to_1(pose, backend, pho
     as_before(pose.save(), backend, photo)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("change", "score", "box"),
+    [
+        (lambda steps: steps[0].pop("interp"), 0.96874881, [101.15021, 20.720737, 261.08136, 387.38074]),
+        (lambda steps: steps[0].pop("keep_ratio"), 0.96874881, [101.15021, 20.720737, 261.08136, 387.38074]),
+        (lambda steps: steps[0].update(interp="LINEAR"), 0.96891165, [101.20602, 20.721725, 261.09772, 387.28918]),
+        (
+            lambda steps: steps[1].update(mean=[0, 0, 0], std=[1, 1, 1], norm_type="none"),
+            *(0.96554297, [101.50595, 20.777576, 259.75253, 387.02454]),
+        ),
+        (lambda steps: steps.pop(1), 0.86886168, [125.649994, 0, 359, 63.449997]),
+    ],
+    ids=["interp", "keep_ratio", "linear", "norm_type none", "no NormalizeImage"],
+)
+def test_what_a_yml_leaves_out_gives_the_boxes_of_paddlex(tmp_path, shared, change, score, box):
+    """As PaddleX 3.7.2 gave them for the same folders."""
+    pytest.importorskip("paddle")
+    folder = shutil.copytree(
+        shared / "models" / "PicoDet-S_pedestrian_320", tmp_path / "model", copy_function=shutil.copyfile
+    )
+    yml = yaml.safe_load((folder / "inference.yml").read_text())
+    change(yml["Preprocess"])
+    (folder / "inference.yml").write_text(yaml.safe_dump(yml))
+    with Predictor("mine", model_dir=folder, backend="paddle", device="cpu") as predictor:
+        (result,) = predictor.predict(shared / "data" / "photos" / "keypoint_detection_002.jpg", threshold=0.03)
+    best = result["boxes"][0]
+    assert best["score"] == pytest.approx(score, abs=1e-4)
+    np.testing.assert_allclose(best["coordinate"], box, atol=0.02)
+
+
 def test_labels_that_yaml_takes_for_something_else_are_the_names_of_classes(detector, photo, tmp_path):
     detector.yml["label_list"] = [1]
     with Predictor("mine", model_dir=detector.save(), device="cpu") as predictor:
