@@ -397,6 +397,15 @@ def test_any_batch_gives_what_the_reference_gives(card, on_card, reference, rng,
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+def test_scores_that_are_nan_are_an_error_and_not_nobody(card, on_card, photo):
+    with load(on_card, DETECTOR) as session:
+        feeds = views(photo, 2)
+        feeds["image"][1] = np.nan
+        with pytest.raises(BackendError, match=r"inference\.onnx on tensorrt failed: its scores are NaN"):
+            session.run(feeds)
+        assert session.run(views(photo, 2))[1].all()
+
+
 def test_what_a_run_gave_outlives_the_next(card, on_card, rng):
     with load(on_card) as session:
         first, second = crops(rng, 2), crops(rng, 2)
