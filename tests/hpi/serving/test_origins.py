@@ -71,14 +71,13 @@ def test_other_origins_are_not(open_service, origin):
 
 def test_errors_can_be_read_too(open_service):
     deadly = cv2.imencode(".png", np.zeros((40, 33, 3), np.uint8))[1].tobytes()
+    html = {**IMAGE, "Content-Type": "text/html"}
     answers = {
         401: httpx.post(open_service.route, content=JPEG, headers={"Origin": PAGE}),
         404: httpx.get(f"{open_service.url}/nothing", headers={"Origin": PAGE}),
         405: httpx.get(open_service.route, headers={"Origin": PAGE}),
         413: httpx.post(open_service.route, content=bytes(2 << 20), headers={**IMAGE, "Origin": PAGE}),
-        415: httpx.post(
-            open_service.route, content=b"x", headers={**IMAGE, "Origin": PAGE, "Content-Type": "text/html"}
-        ),
+        415: httpx.post(open_service.route, content=b"x", headers={**html, "Origin": PAGE}),
         422: httpx.post(open_service.route, content=b"x", headers={**IMAGE, "Origin": PAGE}),
         500: httpx.post(open_service.route, content=deadly, headers={**IMAGE, "Origin": PAGE}),
     }
