@@ -26,6 +26,7 @@ from hpi.backends.base import (
     device_kind,
     import_runtime,
 )
+from hpi.backends.file_checks import check_weights
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
@@ -100,6 +101,7 @@ class PaddleSession(Session):
             raise BackendError(f"{files.name}: {backend.cannot_read(files)}")
         paddle = import_runtime(Paddle.package, Paddle.install)
         check_built_for(paddle, options.device)
+        check_weights(files.paddle.params)
         inference = import_runtime("paddle.inference", Paddle.install)
         self._lock = threading.Lock()
         start = _Start(inference, files.paddle, options, _input_shapes(files.paddle.program))

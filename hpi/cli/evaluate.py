@@ -89,6 +89,7 @@ class _Column:
     photos: int
     people: int | None
     failed: list[str]
+    warnings: list[str]
     predictions: str | None
     worst: list[dict[str, Any]]
 
@@ -101,14 +102,16 @@ def run(asked: Asked) -> None:
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
     dataset = _read_dataset(asked)
-    for what, count in dataset.counts.items():
-        _tell(f"left out: {count} {what}")
-    columns, published = [], {}
+    columns, published, told = [], {}, set()
     for backend in dict.fromkeys(asked.backends):
         for precision in dict.fromkeys(asked.precisions):
             with _open(asked, backend, precision) as predictor:
+                warnings = dataset.check(predictor)
+                for warning in (one for one in warnings if one not in told):
+                    _tell(f"warning: {warning}")
+                told |= set(warnings)
                 title = f"{backend if backend != 'auto' else predictor.backend} {precision}"
-                columns.append(_evaluate(asked, dataset, predictor, title))
+                columns.append(_evaluate(asked, dataset, predictor, title, warnings))
                 published = _published(asked, predictor)
     headings = ("%", "published", *(column.title for column in columns))
     cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
@@ -176,7 +179,7 @@ def _open(asked: Asked, backend: str, precision: str) -> Predictor:
     return predictor
 
 
-def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) -> _Column:
+def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> _Column:
     output, estimator = asked.output, predictor.estimator
     path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
     failed: list[str] = []
@@ -192,6 +195,7 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) 
         photos=len(predictions),
         people=len(cases) if estimator else None,
         failed=failed,
+        warnings=warnings,
         predictions=path.name if path else None,
         worst=_save_worst(output, title, worst(cases, WORST), estimator.skeleton) if output and estimator else [],
     )
@@ -324,19 +328,19 @@ def _write(
             headings,
             cells,
             rows,
-            _remarks(dataset, columns, sources),
+            _remarks(columns, sources),
         )
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
     _tell(f"wrote {output / asked.dataset}.md and .json")
 
 
-def _remarks(dataset: Dataset, columns: Sequence[_Column], sources: Sequence[str]) -> str:
+def _remarks(columns: Sequence[_Column], sources: Sequence[str]) -> str:
     """What stands below the table: whose figures, on how many people, and who was met worst."""
     first = columns[0]
     people = "" if first.people is None else f", {first.people} annotated people"
     lines = [*sources, f"{first.photos} photos{people}"]
-    lines += [f"left out: {count} {what}" for what, count in dataset.counts.items()]
+    lines += first.warnings
     lines += [f"{column.title}: {len(column.failed)} photos could not be used" for column in columns if column.failed]
     text = "\n".join(f"- {line}" for line in lines)
     if not first.worst:

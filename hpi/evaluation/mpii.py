@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, RootModel
+from pydantic import AfterValidator, Field, RootModel
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
+from hpi.evaluation.coco_checks import listed
+from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.predictor import Predictor
 from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
@@ -53,6 +54,9 @@ FIRST_PIXEL = 1
 SIDE = 200  # pixels of a person's box at scale 1
 DOWN = 15  # pixels at scale 1 that the box is moved down, so that no feet are cut off
 HEAD_BOX_SHARE = 0.6  # SC_BIAS
+MISSING = -1  # center and scale of a person without them
+SCALES = (1e-3, 1e3)
+SMALLEST_HEAD = 1  # pixels: less is no head that someone has marked
 
 _PROTOCOL = (
     "PCKh: share of the labelled joints that are within 0.5 (or 0.1) head sizes of the true place, over all joints but "
@@ -60,6 +64,7 @@ _PROTOCOL = (
     "in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. Of a model "
     "with COCO's 17 joints those that both have count: shoulders, elbows, wrists, hips, knees and ankles. "
 )
+_JOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
 _HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."
 _HEAD_SEGMENT = (
     "The head size is the distance of head_top and upper_neck, which is what 0.6 times the diagonal of the head box "
@@ -67,12 +72,23 @@ _HEAD_SEGMENT = (
 )
 
 
+def _scale(scale: float) -> float:
+    if scale != MISSING and not SCALES[0] <= scale <= SCALES[1]:
+        raise ValueError(f"a scale is between {SCALES[0]} and {SCALES[1]}, or {MISSING} where it is missing")
+    return scale
+
+
 class _Annotation(Entry):
     image: FileName
     center: tuple[Pixels, Pixels]
-    scale: Annotated[float, Field(ge=1e-3, le=1e3)]
+    scale: Annotated[float, AfterValidator(_scale)]
     joints: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=JOINTS, max_length=JOINTS)]
     joints_vis: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=JOINTS, max_length=JOINTS)]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is known where the person is."""
+        return MISSING not in {self.center[0], self.scale}
 
 
 class _Annotations(RootModel[Annotated[list[_Annotation], Field(min_length=1)]]):
@@ -108,20 +124,47 @@ class MpiiDataset:
         self._labelled = np.array([one.joints_vis for one in self._people]) > 0
         self._heads = self._head_segments() if headboxes is None else _head_sizes(headboxes, len(self._people))
         self.protocol = _PROTOCOL + (_HEAD_SEGMENT if headboxes is None else _HEAD_BOXES)
-        there = existing(images, dict.fromkeys(one.image for one in self._people))
+        names = dict.fromkeys(one.image for one in self._people)
+        there = existing(images, names)
+        placed = [one.is_placed for one in self._people]
+        measured = [size >= SMALLEST_HEAD and self._counted(number).any() for number, size in enumerate(self._heads)]
         given: dict[str, list[Person]] = defaultdict(list)
         for number, one in enumerate(self._people):
-            if self._heads[number] > 0 and self._counted(number).any():
+            if placed[number] and measured[number]:
                 given[one.image].append(Person(_box(one), annotation=number))
-        names = dict.fromkeys(one.image for one in self._people)
+        if not given:
+            raise InputError(
+                f"{annotations}: nobody of its {len(self._people)} people can be measured: that needs center, scale, a "
+                f"head size of at least {SMALLEST_HEAD} pixel and a labelled joint"
+            )
         self.photos = [
             Photo(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
         ]
-        counts = {
-            "photos without a file": len(names) - len(there),
-            "people without a head size or a labelled joint": len(self._people) - sum(map(len, given.values())),
+        left_out = {
+            "photos without a file": [number for number, name in enumerate(names) if name not in there],
+            "people without a head size or a labelled joint": np.flatnonzero(~np.array(measured)).tolist(),
+            "people without center or scale": np.flatnonzero(np.array(measured) & ~np.array(placed)).tolist(),
         }
-        self.counts = {what: count for what, count in counts.items() if count}
+        self.counts = {what: len(numbers) for what, numbers in left_out.items() if numbers}
+        self._warnings = [
+            f"left out: {len(numbers)} {what}, number {listed(numbers)} (from 0)"
+            for what, numbers in left_out.items()
+            if numbers
+        ]
+        self._warnings += self._doubts()
+
+    def check(self, predictor: Predictor) -> list[str]:
+        """Look, before the work, whether this predictor's joints are measured.
+
+        Returns:
+            What makes the figures other than one might expect, a sentence each.
+
+        Raises:
+            ConfigError: the model has neither COCO's nor MPII's joints.
+        """
+        if predictor.estimator:
+            require_keypoints(predictor.estimator, [SKELETON.joints, self._coco], _JOINTS_OF)
+        return self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """PCKh of the predicted people.
@@ -168,6 +211,17 @@ class MpiiDataset:
         counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.joints]
         return counted
 
+    def _doubts(self) -> list[str]:
+        """What is hardly right, but may be."""
+        sides = np.array([SIDE * one.scale for one in self._people])
+        large = np.flatnonzero((self._heads > sides) & (sides > 0)).tolist()
+        nowhere = np.flatnonzero((self._labelled & (self._truth < 0).all(axis=-1)).any(axis=1)).tolist()
+        doubts = {
+            "the head is larger than 200 x scale pixels, the whole person; are the head boxes of this set?": large,
+            "a joint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing": nowhere,
+        }
+        return [f"person number {listed(numbers)}: {said}" for said, numbers in doubts.items() if numbers]
+
     def _head_segments(self) -> NDArray[np.float64]:
         """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""
         both = self._labelled[:, HEAD_TOP] & self._labelled[:, UPPER_NECK]
@@ -198,7 +252,7 @@ def _mpii_joints(joints: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np
     """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
     names = {JOINTS: SKELETON.joints, len(coco): coco}.get(len(joints))
     if names is None:
-        raise ConfigError(f"the model has {len(joints)} joints; PCKh is for those of MPII (16) and of COCO (17)")
+        raise ConfigError(f"the model has {len(joints)} joints, but {_JOINTS_OF}")
     places = [names.index(name) if name in names else -1 for name in SKELETON.joints]
     return np.where(np.array(places)[:, None] < 0, np.nan, joints[places, :2].astype(np.float64))
 

@@ -170,7 +170,10 @@ def test_what_deserves_a_look(folder, caplog):
     content["images"].append({**read(folder, "val")["images"][0], "id": 1})
     write(folder, "train", content)
     check(folder)
-    assert f"1 boxes reach out of their photo, annotation id {content['annotations'][0]['id']} for one" in caplog.text
+    number = content["annotations"][0]["id"]
+    assert (
+        f"annotation id {number}: bbox [600.0, 10.0, 100.0, 100.0] reaches out of its image of 640 x 427" in caplog.text
+    )
     assert "1 photos are in both sets" in caplog.text
     assert "remove them from one to split" in refused(folder, split=(50, 50))
 

@@ -233,20 +233,20 @@ def test_bad_annotations_are_one_error(tiny):
     content, read = tiny
     (person,), (image,) = content["annotations"], content["images"]
     cases = [
-        (person, "bbox", [0, 0, float("nan"), 5], "annotations.0.bbox.2"),
-        (person, "keypoints", JOINT, "annotations.0.keypoints"),
-        (person, "image_id", 5, "annotation 7 is for image 5"),
-        (person, "num_keypoints", 0, "annotation 7: num_keypoints"),
-        (image, "width", 0, "images.0.width"),
+        (person, "bbox", [0, 0, float("nan"), 5], "'annotations.0.bbox.2' of annotation id 7"),
+        (person, "keypoints", JOINT, "annotation id 7: keypoints has 3 numbers; give 3 x 17 = 51"),
+        (person, "image_id", 5, "annotation id 7: image_id 5 is not among the images"),
+        (person, "num_keypoints", 0, "annotation id 7: num_keypoints is 0, but 17 joints"),
+        (image, "width", 0, "'images.0.width' of image id 1"),
         (image, "file_name", "none.png", "none of the 1 photos"),
         (image, "file_name", "a" * 500, "none of the 1 photos"),
         (image, "file_name", "a\0.png", "none of the 1 photos"),
         (image, "file_name", "../a.png", "leads out of the folder"),
         (image, "file_name", "/etc/hostname", "leads out of the folder"),
         (content, "annotations", "text", "'annotations'"),
-        (content, "annotations", [person, person], "annotation id 7 is there twice"),
-        (content, "images", [image, image], "image id 1 is there twice"),
-        (content, "images", [image, {**image, "id": 2, "file_name": "./a.png"}], "two images have the same file_name"),
+        (content, "annotations", [person, person], "annotation id 7: 2 entries have it"),
+        (content, "images", [image, image], "image id 1: 2 entries have it"),
+        (content, "images", [image, {**image, "id": 2, "file_name": "./a.png"}], "image id 2: has the same file_name"),
         (content, "categories", [{"id": 1, "name": "cat"}], "no category is named 'person'"),
     ]
     for part, field, value, said in cases:
