@@ -22,12 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
-from hpi.backends.cpu import usable_cores
+from hpi.backends.cpu import default_threads
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
+
+EXTERNAL_SUFFIXES = {".bin", ".data", ".onnx_data", ".weight"}
+"""Of files beside an ONNX graph that may hold its weights."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class ModelFiles:
         name: the model's name.
         paddle: its Paddle program.
         onnx: its ONNX graph.
-        normalization: of its input ``image``. With it a session may take uint8 BGR images ``[N, H, W, 3]`` in place of
-            the float tensor and normalise them itself, where that is faster; what it takes is in its ``info.inputs``.
+        normalization: of the input that takes images, see :func:`image_input`. With it a session may take uint8 BGR
+            images ``[N, H, W, 3]`` in place of the float tensor and normalise them itself, where that is faster; what
+            it takes is in its ``info.inputs``.
     """
 
     name: str
@@ -99,7 +103,7 @@ class SessionOptions:
         artifacts: where converted models are kept.
         device: ``"cpu"``, or one card: ``"gpu:0"``, ``"npu:1"`` and the like.
         variant: precision and batches, among those that the runtime has.
-        threads: CPU threads of one inference; by default all cores that this process may use.
+        threads: CPU threads of one inference; by default as :func:`hpi.backends.cpu.default_threads`.
     """
 
     artifacts: ArtifactCache
@@ -110,7 +114,7 @@ class SessionOptions:
     @property
     def thread_count(self) -> int:
         """The threads to use, resolved."""
-        return self.threads or usable_cores()
+        return self.threads or default_threads()
 
 
 @dataclass(frozen=True)
@@ -309,8 +313,15 @@ def import_runtime(module: str, install: str) -> Any:
 
 def onnx_files(graph: Path) -> list[Path]:
     """An ONNX file and what may hold its weights: the files beside it with the usual suffixes of external data."""
-    beside = (file for file in graph.parent.iterdir() if file.suffix in {".bin", ".data", ".onnx_data", ".weight"})
+    beside = (file for file in graph.parent.iterdir() if file.suffix in EXTERNAL_SUFFIXES)
     return [graph, *sorted(beside)]
+
+
+def image_input(names: Sequence[str]) -> str | None:
+    """The input that takes images: the only one, whatever its name, or of several ``image``; None without."""
+    if len(names) == 1:
+        return names[0]
+    return "image" if "image" in names else None
 
 
 def _fixed_batch(info: SessionInfo) -> int | None:

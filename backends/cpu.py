@@ -46,6 +46,12 @@ def usable_cores() -> int:
     return max(1, math.ceil(min(allowed, cgroup_cores(Path("/")))))
 
 
+def default_threads() -> int:
+    """CPU threads of an inference where nobody says: ``OMP_NUM_THREADS``, else :func:`usable_cores`."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is for nested regions
+    return int(asked) if asked.isdigit() and int(asked) else usable_cores()
+
+
 def cgroup_cores(root: Path) -> float:
     """Cores' worth of time that the control groups of this process grant it; infinity without a limit.
 

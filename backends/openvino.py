@@ -23,6 +23,7 @@ from hpi.backends.base import (
     SessionOptions,
     TensorSpec,
     Variant,
+    image_input,
     import_runtime,
     onnx_files,
     size_of,
@@ -218,17 +219,18 @@ class _Compiled:
 
 
 def take_uint8_images(model: Any, normalization: Normalization | None) -> Any:
-    """The model with its input ``image`` as ``[N, H, W, 3]`` uint8 BGR; where there is none such, as it is.
+    """The model with its input of images as ``[N, H, W, 3]`` uint8 BGR; where there is none such, as it is.
 
     A quarter of the bytes cross over from Python, and OpenVINO fuses the conversion into what follows.
     """
-    if normalization is None or "image" not in {port.any_name for port in model.inputs}:
+    name = image_input([port.any_name for port in model.inputs])
+    if normalization is None or name is None:
         return model
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
     processor = PrePostProcessor(model)
-    image = processor.input("image")
+    image = processor.input(name)
     image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC")).set_color_format(ColorFormat.BGR)
     image.model().set_layout(Layout("NCHW"))
     mean = [-shift / scale for scale, shift in zip(normalization.scale, normalization.shift, strict=True)]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
+from hpi.backends.file_checks import check_weights
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -89,10 +90,24 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
         "opset": str(OPSET),
         "script": _SCRIPT_VERSION,
     }
-    return artifacts.get("onnx", key, "model.onnx", lambda target: _convert(files.name, paddle, target))
+    return artifacts.get("onnx", key, "model.onnx", lambda target: convert(files.name, paddle, target))
 
 
-def _convert(name: str, paddle: PaddleFiles, target: Path) -> None:
+def convert(name: str, paddle: PaddleFiles, target: Path, opset: int = OPSET) -> None:
+    """Convert a Paddle program, in a process of its own.
+
+    Args:
+        name: the model's name, for errors.
+        paddle: the program.
+        target: the file to write.
+        opset: of the ONNX graph; raised where an operator needs a later one.
+
+    Raises:
+        BackendError: paddle2onnx is not installed or failed, with the end of what it said.
+    """
+    if not is_installed("paddle2onnx"):
+        raise BackendError(f"{name}: paddle2onnx is not installed: {INSTALL}")
+    check_weights(paddle.params)
     logger.info("converting %s to ONNX (once)", name)
     command = [
         sys.executable,
@@ -103,7 +118,7 @@ def _convert(name: str, paddle: PaddleFiles, target: Path) -> None:
         str(paddle.program),
         str(paddle.params),
         str(target),
-        str(OPSET),
+        str(opset),
     ]
     environment = {**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
     try:

@@ -164,6 +164,8 @@ class TensorRTSession(Session):
         if self._nms is None:
             return [head.copy() for head in heads]
         boxes, scores = heads
+        if not np.isfinite(scores).all():  # no comparison holds for NaN, and so NMS would find nothing
+            raise BackendError("its scores are NaN or infinite")
         return list(batched_nms(boxes, scores, self._nms))
 
     def _bucket(self, size: int) -> _Bucket:

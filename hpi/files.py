@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -34,3 +35,19 @@ def save(target: Path, data: bytes, error: type[HpiError]) -> None:
         write_whole(target, data)
     except OSError as problem:
         raise error(f"{target}: cannot be written: {problem.strerror or problem}") from problem
+
+
+def check_folder(folder: Path, error: type[HpiError]) -> None:
+    """Make a folder, and check that files can be written into it: before the work, not after.
+
+    Raises:
+        HpiError: of the kind ``error``: it cannot be made, or not be written into.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise error(f"{folder}: cannot be written: it is a file; give a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise error(f"{folder}: cannot be written: {problem.strerror or problem}") from problem

@@ -1,18 +1,155 @@
-"""Options of a Predictor: their limits."""
+"""Options of a Predictor: which level decides each of them, and what is allowed.
+
+An option can be given as an argument, in a model's section of the pipeline's YAML, or for the whole pipeline. The first
+of these that says something wins; :class:`Resolved` has the defaults.
+"""
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
-from hpi.errors import ConfigError
+import numpy as np
 
+from hpi.errors import ConfigError, HpiError, InputError
+
+AUTO = "auto"
 MAX_THREADS = 1024
+MAX_BATCH_SIZE = 1024
 
-_DEVICE = re.compile(r"cpu|(?P<kind>gpu|cuda|npu|xpu|mlu|dcu|gcu)(:(?P<cards>\d{1,3}(,\d{1,3})*))?")
+_DEVICE = re.compile(r"cpu|(?P<kind>gpu|cuda|npu|xpu|mlu|dcu|gcu)(:(?P<indices>\d{1,3}(,\d{1,3})*))?")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one level says. None: it leaves the option to the next level.
+
+    Attributes:
+        device: ``"auto"``, ``"cpu"``, ``"gpu:0"`` and the like.
+        backend: name of a runtime, or ``"auto"``.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
+        objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
+        max_p99_ms: largest p99 of the expected batches, ms.
+        max_deviation_px: largest distance of a keypoint from the reference's, pixels of the crop.
+        batches: numbers of people to expect in a run.
+        threads: CPU threads of one inference.
+        flip: average with the mirrored crop.
+        use_udp: crop by the UDP convention.
+        batch_size: images that go through the models together.
+        threshold: people that score above it are kept.
+        classes: labels of the detector that are people.
+
+    Raises:
+        ConfigError: a value is not allowed.
+
+    >>> Options(threads=0)
+    Traceback (most recent call last):
+    hpi.errors.ConfigError: threads is 0: give a whole number from 1 to 1024, or None for the default
+    """
+
+    device: str | None = None
+    backend: str | None = None
+    precision: str | None = None
+    objective: str | None = None
+    max_p99_ms: float | None = None
+    max_deviation_px: float | None = None
+    batches: Sequence[int] | None = None
+    threads: int | None = None
+    flip: bool | None = None
+    use_udp: bool | None = None
+    batch_size: int | None = None
+    threshold: float | None = None
+    classes: Sequence[str] | None = None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options of which this level says something."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "use_udp"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise ConfigError(f"{name} is {value!r}: give True, False, or None for the default")
+        for name in ("device", "backend", "precision", "objective"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{name} is {value!r}: give its name, or None for the default")
+        for name, most in (("threads", MAX_THREADS), ("batch_size", MAX_BATCH_SIZE)):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), most, ConfigError))
+        for batch in self.batches or ():
+            check_count("batches", batch, MAX_BATCH_SIZE, ConfigError)
+        check_score("threshold", self.threshold, ConfigError)
+        for name in ("max_p99_ms", "max_deviation_px"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and value > 0):  # NaN fails the comparison
+                raise ConfigError(f"{name} is {value!r}: give a number above 0, or None for no limit")
+
+
+@dataclass(frozen=True)
+class Resolved(Options):
+    """What applies: every option that has a default is set."""
+
+    device: str = AUTO
+    backend: str = AUTO
+    precision: str = "fp32"
+    objective: str = "latency"
+    flip: bool = False
+    batch_size: int = 1
+
+
+def resolve(*levels: Options) -> Resolved:
+    """Decide every option: the first level that says something wins, then the default.
+
+    Args:
+        levels: the strongest first: arguments, the model's section, the pipeline's.
+
+    >>> resolve(Options(precision="fp32"), Options(precision="fp16", threads=2)).precision
+    'fp32'
+    """
+    decided: dict[str, Any] = {}
+    for level in reversed(levels):
+        decided.update(level.said)
+    return Resolved(**decided)
+
+
+def check_count(name: str, value: int | None, most: int, error: type[HpiError]) -> int | None:
+    """A whole number from 1 to ``most``, or None; of whatever integer type it was given.
+
+    Raises:
+        HpiError: of the kind ``error``: it is something else.
+    """
+    if value is None:
+        return None
+    try:
+        number = 0 if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= most:
+        raise error(f"{name} is {value!r}: give a whole number from 1 to {most}, or None for the default")
+    return number
+
+
+def check_score(name: str, value: float | None, error: type[HpiError] = InputError) -> float | None:
+    """A score in [0, 1], or None.
+
+    Raises:
+        HpiError: of the kind ``error``: it is something else.
+    """
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        raise error(f"{name} is {value!r}: give a number from 0 to 1, or None for the default")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def read_devices(device: str) -> list[str]:
-    """The devices that a device string of PaddleX names, each by its own.
+    """The devices that a device string of PaddleX names, each by its own; upper case will do.
 
     Args:
         device: ``cpu``, ``gpu``, ``gpu:0``, ``gpu:0,1``, ``npu:0`` and the like; ``cuda`` is another word for ``gpu``.
@@ -21,15 +158,18 @@ def read_devices(device: str) -> list[str]:
         ``["cpu"]``, ``["gpu:0", "gpu:1"]`` and the like.
 
     Raises:
-        ConfigError: it is none, or names a card twice.
+        ConfigError: it is none, or names a device twice.
+
+    >>> read_devices("GPU:0,1")
+    ['gpu:0', 'gpu:1']
     """
-    match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
+    match = _DEVICE.fullmatch(device.strip().lower()) if isinstance(device, str) else None
     if match is None:
         raise ConfigError(f"device {device!r}: give cpu, gpu, gpu:0 and the like, or auto")
     if match["kind"] is None:
         return ["cpu"]
     kind = "gpu" if match["kind"] == "cuda" else match["kind"]
-    cards = [f"{kind}:{int(index)}" for index in (match["cards"] or "0").split(",")]
-    if len(set(cards)) < len(cards):
-        raise ConfigError(f"device {device!r}: names a card twice")
-    return cards
+    devices = [f"{kind}:{int(index)}" for index in (match["indices"] or "0").split(",")]
+    if len(set(devices)) < len(devices):
+        raise ConfigError(f"device {device!r}: names a device twice")
+    return devices

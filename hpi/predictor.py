@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import operator
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import repeat
 from os import PathLike, fspath
@@ -19,17 +19,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import SessionOptions
+from hpi.backends.base import SessionOptions, device_index
 from hpi.backends.gpu import gpu_count
-from hpi.compat.paddlex.config import HpiConfig, PipelineConfig, pipeline_names, read_pipeline
-from hpi.errors import BackendError, ConfigError, HpiError, InputError
+from hpi.compat.paddlex.config import (
+    HpiConfig,
+    PipelineConfig,
+    SubModules,
+    options_of,
+    pipeline_names,
+    read_pipeline,
+)
+from hpi.errors import BackendError, ConfigError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
-from hpi.options import MAX_THREADS, read_devices
+from hpi.options import AUTO, MAX_BATCH_SIZE, Options, Resolved, check_count, check_score, read_devices, resolve
 from hpi.overlap import ahead, side_by_side
-from hpi.pipelines import HumanPose
+from hpi.pipelines import HumanPose, people_classes
 from hpi.results import DetectionResult, KeypointResult, Names, Result
-from hpi.selection import AUTO, Choice, Ranked, choose
+from hpi.selection import Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import TUNED_BATCHES, Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, Priors, device_class
@@ -44,8 +51,13 @@ logger = logging.getLogger(__name__)
 Boxes = NDArray[np.float32]
 OnError = Callable[[InputError], None]
 
-MAX_BATCH_SIZE = 1024
 MAX_COORDINATE = 1e6
+MAX_NORMALIZED = 1.5
+"""Boxes of an image of which no coordinate is larger are taken for fractions of its size, perhaps a little outside."""
+MAX_BATCH_BYTES = 512 << 20
+"""A batch of images that take as much is full, whatever its size in images."""
+MAX_AHEAD = 32
+"""Most images that are read before they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class _Replica:
 
     detector: Detector | None
     estimator: KeypointEstimator | None
+    pose: HumanPose | None
 
 
 @dataclass(frozen=True)
@@ -101,10 +114,10 @@ class Predictor:
         name: str | PathLike[str],
         *,
         model_dir: str | PathLike[str] | None = None,
-        device: str = AUTO,
-        backend: str = AUTO,
-        precision: str = "fp32",
-        objective: str = "latency",
+        device: str | None = None,
+        backend: str | None = None,
+        precision: str | None = None,
+        objective: str | None = None,
         max_p99_ms: float | None = None,
         max_deviation_px: float | None = None,
         batches: Sequence[int] | None = None,
@@ -112,9 +125,14 @@ class Predictor:
         config: Mapping[str, Any] | None = None,
         flip: bool | None = None,
         use_udp: bool | None = None,
+        batch_size: int | None = None,
+        threshold: float | None = None,
         hpi_config: Mapping[str, Any] | None = None,
     ) -> None:
         """Find the models and load them.
+
+        An argument that is given outranks the pipeline's YAML, in which the section of a model outranks the rest; see
+        :mod:`hpi.options`.
 
         Args:
             name: a pipeline (``"human_keypoint_detection_lite"``), a model (``"PP-TinyPose_128x96"``), or a YAML file
@@ -122,22 +140,24 @@ class Predictor:
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
             device: ``"cpu"``; ``"gpu"``, ``"gpu:1"`` or ``"cuda:1"``; ``"gpu:0,1"`` for a copy of the models on each
                 card, which then share the images; ``"npu:0"``, ``"xpu:0"``, ``"mlu:0"`` and the like where the
-                installed Paddle has them; ``"auto"`` for the first GPU that serves, else the CPU.
-            backend: ``"auto"``, or the runtime for every model, such as ``"openvino"``.
-            precision: ``"fp32"``, ``"bf16"`` where the CPU has it, ``"fp16"`` on a GPU, or ``"auto"`` for any. What is
-                not FP32 is only used where it gives the same joints as FP32.
-            objective: what the choice of the runtime is for: ``"latency"`` of one image with few people,
+                installed Paddle has them; ``"auto"``, the default, for the first GPU that serves, else the CPU.
+            backend: the runtime for every model, such as ``"openvino"``; by default ``"auto"``.
+            precision: ``"fp32"``, the default, ``"bf16"`` where the CPU has it, ``"fp16"`` on a GPU, or ``"auto"`` for
+                any. What is not FP32 is only used where it gives the same keypoints as FP32.
+            objective: what the choice of the runtime is for: ``"latency"`` of one image with few people, the default,
                 ``"throughput"`` of many images and people, or little ``"memory"``.
             max_p99_ms: only take a runtime whose measured p99 for the expected batches is below it.
             max_deviation_px: only take a runtime whose joints are that close to the reference's, pixels of the crop.
             batches: numbers of people to expect in a run, which the choice of the runtime goes by.
-            threads: CPU threads of one inference; by default all cores that the process may use.
+            threads: CPU threads of one inference; by default ``OMP_NUM_THREADS``, else all cores that the process may
+                use.
             config: content of a pipeline YAML; it replaces the one that ``name`` stands for.
             flip: average each person with the mirrored crop: twice the work, a little more accurate. None: as the
                 pipeline says.
             use_udp: crop by the UDP convention. None: as the pipeline or the model says.
-            hpi_config: PaddleX's dictionary, in place of the pipeline's; its ``backend`` and ``backend_config`` count
-                where the arguments above are left at their defaults.
+            batch_size: images that go through the models together, where :meth:`predict` does not say.
+            threshold: keep people that score above it, where :meth:`predict` does not say.
+            hpi_config: PaddleX's dictionary, in place of that of the pipeline as a whole.
 
         Raises:
             ConfigError: a name, a field or an argument is wrong.
@@ -146,45 +166,52 @@ class Predictor:
         """
         if not isinstance(name, (str, PathLike)):
             raise ConfigError(f"name is {name!r}: give that of a pipeline, a model or a YAML file")
-        for argument, value in (("flip", flip), ("use_udp", use_udp)):
-            if value is not None and not isinstance(value, bool):
-                raise ConfigError(f"{argument} is {value!r}: give True, False, or None for the default")
-        if threads is not None:
-            threads = _count("threads", threads, MAX_THREADS, ConfigError)
+        given = Options(
+            device=device,
+            backend=backend,
+            precision=precision,
+            objective=objective,
+            max_p99_ms=max_p99_ms,
+            max_deviation_px=max_deviation_px,
+            batches=batches or None,
+            threads=threads,
+            flip=flip,
+            use_udp=use_udp,
+            batch_size=batch_size,
+            threshold=threshold,
+        )
         self.name = fspath(name)
-        self._hpi_config = parse(HpiConfig, hpi_config or {}, "hpi_config")
+        self._given = given
+        others = {"model_dir": model_dir and Path(model_dir).absolute(), "config": config, "hpi_config": hpi_config}
+        self._arguments = str(Path(name).absolute()) if is_yaml(self.name) else self.name, {**given.said, **others}
+        self._process = os.getpid()
         self._zoo = Zoo.default()
         self._priors = Priors(self._zoo.own_priors)
-        self._wish = Wish(
-            SessionOptions(ArtifactCache(self._zoo.artifacts), threads=threads),
-            backend=backend,
-            precisions=_precisions(precision),
-            objective=objective,
-            batches=[_count("batches", batch, MAX_BATCH_SIZE, ConfigError) for batch in batches or ()] or None,
-            max_p99_ms=_check_limit("max_p99_ms", max_p99_ms),
-            max_deviation_px=_check_limit("max_deviation_px", max_deviation_px),
-        )
         self._opened: list[_Opened] = []
-        self.batch_size = 1
-        self.threshold: float | None = None
         pipeline = self._read_pipeline(config)
         if pipeline is not None and model_dir is not None:
             raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
-        options = KeypointOptions(flip, use_udp)
+        configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
-            self._replicas = self._open_on(device, partial(self._open_model, model_dir, options))
+            options = resolve(given, configured.options)
+            self._replicas = self._open_on(options.device, partial(self._open_model, model_dir, options))
         else:
             self.name = pipeline.pipeline_name
-            detection = pipeline.modules.ObjectDetection
-            self.batch_size, self.threshold = detection.batch_size, detection.threshold
-            self._replicas = self._open_on(device, partial(self._open_pipeline, pipeline, options))
+            if hpi_config:
+                pipeline = pipeline.model_copy(update={"hpi_config": configured})
+            modules = pipeline.modules
+            options = resolve(given, options_of(modules.ObjectDetection), options_of(pipeline))
+            of_pose = resolve(given, options_of(modules.KeypointDetection), options_of(pipeline))
+            open_pipeline = partial(self._open_pipeline, modules, options, of_pose)
+            self._replicas = self._open_on(options.device, open_pipeline)
+        self.batch_size, self.threshold = options.batch_size, options.threshold
 
     def predict(
         self,
         input: Input,  # noqa: A002 - PaddleX's name
+        *,
         batch_size: int | None = None,
         det_threshold: float | None = None,
-        *,
         threshold: float | None = None,
         boxes: ArrayLike | Sequence[ArrayLike] | None = None,
         on_error: OnError | None = None,
@@ -213,15 +240,14 @@ class Predictor:
             InputError: an argument is wrong; while iterating, an image is.
             BackendError: while iterating, a runtime failed.
         """
-        if batch_size is not None:
-            batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, InputError)
-        score = _check_threshold(threshold if det_threshold is None else det_threshold)
+        self._check_process()
+        batch_size = check_count("batch_size", batch_size, MAX_BATCH_SIZE, InputError) or self.batch_size
+        score = check_score("det_threshold", threshold if det_threshold is None else det_threshold)
         check_input(input)
         per_image = self._check_boxes(input, boxes)
-        batch_size = batch_size or self.batch_size
         items = read_items(input, one_each=per_image is not None)
         if not is_single(input):
-            items = ahead(items, depth=batch_size)
+            items = ahead(items, depth=min(batch_size, MAX_AHEAD))
         return self._stream(items, per_image, batch_size, score, on_error)
 
     __call__ = predict
@@ -239,12 +265,18 @@ class Predictor:
     @property
     def pipelines(self) -> list[HumanPose]:
         """Detector and keypoint model together, on each device; empty for a single model."""
-        return [HumanPose(one.detector, one.estimator) for one in self._replicas if one.detector and one.estimator]
+        return [one.pose for one in self._replicas if one.pose]
 
     @property
     def backend(self) -> str:
         """The runtime in use; where the models use different ones, all of them joined by ``+``."""
         return "+".join(dict.fromkeys(opened.choice.session.info.backend for opened in self._opened))
+
+    @property
+    def device(self) -> str:
+        """What it runs on: ``"cpu"``, ``"gpu:0"``, ``"gpu:0,1"`` and the like."""
+        first, *others = dict.fromkeys(opened.wish.options.device for opened in self._opened)
+        return ",".join([first, *(f"{device_index(other)}" for other in others)])
 
     def describe(self) -> dict[str, Any]:
         """What is really running, in plain Python types: for each model the files, the runtime, and why that one."""
@@ -294,6 +326,18 @@ class Predictor:
             if replica.estimator:
                 replica.estimator.predict([image], [replica.estimator.whole_image(image)])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled are the arguments; the models are opened anew where it is unpickled."""
+        return _open_copy, (type(self), *self._arguments), {"batch_size": self.batch_size, "threshold": self.threshold}
+
+    def _check_process(self) -> None:
+        """Refuse to work in a forked process, in which the runtimes' threads do not exist and a run would hang."""
+        if os.getpid() != self._process:
+            raise BackendError(
+                f"{self.name} was opened in another process, and its runtimes do not survive a fork: open a Predictor "
+                "in each process, or pass this one to processes that are started with the method 'spawn'"
+            )
+
     def close(self) -> None:
         """Unload the models. Closing twice is harmless."""
         for opened in self._opened:
@@ -338,56 +382,50 @@ class Predictor:
             self.close()
             raise
 
-    def _open_pipeline(self, pipeline: PipelineConfig, options: KeypointOptions, device: str) -> _Replica:
-        detection, keypoints = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
-        detector, estimator = (
-            self._open(
-                module.model_name, module.model_dir, pipeline.hpi_config_of(module, self._hpi_config), device, task
-            )
-            for module, task in ((detection, "object_detection"), (keypoints, "keypoint_detection"))
-        )
-        options = KeypointOptions(
-            keypoints.flip if options.flip is None else options.flip,
-            keypoints.use_udp if options.use_udp is None else options.use_udp,
-        )
-        return _Replica(
-            Detector(detector.spec, detector.choice.session),
-            KeypointEstimator(estimator.spec, estimator.choice.session, estimator.skeleton, options),
-        )
+    def _open_pipeline(self, modules: SubModules, of_detector: Resolved, of_pose: Resolved, device: str) -> _Replica:
+        detection, keypoints = modules.ObjectDetection, modules.KeypointDetection
+        found = self._open(detection.model_name, detection.model_dir, of_detector, device, "object_detection")
+        people = people_classes(found.spec.labels, of_detector.classes)
+        posed = self._open(keypoints.model_name, keypoints.model_dir, of_pose, device, "keypoint_detection")
+        detector = Detector(found.spec, found.choice.session)
+        estimator = KeypointEstimator(posed.spec, posed.choice.session, posed.skeleton, _keypoint_options(of_pose))
+        return _Replica(detector, estimator, HumanPose(detector, estimator, people))
 
-    def _open_model(self, model_dir: str | PathLike[str] | None, options: KeypointOptions, device: str) -> _Replica:
+    def _open_model(self, model_dir: str | PathLike[str] | None, options: Resolved, device: str) -> _Replica:
         if model_dir is None and self.name not in self._zoo.models:
             raise ConfigError(
                 f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
                 f"({', '.join(self._zoo.models)}) and no YAML file; for one of your own give its folder as model_dir"
             )
-        opened = self._open(self.name, model_dir, self._hpi_config, device)
+        opened = self._open(self.name, model_dir, options, device)
         session = opened.choice.session
         if opened.spec.task == "keypoint_detection":
-            return _Replica(None, KeypointEstimator(opened.spec, session, opened.skeleton, options))
-        if options != KeypointOptions():
+            estimator = KeypointEstimator(opened.spec, session, opened.skeleton, _keypoint_options(options))
+            return _Replica(None, estimator, None)
+        if self._given.flip is not None or self._given.use_udp is not None:
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
-        return _Replica(Detector(opened.spec, session), None)
+        return _Replica(Detector(opened.spec, session), None, None)
 
     def _open(
         self,
         name: str,
         model_dir: str | PathLike[str] | None,
-        hpi_config: HpiConfig,
+        options: Resolved,
         device: str,
         task: str | None = None,
     ) -> _Opened:
-        """Find a model and load it; what the caller asked for outranks what is configured."""
+        """Find a model and load it."""
         spec = self._zoo.find(name, None if model_dir is None else Path(model_dir))
         if task is not None and spec.task != task:
             raise ConfigError(f"{self.name}: {name} does {spec.task}, but stands where {task} is needed")
-        asked, configured = self._wish, hpi_config.backend_config.precision
-        wish = replace(
-            asked,
-            options=replace(asked.options, device=device, threads=asked.options.threads or hpi_config.threads),
-            backend=(hpi_config.backend or AUTO) if asked.backend == AUTO else asked.backend,
-            precisions=asked.precisions if configured is None else _precisions(configured),
-            batches=asked.batches if spec.task == "keypoint_detection" else None,
+        wish = Wish(
+            SessionOptions(ArtifactCache(self._zoo.artifacts), device=device, threads=options.threads),
+            backend=options.backend,
+            precisions=PRECISIONS if options.precision == AUTO else (options.precision,),
+            objective=options.objective,
+            batches=options.batches if spec.task == "keypoint_detection" else None,
+            max_p99_ms=options.max_p99_ms,
+            max_deviation_px=options.max_deviation_px,
         )
         skeleton = self._zoo.skeleton_of(spec.name)
         opened = _Opened(spec, skeleton, wish, choose(spec, skeleton, wish, self._priors))
@@ -464,10 +502,10 @@ class Predictor:
     def _predict(self, replica: _Replica, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
         score = self.threshold if threshold is None else threshold
         images, detector, estimator = [job.image for job in batch], replica.detector, replica.estimator
-        if detector is not None and estimator is not None:
-            people = HumanPose(detector, estimator).predict(images, score)
+        if replica.pose is not None:
+            people, skeleton = replica.pose.predict(images, score), replica.pose.estimator.skeleton
             return [
-                KeypointResult.of_pipeline(job.path, job.image, *found, estimator.skeleton)
+                KeypointResult.of_pipeline(job.path, job.image, *found, skeleton)
                 for job, found in zip(batch, people, strict=True)
             ]
         if detector is not None:
@@ -517,34 +555,8 @@ def _describe_ranked(ranked: Ranked) -> dict[str, Any]:
     return {"candidate": str(ranked.candidate), "unavailable": ranked.unavailable, **figures}
 
 
-def _count(argument: str, value: int, most: int, error: type[HpiError]) -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= most:
-        raise error(f"{argument} is {value!r}: give a whole number from 1 to {most}, or None for the default")
-    return number
-
-
-def _precisions(asked: str) -> tuple[str, ...]:
-    return PRECISIONS if asked == AUTO else (asked,)
-
-
-def _check_limit(argument: str, value: float | None) -> float | None:
-    if value is not None and not (_is_number(value) and value > 0):  # NaN fails the comparison
-        raise ConfigError(f"{argument} is {value!r}: give a number above 0, or None for no limit")
-    return value
-
-
-def _check_threshold(value: float | None) -> float | None:
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
-        raise InputError(f"det_threshold is {value!r}: give a number from 0 to 1, or None for the default")
-    return value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+def _keypoint_options(options: Resolved) -> KeypointOptions:
+    return KeypointOptions(options.flip, options.use_udp)
 
 
 def _check_box_array(boxes: ArrayLike) -> Boxes:
@@ -571,6 +583,11 @@ def _make_job(item: Item, boxes: Boxes | None) -> _Job:
         raise item.image
     if boxes is not None:
         height, width = item.image.shape[:2]
+        if len(boxes) and np.abs(boxes).max() <= MAX_NORMALIZED and min(height, width) > 2 * MAX_NORMALIZED:
+            raise InputError(
+                f"{item.path or 'image'}: the boxes, such as {boxes[0].tolist()}, seem to be relative to the image's "
+                f"size; give pixels: x times {width}, y times {height}"
+            )
         inside = has_area(clip_boxes(boxes, width, height))
         if not inside.all():
             index = int(np.flatnonzero(~inside)[0])
@@ -592,11 +609,15 @@ def _batches(items: Iterable[Item], per_image: list[Boxes] | None, batch_size: i
                 yield batch
             batch = []
             yield _Unusable(item, error)
-        if len(batch) == batch_size:
+        if len(batch) == batch_size or sum(job.image.nbytes for job in batch) >= MAX_BATCH_BYTES:
             yield batch
             batch = []
     if batch:
         yield batch
+
+
+def _open_copy(kind: type[Predictor], name: str, arguments: Mapping[str, Any]) -> Predictor:
+    return kind(name, **arguments)
 
 
 def _report(error: InputError, item: Item, on_error: OnError | None) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -24,14 +24,88 @@ class Record(BaseModel):
     @classmethod
     def _know_every_field(cls, content: object) -> object:
         if isinstance(content, Mapping):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
+            known = {field.alias or name: field for name, field in cls.model_fields.items()}
             for unknown in (str(key) for key in content if key not in known):
-                nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+                meant = nearest(unknown, known)
+                hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known)}"
                 raise PydanticCustomError(
                     "unknown_field", "unknown field {field}, {hint}", {"field": repr(unknown), "hint": hint}
                 )
+            for name, field in known.items():
+                if _holds_bool(content.get(name)) and not _may_be_bool(field.annotation):
+                    raise PydanticCustomError(
+                        "bool_for_number",
+                        "field {field} is {value}, which is no number or text; write it in quotes, or as a number",
+                        {"field": repr(name), "value": repr(content[name])},
+                    )
         return content
+
+
+def _holds_bool(value: object) -> bool:
+    """Whether a value is True or False, or a list with one of them."""
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(_holds_bool(one) for one in value))
+
+
+def _may_be_bool(annotation: Any) -> bool:
+    """Whether a field takes booleans, or is a section that checks itself."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return any(isinstance(one, bool) for one in inner)
+    if inner:
+        return any(_may_be_bool(one) for one in inner)
+    if annotation is bool or annotation is Any or annotation is object:
+        return True
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML in which no mapping has a key twice: the last one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} is there twice; keep one", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def nearest(unknown: str, known: Iterable[str], *, most: float = 0.5) -> str | None:
+    """The known name that an unknown one may be a slip of, or None.
+
+    Upper and lower case, underscores and hyphens do not count.
+
+    Args:
+        unknown: a name, of any length.
+        known: names that exist.
+        most: share of the longer name's letters that may differ.
+
+    >>> nearest("det_thresh", ["detThreshold", "visualize"])
+    'detThreshold'
+    >>> nearest("imageWidth", ["image"], most=0.25)
+    """
+    letters = _letters(unknown)
+    shares = {name: _differing_share(letters, _letters(name), most) for name in known}
+    best = min(shares, key=shares.__getitem__, default=None)
+    return best if best is not None and shares[best] <= most else None
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _differing_share(one: str, other: str, most: float) -> float:
+    longer = max(len(one), len(other), 1)
+    if abs(len(one) - len(other)) > most * longer:  # matching takes long for long names
+        return 1.0
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return 1 - sum(block.size for block in matcher.get_matching_blocks()) / longer
 
 
 MAX_YAML_BYTES = 1 << 20
@@ -42,7 +116,7 @@ AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 def is_yaml(name: str | Path) -> bool:
     """Whether a name is that of a YAML file."""
-    return str(name).endswith((".yaml", ".yml"))
+    return str(name).lower().endswith((".yaml", ".yml"))
 
 
 def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
@@ -50,7 +124,7 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except HpiError:
         raise
     except OSError as problem:
@@ -60,20 +134,31 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
 
 
-def parse(kind: type[AnyRecord], content: object, where: str, error: type[HpiError] = ConfigError) -> AnyRecord:
-    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``."""
+def parse(
+    kind: type[AnyRecord],
+    content: object,
+    where: str,
+    error: type[HpiError] = ConfigError,
+    *,
+    owner: Callable[[Sequence[int | str]], str] = lambda _: "",
+) -> AnyRecord:
+    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``.
+
+    ``owner`` says more of the place of a field, such as the id of the entry that it belongs to.
+    """
     try:
         return kind.model_validate(content)
     except ValidationError as problem:
         found = problem.errors()
         more = f"; and {len(found) - MAX_ERRORS} more" if len(found) > MAX_ERRORS else ""
-        raise error("; ".join(f"{where}: {_describe(dict(one))}" for one in found[:MAX_ERRORS]) + more) from problem
+        described = (_describe(dict(one), owner(one["loc"])) for one in found[:MAX_ERRORS])
+        raise error("; ".join(f"{where}: {text}" for text in described) + more) from problem
 
 
-def _describe(problem: dict[str, Any]) -> str:
+def _describe(problem: dict[str, Any], owner: str) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "at the top"
     if problem["type"] == "missing":
-        return f"field {field!r} is missing"
-    if problem["type"] == "unknown_field":
+        return f"field {field!r}{owner} is missing"
+    if problem["type"] in {"unknown_field", "bool_for_number"}:
         return f"{field}: {problem['msg']}"
-    return f"field {field!r}: {problem['msg']} (got {reprlib.repr(problem['input'])})"
+    return f"field {field!r}{owner}: {problem['msg']} (got {reprlib.repr(problem['input'])})"

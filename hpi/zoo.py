@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -21,8 +21,10 @@ from pydantic import Field
 
 from hpi.archives import unpack
 from hpi.backends.artifacts import content_hash, staging_folder
-from hpi.errors import ConfigError, ModelError
+from hpi.backends.file_checks import check_weights
+from hpi.errors import BackendError, ConfigError, ModelError
 from hpi.fetch import fetch, shown
+from hpi.files import write_whole
 from hpi.model_files import ModelSpec, Task, read_model
 from hpi.validation import Record, parse, read_yaml
 
@@ -100,6 +102,37 @@ class ModelConfig(Record):
     sources: Annotated[list[Bundled | HuggingFace | Url], Field(min_length=1)]
 
 
+class _FileNote(Record):
+    """What a fetched file was like."""
+
+    size: int
+    modified_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, file: Path) -> _FileNote:
+        stat = file.stat()
+        return cls(size=stat.st_size, modified_ns=stat.st_mtime_ns, sha256=content_hash([file]))
+
+    def describes(self, file: Path) -> bool:
+        """Whether a file has this size and time; its content is not looked at."""
+        if not file.is_file():
+            return False
+        stat = file.stat()
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified_ns)
+
+    def has_content_of(self, file: Path) -> bool:
+        """Whether a file has this content."""
+        return file.is_file() and file.stat().st_size == self.size and content_hash([file]) == self.sha256
+
+
+class _Note(Record):
+    """What the zoo notes in each folder that it makes: where the model came from, and its files."""
+
+    sources: list[dict[str, str | None]]
+    files: dict[str, _FileNote]
+
+
 @dataclass(frozen=True)
 class Zoo:
     """The known models, and where they are kept.
@@ -158,34 +191,80 @@ class Zoo:
 
     def cached(self, name: str) -> Path | None:
         """The folder of a model that needs no fetching, or None."""
-        folder = self.home / "models" / name
-        return folder if _is_current(folder, self.models[name]) else None
+        folder = self._folder(name)
+        return folder if _flaw(folder, self.models[name]) is None else None
+
+    def of_paddlex(self, name: str) -> ModelSpec | None:
+        """A model that PaddleX has downloaded, from its cache, which is never written to; None where there is none."""
+        try:
+            home = os.environ.get("PADDLE_PDX_CACHE_HOME")
+            folder = (Path(home) if home else Path.home() / ".paddlex") / "official_models" / name
+            if not folder.is_dir():
+                return None
+            spec = self._read(folder, name)
+            if spec.files.paddle is not None:
+                check_weights(spec.files.paddle.params)
+        except (ModelError, BackendError) as error:  # half downloaded, for instance
+            logger.warning("%s in PaddleX's cache is left aside: %s", name, error)
+        except (OSError, RuntimeError) as error:  # a home that may not be read, or none
+            logger.debug("PaddleX's cache is left aside: %s", error)
+        else:
+            return spec
+        return None
 
     def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
-        """Find a model: ``model_dir`` if given, else the cache, else the first of its sources that answers.
+        """Find a model: ``model_dir`` if given, else the cache, PaddleX's, or the first of its sources that answers.
+
+        A model of the cache that has changed since it was fetched is fetched anew, with a warning.
 
         Raises:
             ConfigError: the name is unknown and there is no ``model_dir``.
-            ModelError: no source answered, or the folder cannot be read.
+            ModelError: no source answered, or the folder cannot be read or is that of another model.
         """
         if model_dir is not None:
-            return read_model(model_dir, name)
+            return self._read(model_dir, name)
         if name not in self.models:
             raise ConfigError(
                 f"unknown model {name!r}; known are {', '.join(self.models)}. A model of your own: give its folder as "
                 "model_dir"
             )
-        return read_model(self.cached(name) or self._obtain(self.models[name]), name)
+        folder, config = self._folder(name), self.models[name]
+        flaw = _flaw(folder, config)
+        if flaw is not None:
+            if spec := self.of_paddlex(name):
+                return spec
+            folder = self._obtain(config, flaw)
+        return self._read(folder, name)
+
+    def _folder(self, name: str) -> Path:
+        return self.home / "models" / name
+
+    def _read(self, folder: Path, name: str) -> ModelSpec:
+        """Read a folder, which must not contradict what is known of a model with that name."""
+        spec = read_model(folder, name)
+        config = self.models.get(name)
+        if config is None:
+            return spec
+        width, height = spec.input_size
+        if (spec.task, (height, width)) != (config.task, config.input_size):
+            raise ModelError(
+                f"{spec.yml}: this is a model for {spec.task} with an input of {height}x{width} (height x width), but "
+                f"{name} is one for {config.task} with {'x'.join(map(str, config.input_size))}; give the folder of "
+                f"{name}, or the model's own name"
+            )
+        return spec
 
     @cached_property
     def _temporary(self) -> tempfile.TemporaryDirectory[str]:
         """Stands in for a home that cannot be written; lasts as long as this zoo."""
         return tempfile.TemporaryDirectory(prefix="hpi-")
 
-    def _obtain(self, config: ModelConfig) -> Path:
+    def _obtain(self, config: ModelConfig, flaw: str) -> Path:
         """Fetch a model into the cache, or into a temporary folder where the cache cannot be written."""
+        if self._folder(config.name).is_dir():
+            logger.warning("%s %s; it is fetched anew", config.name, flaw)
         try:
-            return self._obtain_in(self.home, config)
+            return self._obtain_in(self.home, config, flaw)
         except OSError as error:
             logger.warning(
                 "cannot write to %s: %s. Until it can, models are fetched anew each time, into a temporary folder; "
@@ -194,25 +273,25 @@ class Zoo:
                 str(error),
             )
         try:
-            return self._obtain_in(Path(self._temporary.name), config)
+            return self._obtain_in(Path(self._temporary.name), config, flaw)
         except OSError as error:
             raise ModelError(f"{config.name}: no temporary folder can be written: {error}") from error
 
-    def _obtain_in(self, home: Path, config: ModelConfig) -> Path:
+    def _obtain_in(self, home: Path, config: ModelConfig, flaw: str) -> Path:
         """Fetch a model, whole or not at all; processes that want it at once wait for the first."""
         folder = home / "models" / config.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{config.name}.lock")):
-            if not _is_current(folder, config):
+            if _flaw(folder, config) is not None:
                 with staging_folder(folder) as staging:
-                    self._fetch_from_first(config, staging)
-                    (staging / SOURCES_NOTE).write_text(_sources_text(config), encoding="utf-8")
+                    self._fetch_from_first(config, staging, flaw)
+                    _write_note(staging, config)
                     if folder.is_dir():
                         shutil.rmtree(folder)
                     staging.rename(folder)
         return folder
 
-    def _fetch_from_first(self, config: ModelConfig, staging: Path) -> None:
+    def _fetch_from_first(self, config: ModelConfig, staging: Path, flaw: str) -> None:
         failures = []
         for source in config.sources:
             try:
@@ -223,7 +302,7 @@ class Zoo:
                         _download_repository(source, staging)
                     case Url():
                         _download_archive(source, staging)
-                read_model(staging, config.name)
+                self._read(staging, config.name)
             except ModelError as error:
                 failures.append(str(error))
                 shutil.rmtree(staging)
@@ -231,7 +310,7 @@ class Zoo:
             else:
                 return
         raise ModelError(
-            f"{config.name} is not in the cache ({self.home / 'models'}) and could not be fetched. Tried: "
+            f"{config.name} {flaw} and could not be fetched. Tried: "
             f"{'; '.join(failures)}. "
             "Three ways out: connect to the network and try again; put the model's folder into the cache as "
             f"{self.home / 'models' / config.name}; or pass its folder as model_dir. "
@@ -239,18 +318,55 @@ class Zoo:
         )
 
 
-def _is_current(folder: Path, config: ModelConfig) -> bool:
-    """Whether a folder of the cache serves a model.
+def _flaw(folder: Path, config: ModelConfig) -> str | None:
+    """What keeps a folder of the cache from serving a model, said of the model; None where nothing does.
 
-    One that came from other sources than the model's YAML now names does not; one that was put there by hand, without
-    a note of its sources, does.
+    A folder that was put there by hand, without a note, serves as it is. Of files that were fetched, content is only
+    compared where size and time are not those of the note: hashing all of them would cost every start, and what
+    damages a file by writing to it changes its time.
     """
-    note = folder / SOURCES_NOTE
-    return folder.is_dir() and (not note.is_file() or note.read_text(encoding="utf-8") == _sources_text(config))
+    if not folder.is_dir():
+        return f"is not in the cache ({folder.parent})"
+    try:
+        note = _read_note(folder)
+        if note is None:
+            return None
+        if note.sources != _sources(config):
+            return f"is in the cache ({folder}) from other sources than it has now"
+        changed = [name for name, file in note.files.items() if not file.describes(folder / name)]
+        damaged = [name for name in changed if not note.files[name].has_content_of(folder / name)]
+        if damaged:
+            return f"is damaged in the cache ({folder}: {', '.join(damaged)})"
+    except (ModelError, OSError) as error:
+        return f"is damaged in the cache ({folder}: {error})"
+    if changed:  # copied, for instance
+        with suppress(OSError):
+            _write_note(folder, config)
+    return None
 
 
-def _sources_text(config: ModelConfig) -> str:
-    return json.dumps([source.model_dump() for source in config.sources], indent=1)
+def _read_note(folder: Path) -> _Note | None:
+    """The note of a folder of the cache; None of one that was put there by hand."""
+    file = folder / SOURCES_NOTE
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file}: not valid JSON: {error}") from error
+    if isinstance(content, list):  # as it was before it also described the files
+        content = {"sources": content, "files": {}}
+    return parse(_Note, content, str(file), ModelError)
+
+
+def _write_note(folder: Path, config: ModelConfig) -> None:
+    files_there = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name != SOURCES_NOTE]
+    note = _Note(sources=_sources(config), files={file.name: _FileNote.of(file) for file in files_there})
+    write_whole(folder / SOURCES_NOTE, note.model_dump_json(indent=1).encode())
+
+
+def _sources(config: ModelConfig) -> list[dict[str, str | None]]:
+    return [source.model_dump() for source in config.sources]
 
 
 def _unpack_bundled(source: Bundled, target: Path) -> None:

@@ -2,11 +2,15 @@
 
 
 def main() -> None:
-    """Run the command line; its imports wait until it is called."""
-    import sys
+    """Run the command line; its imports wait until a Ctrl-C during them ends quietly."""
+    try:
+        from hpi.cli.process import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    run(_command)
 
+
+def _command() -> None:
     from hpi.cli.app import app
 
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names need not be UTF-8
-    app()
+    app(prog_name="hpi")

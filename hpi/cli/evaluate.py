@@ -22,13 +22,14 @@ from rich.table import Table
 from hpi.backends.artifacts import content_hash
 from hpi.benchmarks.environment import describe_environment
 from hpi.benchmarks.report import engaged, write_report
-from hpi.compat.paddlex.config import HpiConfig, read_pipeline
+from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
 from hpi.files import save
+from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
 from hpi.validation import is_yaml
@@ -54,8 +55,8 @@ class Asked:
         headboxes: MPII: file with the head boxes.
         flip: average with the mirrored crop.
         backends: a column for each of these ...
-        precisions: ... with each of these.
-        device: where to run.
+        precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
+        device: where to run; None likewise.
         batch_size: photos that go together.
         output: folder for the report, the pictures and the predictions.
         fresh: begin anew, without the predictions that are in ``output``.
@@ -70,9 +71,9 @@ class Asked:
     boxes: str | None = None
     headboxes: Path | None = None
     flip: bool = False
-    backends: Sequence[str] = ("auto",)
-    precisions: Sequence[str] = ("fp32",)
-    device: str = "auto"
+    backends: Sequence[str | None] = (None,)
+    precisions: Sequence[str | None] = (None,)
+    device: str | None = None
     batch_size: int = 8
     output: Path | None = None
     fresh: bool = False
@@ -89,6 +90,7 @@ class _Column:
     photos: int
     people: int | None
     failed: list[str]
+    warnings: list[str]
     predictions: str | None
     worst: list[dict[str, Any]]
 
@@ -101,14 +103,17 @@ def run(asked: Asked) -> None:
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
     dataset = _read_dataset(asked)
-    for what, count in dataset.counts.items():
-        _tell(f"left out: {count} {what}")
-    columns, published = [], {}
+    columns, published, told = [], {}, set()
     for backend in dict.fromkeys(asked.backends):
         for precision in dict.fromkeys(asked.precisions):
             with _open(asked, backend, precision) as predictor:
-                title = f"{backend if backend != 'auto' else predictor.backend} {precision}"
-                columns.append(_evaluate(asked, dataset, predictor, title))
+                warnings = dataset.check(predictor)
+                for warning in (one for one in warnings if one not in told):
+                    _tell(f"warning: {warning}")
+                told |= set(warnings)
+                runtime = predictor.backend if backend in {None, AUTO} else backend
+                title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
+                columns.append(_evaluate(asked, dataset, predictor, title, warnings))
                 published = _published(asked, predictor)
     headings = ("%", "published", *(column.title for column in columns))
     cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
@@ -144,28 +149,26 @@ def _boxes(asked: Asked) -> Boxes:
             raise ConfigError(f"--boxes {other!r}: give gt, detector, or a .json file of COCO's detection results")
 
 
-def _open(asked: Asked, backend: str, precision: str) -> Predictor:
+def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor:
     """The predictor that finds what is asked for: of a pipeline only the keypoint model where boxes are given."""
     if asked.model is None and asked.model_dir is not None:
         raise ConfigError("--model_dir is for --model; a pipeline's YAML has a folder for each model")
-    arguments: dict[str, Any] = {"device": asked.device, "backend": backend, "precision": precision}
+    arguments: dict[str, Any] = {
+        "device": asked.device,
+        "backend": backend,
+        "precision": precision,
+        "flip": asked.flip or None,
+    }
     finds_people = asked.dataset == "coco" and _boxes(asked) == "detector"
-    flip = asked.flip or None
     if asked.model is not None:
-        predictor = Predictor(asked.model, model_dir=asked.model_dir, flip=flip, **arguments)
+        predictor = Predictor(asked.model, model_dir=asked.model_dir, **arguments)
     elif finds_people:
-        predictor = Predictor(str(asked.pipeline), flip=flip, **arguments)
+        predictor = Predictor(str(asked.pipeline), **arguments)
     else:
         pipeline = read_pipeline(str(asked.pipeline))
         module = pipeline.modules.KeypointDetection
-        predictor = Predictor(
-            module.model_name,
-            model_dir=module.model_dir,
-            flip=flip or module.flip,
-            use_udp=module.use_udp,
-            hpi_config=pipeline.hpi_config_of(module, HpiConfig()).model_dump(exclude_unset=True),
-            **arguments,
-        )
+        options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
+        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.said)
     if finds_people != (predictor.detector is not None):
         predictor.close()
         raise ConfigError(
@@ -176,7 +179,7 @@ def _open(asked: Asked, backend: str, precision: str) -> Predictor:
     return predictor
 
 
-def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) -> _Column:
+def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> _Column:
     output, estimator = asked.output, predictor.estimator
     path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
     failed: list[str] = []
@@ -192,6 +195,7 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str) 
         photos=len(predictions),
         people=len(cases) if estimator else None,
         failed=failed,
+        warnings=warnings,
         predictions=path.name if path else None,
         worst=_save_worst(output, title, worst(cases, WORST), estimator.skeleton) if output and estimator else [],
     )
@@ -324,19 +328,19 @@ def _write(
             headings,
             cells,
             rows,
-            _remarks(dataset, columns, sources),
+            _remarks(columns, sources),
         )
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
     _tell(f"wrote {output / asked.dataset}.md and .json")
 
 
-def _remarks(dataset: Dataset, columns: Sequence[_Column], sources: Sequence[str]) -> str:
+def _remarks(columns: Sequence[_Column], sources: Sequence[str]) -> str:
     """What stands below the table: whose figures, on how many people, and who was met worst."""
     first = columns[0]
     people = "" if first.people is None else f", {first.people} annotated people"
     lines = [*sources, f"{first.photos} photos{people}"]
-    lines += [f"left out: {count} {what}" for what, count in dataset.counts.items()]
+    lines += first.warnings
     lines += [f"{column.title}: {len(column.failed)} photos could not be used" for column in columns if column.failed]
     text = "\n".join(f"- {line}" for line in lines)
     if not first.worst:

@@ -2,39 +2,87 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from hpi.cli.tables import new_table
 from hpi.errors import InputError
-from hpi.overlap import side_by_side
 from hpi.predictor import Predictor
 from hpi.results import DetectionResult, KeypointResult, Result
+from hpi.saving import check_save_path, save_all
 from hpi.sources import count_items
 
-PEOPLE_PER_TABLE = 4
-SAVING_THREADS = 2
+logger = logging.getLogger(__name__)
 
 
-def run(
-    predictor: Predictor,
-    inputs: Sequence[str],
-    save_path: Path | None,
-    show_result: Callable[[Result], None],
-    **arguments: Any,
-) -> None:
+@dataclass(frozen=True)
+class Output:
+    """What becomes of results.
+
+    Attributes:
+        folder: where to save them.
+        as_json: print a line of JSON for each, and nothing else; by default a table for people.
+        quiet: neither tables nor where results were saved, nor a progress bar.
+    """
+
+    folder: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+
+    def show(self, result: Result) -> None:
+        """Print a result."""
+        if self.as_json:
+            print(json.dumps(result.json["res"]), flush=True)  # noqa: T201
+        elif not self.quiet:
+            show(result)
+
+    def tell_saved(self, files: Sequence[Path]) -> None:
+        """Say where a result was saved."""
+        if files and not self.quiet:
+            stream = sys.stderr if self.as_json else sys.stdout
+            print(f"saved {' and '.join(map(str, files))}", file=stream)
+
+    def progress(self, total: int) -> Progress:
+        """A bar on a terminal, which moves down for what is printed on the same one."""
+        on_screen = sys.stdout.isatty()
+        hidden = self.quiet or total < 2 or not sys.stderr.isatty() or (self.as_json and on_screen)
+        return Progress(console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=on_screen)
+
+
+def run(open_predictor: Callable[[], Predictor], inputs: Sequence[str], output: Output, **arguments: Any) -> None:
     """Predict everything, show and save each result; what cannot be read or saved is reported and the rest go on.
 
+    Args:
+        open_predictor: loads the models; called when it is known that results can be saved.
+        inputs: images, videos, folders and URLs.
+        output: what becomes of the results.
+        arguments: of :meth:`Predictor.predict`.
+
     Raises:
-        typer.Exit: with code 1, at the end, when there was such an error.
+        InputError: results cannot be saved.
+        typer.Exit: with code 1, at the end, when something was reported.
     """
+    if output.folder is not None:
+        check_save_path(output.folder)
+    start = time.perf_counter()
+    with open_predictor() as predictor:
+        _log_choice(predictor, time.perf_counter() - start)
+        if not _predict(predictor, list(inputs), output, **arguments):
+            raise typer.Exit(1)
+
+
+def _predict(predictor: Predictor, inputs: list[str], output: Output, **arguments: Any) -> bool:
+    """Whether everything could be read and saved."""
     failed = 0
 
     def report(error: InputError) -> None:
@@ -43,69 +91,77 @@ def run(
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         progress.advance(task)
 
-    total = count_items(list(inputs))
-    with Progress(console=Console(stderr=True), transient=True, disable=total < 2) as progress:
+    total = count_items(inputs)
+    count, start = 0, time.perf_counter()
+    with output.progress(total) as progress:
         task = progress.add_task("images", total=total)
-        shown = _shown(predictor.predict(list(inputs), on_error=report, **arguments), show_result)
-        for _, saved in side_by_side(partial(_save, folder=save_path), shown, SAVING_THREADS):
-            try:
-                files = saved.result()
-            except InputError as error:
-                report(error)
+        results = _shown(predictor.predict(inputs, on_error=report, **arguments), output)
+        for saved in save_all(results, output.folder):
+            count += 1
+            if isinstance(saved, InputError):
+                report(saved)
             else:
+                output.tell_saved(saved)
                 progress.advance(task)
-                if files:
-                    print(f"saved {' and '.join(map(str, files))}")  # noqa: T201
-    if failed:
-        raise typer.Exit(1)
+    seconds = time.perf_counter() - start
+    logger.info("%d images in %.2f s, %.1f ms each", count, seconds, 1000 * seconds / max(count, 1))
+    return not failed
 
 
-def _shown(results: Iterable[Result], show_result: Callable[[Result], None]) -> Iterator[Result]:
-    """Results that have been shown, ready to be saved."""
+def _shown(results: Iterable[Result], output: Output) -> Iterator[Result]:
     for result in results:
-        show_result(result)
+        output.show(result)
         yield result
 
 
-def _save(result: Result, folder: Path | None) -> list[Path]:
-    return [] if folder is None else [result.save_to_json(folder), result.save_to_img(folder)]
+def _log_choice(predictor: Predictor, seconds: float) -> None:
+    for model in predictor.describe()["models"]:
+        runs_on = f"{model['backend']} {model['variant']}, {model['threads']} threads, {model['device']}"
+        logger.info("%s runs on %s: %s", model["model"], runs_on, model["reason"])
+    logger.info("loaded in %.2f s", seconds)
 
 
 def show(result: Result) -> None:
     """Print a result for people to read."""
     console = Console(highlight=False)
-    if isinstance(result, KeypointResult):
-        _show_people(console, result)
-    elif isinstance(result, DetectionResult):
-        _show_boxes(console, result)
+    with console.capture() as text:  # printed as text it moves a progress bar down; a console's output does not
+        if isinstance(result, KeypointResult):
+            _show_people(console, result)
+        elif isinstance(result, DetectionResult):
+            _show_boxes(console, result)
+    print(text.get(), end="")  # noqa: T201
 
 
 def _show_people(console: Console, result: KeypointResult) -> None:
+    """Keypoints down, people across: x, y and score; as many people side by side as the width has room for."""
     people = result.people
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
-    console.print(f"{result['input_path']}: {count}", markup=False)
-    for first in range(0, len(people), PEOPLE_PER_TABLE):
-        console.print(_people_table(result, first))
-
-
-def _people_table(result: KeypointResult, first: int) -> Table:
-    """Joints down, people across: x, y and score."""
-    group = result.people[first : first + PEOPLE_PER_TABLE]
-    table = Table("joint")
-    for number, person in enumerate(group, first + 1):
-        detected = f"\nfound {person['det_score']:.2f}" if "det_score" in person else ""
-        table.add_column(f"person {number}{detected}\njoints {person['kpt_score']:.2f}", justify="right")
+    console.print(f"{result['input_path']}: {count}", markup=False, soft_wrap=True)
     names = result.joint_names
-    for index, name in enumerate(names):
-        cells = (person["keypoints"][index] for person in group)
-        table.add_row(name, *(f"{x:.1f} {y:.1f}  {score:.2f}" for x, y, score in cells))
-    return table
+    columns = [_column(number, person) for number, person in enumerate(people, 1)]
+    widest = max((len(line) for column in columns for cell in column for line in cell.splitlines()), default=0)
+    abreast = max(1, (console.width - max(map(len, names))) // (widest + 2))
+    for first in range(0, len(columns), abreast):
+        group = columns[first : first + abreast]
+        table = new_table("keypoint")
+        for heading, *_ in group:
+            table.add_column(heading, justify="right", overflow="fold")
+        for row in zip(names, *(cells for _, *cells in group), strict=True):
+            table.add_row(*row)
+        console.print(table)
+
+
+def _column(number: int, person: dict[str, Any]) -> list[str]:
+    """A heading, and a cell for each keypoint."""
+    scores = {"found": person.get("det_score"), "keypoints": person["kpt_score"]}
+    told = [f"{name} {score:.2f}" for name, score in scores.items() if score is not None]
+    return ["\n".join([f"person {number}", *told]), *(f"{x:.1f} {y:.1f}  {s:.2f}" for x, y, s in person["keypoints"])]
 
 
 def _show_boxes(console: Console, result: DetectionResult) -> None:
-    table = Table("label", "score", "x1", "y1", "x2", "y2")
+    console.print(f"{result['input_path']}: {len(result['boxes'])} found", markup=False, soft_wrap=True)
+    table = new_table("label", "score", "x1", "y1", "x2", "y2")
     for box in result["boxes"]:
         table.add_row(box["label"], f"{box['score']:.2f}", *(f"{value:.1f}" for value in box["coordinate"]))
-    console.print(f"{result['input_path']}: {len(result['boxes'])} found", markup=False)
     if result["boxes"]:
         console.print(table)

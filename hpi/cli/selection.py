@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from hpi.cli.tables import new_table
 from hpi.predictor import Predictor
 from hpi.selection.measure import Failure, Measurement
 
@@ -40,41 +41,53 @@ def explain(predictor: Predictor, *, as_json: bool) -> None:
         console.print(f"  runs on  {engaged}{notes}, version {model['version']}", soft_wrap=True)
         console.print(f"  because  {model['reason']}", soft_wrap=True)
         console.print(f"  file     {model['file']}", soft_wrap=True)
-        console.print(f"  figures  {model['ranking_rests_on']}", soft_wrap=True)
-        console.print(_ranking(model))
+        console.print(f"  figures  {model['ranking_rests_on']}\n", soft_wrap=True)
+        console.print(_ranking(model), *_reasons(model), "", sep="\n")
 
 
 def _ranking(model: Mapping[str, Any]) -> Table:
-    table = Table("rank", "candidate", *FIGURES.values(), "not taken because", box=SIMPLE, pad_edge=False)
+    table = new_table("rank", "candidate", *FIGURES.values())
     for place, one in enumerate(model["ranking"], 1):
         figures = ("-" if one.get(name) is None else f"{one[name]:.3g}" for name in FIGURES)
-        reason = one["unavailable"] or model["rejected"].get(one["candidate"], "")
-        table.add_row(str(place), one["candidate"], *figures, reason)
+        table.add_row(str(place), one["candidate"], *figures)
     return table
 
 
-def tune(predictor: Predictor, seconds: float) -> None:
-    """Measure the candidates of a predictor's models with a live table."""
-    table = Table("model", "candidate", "batch", "p50 ms", "p90 ms", "px off", box=SIMPLE, pad_edge=False)
+def _reasons(model: Mapping[str, Any]) -> list[Text]:
+    """Why candidates were not taken, a line each for below the table."""
+    reasons = {one["candidate"]: one["unavailable"] for one in model["ranking"]} | dict(model["rejected"])
+    return [Text(f"{candidate}: not taken: {reason}") for candidate, reason in reasons.items() if reason]
+
+
+def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
+    """Measure the candidates of a predictor's models, with a live table unless it shall be quiet."""
+    if quiet:
+        predictor.tune(seconds)
+        return
+    table = new_table("model", "candidate", "batch", "p50 ms", "p90 ms", "px off")
+    failures: list[RenderableType] = []
     progress = Progress(TextColumn("measuring"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {seconds:g} s"))
     task, start = progress.add_task("", total=seconds), time.monotonic()
 
     def told(model: str, result: Measurement | Failure) -> None:
-        _add(table, model, result)
+        if isinstance(result, Failure):
+            failures.append(Text(f"{model}, {result.candidate}: {result.reason}", style="dim"))
+        else:
+            _add(table, model, result)
         progress.update(task, completed=time.monotonic() - start)
 
-    with Live(Group(table, progress), console=Console(stderr=True), refresh_per_second=4):
+    console = Console(stderr=True)
+    with Live(get_renderable=lambda: Group(table, *failures, progress), console=console, refresh_per_second=4):
         predictor.tune(seconds, told=told)
         progress.update(task, completed=seconds)
+    if not console.is_terminal:
+        console.print()  # in a file, the end of its last line
 
 
-def _add(table: Table, model: str, result: Measurement | Failure) -> None:
-    if isinstance(result, Failure):
-        table.add_row(model, f"{result.candidate}: {result.reason}", style="dim")
-    else:
-        row = result.row(model)
-        off = "-" if row.deviation_px is None else f"{row.deviation_px:.2g}"
-        table.add_row(model, str(result.candidate), str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", off)
+def _add(table: Table, model: str, result: Measurement) -> None:
+    row = result.row(model)
+    off = "-" if row.deviation_px is None else f"{row.deviation_px:.2g}"
+    table.add_row(model, str(result.candidate), str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", off)
 
 
 def summary(description: Mapping[str, Any]) -> dict[str, str]:

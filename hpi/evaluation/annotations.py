@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,15 +54,6 @@ def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}{if_missing}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}{if_broken}") from error
-
-
-def check_unique(what: str, numbers: Iterable[int], path: Path) -> None:
-    """Raise InputError where a number is there twice."""
-    twice = [number for number, count in Counter(numbers).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{path}: {what} {twice[0]} is there {'twice' if len(twice) == 1 else 'twice, and others too'}"
-        )
 
 
 def existing(images: Path, names: Iterable[str]) -> set[str]:

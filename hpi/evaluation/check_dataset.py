@@ -12,27 +12,26 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, Strict
 
-from hpi.backends.base import is_installed
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import ConfigError, HpiError, InputError
-from hpi.evaluation.annotations import Entry, is_file, leads_out, read_json
+from hpi.evaluation.annotations import is_file, leads_out
+from hpi.evaluation.coco_checks import Finding, examine, sentence
+from hpi.evaluation.coco_file import KEYPOINTS, Annotation, Category, CocoFile, Image
 from hpi.files import save
 from hpi.sources import decode_image
-from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
 
 logger = logging.getLogger(__name__)
 
-Image = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Watch = Callable[[Sequence[Any], str], Iterable[Any]]
 """Passes items on, one by one, and shows how far it is; the text says what they are."""
 
@@ -40,99 +39,10 @@ RESULT = "check_dataset_result.json"
 PICTURES = "check_dataset"
 """Folder of the pictures, beside the result, which names them relative to its own folder."""
 SAMPLES = 10
-JOINTS = 17
-"""Joints of a person whose category does not list them."""
-UNLABELLED, HIDDEN, VISIBLE = 0, 1, 2
-MAX_PROBLEMS = 20
-EXIF_ORIENTATION, ON_ITS_SIDE = 0x0112, 5
-"""The tag, and the first of its values with width and height exchanged."""
-
-
-Id = Annotated[int, Strict()]
-
-
-class Photo(Entry):
-    """An entry of ``images``; ``file_name`` is relative to the folder of the images."""
-
-    id: Id
-    file_name: Annotated[str, Field(min_length=1)]
-    width: Annotated[int, Field(gt=0)]
-    height: Annotated[int, Field(gt=0)]
-
-
-class Person(Entry):
-    """An entry of ``annotations``.
-
-    Attributes:
-        bbox: x, y, width, height, pixels.
-        keypoints: x, y and visibility of each joint: 0 not labelled, 1 labelled but hidden, 2 visible.
-        num_keypoints: how many are labelled.
-    """
-
-    id: Id
-    image_id: Id
-    category_id: Id
-    bbox: list[float] = Field(default_factory=list)
-    keypoints: list[float] = Field(default_factory=list)
-    num_keypoints: int | None = None
-
-    @property
-    def joints(self) -> NDArray[np.float32]:
-        """``[K, 3]``: x, y, visibility."""
-        return np.array(self.keypoints, np.float32).reshape(-1, 3)
-
-
-class Category(Entry):
-    """An entry of ``categories``; ``keypoints`` are the names of its joints."""
-
-    id: Id
-    name: str
-    keypoints: list[str] = Field(default_factory=list)
-
-
-class Coco(Entry):
-    """A file of annotations."""
-
-    images: Annotated[list[Photo], Field(min_length=1)]
-    annotations: list[Person]
-    categories: Annotated[list[Category], Field(min_length=1)]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of the two sets: its file, and what is in it, as it is and as it is understood."""
-
-    path: Path
-    raw: dict[str, Any]
-    coco: Coco
-
-    @classmethod
-    def read(cls, path: Path) -> Part:
-        """Read a file of annotations.
-
-        Raises:
-            InputError: there is none, or it is not COCO's JSON.
-        """
-        layout = "; a data set has annotations/instance_train.json and annotations/instance_val.json"
-        return cls.of(path, read_json(path, layout, "; export the annotations anew, in COCO's form"))
-
-    @classmethod
-    def of(cls, path: Path, raw: Any) -> Part:
-        """What a file has, or shall have, in it; errors as :meth:`read`."""
-        return cls(path, raw, parse(Coco, raw, f"{path}: not COCO's form", InputError))
-
-    @cached_property
-    def photos(self) -> dict[int, Photo]:
-        """The photos by id."""
-        return {photo.id: photo for photo in self.coco.images}
-
-    @cached_property
-    def people(self) -> dict[int, list[Person]]:
-        """The people of each photo, by its id."""
-        people = defaultdict(list)
-        for person in self.coco.annotations:
-            people[person.image_id].append(person)
-        return people
+HIDDEN = 1
+EXIF_ORIENTATION = 0x0112
+UPRIGHT, ON_ITS_SIDE = range(1, 5), range(5, 9)
+"""Values of the tag: width and height are as they are stored, or exchanged."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +50,8 @@ class Dataset:
     """A folder with photos and two sets of them."""
 
     folder: Path
-    train: Part
-    val: Part
+    train: CocoFile
+    val: CocoFile
 
     @classmethod
     def read(cls, folder: Path) -> Dataset:
@@ -151,8 +61,15 @@ class Dataset:
             InputError: files are missing or not in COCO's form.
         """
         root = _root(folder)
-        train, val = (root / "annotations" / f"instance_{name}.json" for name in ("train", "val"))
-        return cls(root, Part.read(train), Part.read(val))
+        train, val = (
+            CocoFile.read(
+                root / "annotations" / f"instance_{name}.json",
+                "; a data set has annotations/instance_train.json and annotations/instance_val.json",
+                "; export the annotations anew, in COCO's form",
+            )
+            for name in ("train", "val")
+        )
+        return cls(root, train, val)
 
     @property
     def images(self) -> Path:
@@ -160,14 +77,14 @@ class Dataset:
         return self.folder / "images"
 
     @property
-    def parts(self) -> tuple[Part, Part]:
+    def parts(self) -> tuple[CocoFile, CocoFile]:
         """Both sets."""
         return self.train, self.val
 
     @property
     def in_both(self) -> set[str]:
         """Photos that are in both sets."""
-        train, val = ({photo.file_name for photo in part.coco.images} for part in self.parts)
+        train, val = ({image.name for image in part.images} for part in self.parts)
         return train & val
 
 
@@ -198,8 +115,7 @@ def check_dataset(
     """
     if split is not None and (sum(split) != 100 or min(split) <= 0):
         raise ConfigError(f"split {split[0]} {split[1]}: give two percentages above 0 that add to 100, such as 80 20")
-    if not is_installed("matplotlib"):
-        raise ConfigError('the histogram needs Matplotlib: pip install "hpi-pose[bench]"')
+    _figure()
     try:
         result = _check(folder, output, split, seed, watch)
     except HpiError as error:
@@ -211,9 +127,10 @@ def check_dataset(
 
 def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int, watch: Watch) -> dict[str, Any]:
     dataset = Dataset.read(folder)
-    if problems := list(_problems(dataset, watch)):
+    problems, warnings = _examine(dataset, watch)
+    if problems:
         raise InputError(_list_of(problems))
-    for warning in _warnings(dataset):
+    for warning in warnings:
         logger.warning("%s", warning)
     if split is not None:
         dataset = split_anew(dataset, split, seed)
@@ -226,10 +143,10 @@ def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int,
         "done_flag": True,
         "check_pass": True,
         "attributes": {
-            "num_classes": len(dataset.val.coco.categories),
-            "train_samples": len(dataset.train.coco.images),
+            "num_classes": len(dataset.val.categories),
+            "train_samples": len(dataset.train.images),
             "train_sample_paths": train,
-            "val_samples": len(dataset.val.coco.images),
+            "val_samples": len(dataset.val.images),
             "val_sample_paths": val,
         },
         "analysis": {"histogram": f"{PICTURES}/histogram.png"},
@@ -241,8 +158,7 @@ def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int,
 
 def _list_of(problems: Sequence[str]) -> str:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    more = [f"and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-    return "\n  ".join([f"the data set has {count}:", *problems[:MAX_PROBLEMS], *more])
+    return "\n  ".join([f"the data set has {count}:", *problems])
 
 
 def _root(folder: Path) -> Path:
@@ -257,121 +173,81 @@ def _root(folder: Path) -> Path:
     return found[0]
 
 
-def _problems(dataset: Dataset, watch: Watch) -> Iterator[str]:
-    """What is wrong with a data set, each with the file and what to do."""
-    names = [{(category.id, category.name) for category in part.coco.categories} for part in dataset.parts]
-    if names[0] != names[1]:
-        yield f"{dataset.val.path}: its categories are not those of {dataset.train.path.name}; give both the same"
+def _examine(dataset: Dataset, watch: Watch) -> tuple[list[str], list[str]]:
+    """What is wrong with a data set, each with the file and what to do, and what one should look at."""
+    problems, warnings = [], []
+    if len({_skeletons(part) for part in dataset.parts}) > 1:
+        problems.append(
+            f"{dataset.val.path}: its categories are not those of {dataset.train.path.name}; give both the same"
+        )
+    if both := dataset.in_both:
+        warnings.append(f"{len(both)} photos are in both sets, {min(both)} for one: validation on those tells nothing")
     for part in dataset.parts:
-        for problem in _problems_of_part(part, dataset.images, watch):
-            yield f"{part.path}: {problem}"
+        found = examine(part, ["training"])
+        said = [*found.problems, *_problems_of_files(part, dataset.images, watch)]
+        problems += [f"{part.path}: {problem}" for problem in said]
+        warnings += [f"{part.path}: {warning}" for warning in found.warnings]
+    return problems, warnings
 
 
-def _problems_of_part(part: Part, images: Path, watch: Watch) -> Iterator[str]:
-    coco = part.coco
-    yield from _duplicates("image", coco.images)
-    yield from _duplicates("annotation", coco.annotations)
-    yield from _duplicates("category", coco.categories)
-    for photo in watch(coco.images, f"photos of {part.path.stem}"):
-        if problem := _problem_of_photo(photo, images):
-            yield f"image id {photo.id}: {problem}"
-    categories = {category.id: category for category in coco.categories}
-    for person in coco.annotations:
-        for problem in _problems_of_person(person, part.photos, categories):
-            yield f"annotation id {person.id}: {problem}"
+def _skeletons(part: CocoFile) -> frozenset[tuple[int, str, tuple[str, ...]]]:
+    return frozenset((category.id, category.name, tuple(category.keypoints)) for category in part.categories)
 
 
-def _duplicates(kind: str, entries: Iterable[Photo | Person | Category]) -> Iterator[str]:
-    for number, count in Counter(entry.id for entry in entries).items():
-        if count > 1:
-            yield f"{kind} id {number}: {count} entries have it; give each its own"
+def _problems_of_files(part: CocoFile, images: Path, watch: Watch) -> Iterator[str]:
+    """A sentence for each kind of problem with the files of the images."""
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for image in watch(part.images, f"photos of {part.path.stem}"):
+        if not leads_out(image.file_name) and (problem := _problem_of_file(image, images)):
+            kind, said = problem
+            found[kind].append(Finding(said, "image", image.id))
+    yield from map(sentence, found.values())
 
 
-def _problem_of_photo(photo: Photo, images: Path) -> str | None:
-    if leads_out(photo.file_name):
-        return f"file_name {photo.file_name!r} leads out of {images}; give it relative to that folder"
-    path = images / photo.file_name
+def _problem_of_file(image: Image, images: Path) -> tuple[str, str] | None:
+    """What is wrong with an image's file: in a word, and in a sentence."""
+    path = images / image.file_name
     if not is_file(path):
-        return f"{path} is missing; put it there or remove the entry"
+        slash = "; write / for \\ in file_name" if "\\" in image.file_name else ""
+        return "missing", f"{path} is missing; put it there or remove the entry{slash}"
     size = _upright_size(path)
     if size is None:
-        return f"{path} is not a picture; replace it or remove the entry"
-    if size != (photo.width, photo.height):
-        return (
-            f"width and height are {photo.width} and {photo.height}, but {path} is {size[0]} x {size[1]} as it is "
+        return "broken", f"{path} is not a picture; replace it or remove the entry"
+    if size != (image.width, image.height):
+        return "size", (
+            f"width and height are {image.width} and {image.height}, but {path} is {size[0]} x {size[1]} as it is "
             "shown (EXIF orientation counts); correct them, and check the annotations"
         )
     return None
 
 
 def _upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of a picture as it is shown; None where it is none. Reads only its header."""
+    """Width and height of a picture as it is shown; None where it is none. Reads only its header, if that tells."""
     from PIL import Image as Pillow
 
     try:
         with Pillow.open(path) as header:
-            turned = header.getexif().get(EXIF_ORIENTATION, 1) >= ON_ITS_SIDE
-            width, height = header.size
+            orientation, (width, height), kind = _orientation(header), header.size, header.format
     except (Pillow.DecompressionBombError, OSError, ValueError, SyntaxError):
         return None
-    return (height, width) if turned else (width, height)
+    if orientation in UPRIGHT:
+        return width, height
+    if orientation in ON_ITS_SIDE and kind != "TIFF":  # of which Pillow has turned the size, or not, by its version
+        return height, width
+    try:  # a tag that is wrong or damaged: readers differ in what they make of it
+        height, width = decode_image(path.read_bytes(), str(path)).shape[:2]
+    except (OSError, InputError):
+        return None
+    return width, height
 
 
-def _problems_of_person(
-    person: Person, photos: Mapping[int, Photo], categories: Mapping[int, Category]
-) -> Iterator[str]:
-    photo, category = photos.get(person.image_id), categories.get(person.category_id)
-    if photo is None:
-        yield f"image_id {person.image_id} is not among the images; correct it or remove the annotation"
-    if category is None:
-        known = ", ".join(map(str, categories))
-        yield f"category_id {person.category_id} is not among the categories ({known}); correct it or add the category"
-    else:
-        yield from _problems_of_joints(person, len(category.keypoints) or JOINTS)
-    yield from _problems_of_box(person.bbox, photo)
-
-
-def _problems_of_joints(person: Person, joints: int) -> Iterator[str]:
-    found = person.keypoints
-    if len(found) != 3 * joints:
-        yield f"keypoints has {len(found)} numbers; give 3 x {joints} = {3 * joints}: x, y, visibility of each joint"
-        return
-    if wrong := set(found[2::3]) - {UNLABELLED, HIDDEN, VISIBLE}:
-        yield f"a visibility is {min(wrong):g}; it is 0 (not labelled), 1 (labelled but hidden) or 2 (visible)"
-    labelled = sum(visibility > UNLABELLED for visibility in found[2::3])
-    if person.num_keypoints != labelled:
-        stated = "missing" if person.num_keypoints is None else person.num_keypoints
-        yield f"num_keypoints is {stated}, but {labelled} joints have a visibility above 0; set it to {labelled}"
-
-
-def _problems_of_box(box: Sequence[float], photo: Photo | None) -> Iterator[str]:
-    if len(box) != 4:
-        yield f"bbox has {len(box)} numbers; give 4: x, y, width, height, pixels"
-        return
-    x, y, width, height = box
-    if width <= 0 or height <= 0:
-        yield f"bbox {box} is empty; give x, y, width, height, pixels, or remove the annotation"
-    elif photo and (x >= photo.width or y >= photo.height or x + width <= 0 or y + height <= 0):
-        yield f"bbox {box} is outside its photo of {photo.width} x {photo.height}; give x, y, width, height, pixels"
-
-
-def _warnings(dataset: Dataset) -> Iterator[str]:
-    """What one can train with, but should look at."""
-    if both := dataset.in_both:
-        yield f"{len(both)} photos are in both sets, {min(both)} for one: validation on those tells nothing"
-    for part in dataset.parts:
-        ids = [person.id for person in part.coco.annotations if _reaches_out(person.bbox, part.photos[person.image_id])]
-        if ids:
-            yield (
-                f"{part.path}: {len(ids)} boxes reach out of their photo, annotation id {ids[0]} for one, and training "
-                "cuts them off; make sure that they are x, y, width, height and not two corners"
-            )
-
-
-def _reaches_out(box: Sequence[float], photo: Photo) -> bool:
-    """By more than a pixel: COCO's own boxes do by less."""
-    x, y, width, height = box
-    return min(x, y) < -1 or x + width > photo.width + 1 or y + height > photo.height + 1
+def _orientation(header: Any) -> int | None:
+    """The EXIF orientation of a picture, 1 where it has none; None where it is anything but 1 to 8."""
+    try:
+        orientation = header.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF data fails anywhere in Pillow's reader
+        return None
+    return orientation if type(orientation) is int and 1 <= orientation <= 8 else None
 
 
 def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
@@ -396,7 +272,7 @@ def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
     if not 0 < first < len(entries):
         raise InputError(f"{len(entries)} photos are too few to split them {split[0]} to {split[1]}")
     train, val = (
-        Part.of(part.path, _assemble(dataset.train.raw, chosen))
+        CocoFile.of(part.path, _assemble(dataset.train.raw, chosen))
         for part, chosen in zip(dataset.parts, (entries[:first], entries[first:]), strict=True)
     )
     return Dataset(dataset.folder, train, val)
@@ -405,7 +281,7 @@ def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
 _Raw = dict[str, Any]
 
 
-def _entries(parts: Sequence[Part]) -> Iterator[tuple[_Raw, list[_Raw]]]:
+def _entries(parts: Sequence[CocoFile]) -> Iterator[tuple[_Raw, list[_Raw]]]:
     """Each photo and its annotations; the ids of a set's photos follow the largest of the set before."""
     offset = 0
     for part in parts:
@@ -415,7 +291,7 @@ def _entries(parts: Sequence[Part]) -> Iterator[tuple[_Raw, list[_Raw]]]:
         for photo in part.raw["images"]:
             yield {**photo, "id": photo["id"] + offset}, people[photo["id"]]
         # PaddleX adds the largest id, which is enough for ids that begin at 1.
-        offset += max(part.photos) + (0 if min(part.photos) > 0 else 1 - min(part.photos))
+        offset += max(part.image_of) + (0 if min(part.image_of) > 0 else 1 - min(part.image_of))
 
 
 def _assemble(template: Mapping[str, Any], entries: Collection[tuple[_Raw, list[_Raw]]]) -> _Raw:
@@ -463,16 +339,16 @@ def _draw_samples(dataset: Dataset, target: Path, watch: Watch) -> list[list[str
     skeleton = Zoo.default().skeleton_of("PP-TinyPose_128x96")
     places, count = [], SAMPLES
     for part in dataset.parts:
-        count = min(count, len(part.coco.images))  # PaddleX never draws more of the second set than of the first
-        places.append([f"{PICTURES}/{target.name}/{photo.file_name}" for photo in part.coco.images[:count]])
-        for photo in watch(part.coco.images[:count], f"pictures of {part.path.stem}"):
+        count = min(count, len(part.images))  # PaddleX never draws more of the second set than of the first
+        places.append([f"{PICTURES}/{target.name}/{photo.file_name}" for photo in part.images[:count]])
+        for photo in watch(part.images[:count], f"pictures of {part.path.stem}"):
             path = dataset.images / photo.file_name
             image = decode_image(path.read_bytes(), str(path))
-            _save_picture(target / photo.file_name, draw_annotations(image, part.people[photo.id], skeleton))
+            _save_picture(target / photo.file_name, draw_annotations(image, part.annotations_of[photo.id], skeleton))
     return places
 
 
-def draw_annotations(image: Image, people: Sequence[Person], skeleton: Skeleton) -> Image:
+def draw_annotations(image: Pixels, people: Sequence[Annotation], skeleton: Skeleton) -> Pixels:
     """Draw boxes with the annotations' ids, skeletons, and hidden joints as dark dots with a light rim.
 
     Args:
@@ -483,9 +359,8 @@ def draw_annotations(image: Image, people: Sequence[Person], skeleton: Skeleton)
     Returns:
         ``[H, W, 3]`` uint8 BGR.
     """
-    corners = [(x, y, x + width, y + height) for x, y, width, height in (person.bbox for person in people)]
-    canvas = draw_boxes(image, corners, [str(person.id) for person in people])
-    joints = [person.joints for person in people]
+    canvas = draw_boxes(image, [person.corners for person in people], [str(person.id) for person in people])
+    joints = [person.points.astype(np.float32) for person in people]
     canvas = draw_people(canvas, [np.minimum(one, [np.inf, np.inf, 1], dtype=np.float32) for one in joints], skeleton)
     radius = max(2, round(max(image.shape) / 320))
     for x, y in (joint[:2] for one in joints for joint in one if joint[2] == HIDDEN):
@@ -494,7 +369,7 @@ def draw_annotations(image: Image, people: Sequence[Person], skeleton: Skeleton)
     return canvas
 
 
-def _save_picture(path: Path, image: Image) -> None:
+def _save_picture(path: Path, image: Pixels) -> None:
     try:
         _, data = cv2.imencode(path.suffix, image)
     except cv2.error as error:
@@ -508,13 +383,9 @@ def save_histogram(path: Path, dataset: Dataset) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from io import BytesIO
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), dpi=120, layout="constrained", facecolor="white")
+    figure = _figure()(figsize=(11, 5), dpi=120, layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-    categories = dataset.val.coco.categories
+    categories = dataset.val.categories
     _bars(
         left,
         "annotations",
@@ -529,16 +400,29 @@ def save_histogram(path: Path, dataset: Dataset) -> None:
     save(path, data.getvalue(), InputError)
 
 
-def _per_category(part: Part, categories: Iterable[Category]) -> list[int]:
-    counts = Counter(person.category_id for person in part.coco.annotations)
+def _figure() -> Any:
+    """Matplotlib's class of figures.
+
+    Raises:
+        ConfigError: Matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(f'the histogram needs Matplotlib ({error}): pip install "hpi-pose[evaluate]"') from error
+    return Figure
+
+
+def _per_category(part: CocoFile, categories: Iterable[Category]) -> list[int]:
+    counts = Counter(person.category_id for person in part.annotations)
     return [counts[category.id] for category in categories]
 
 
-def _per_joint(part: Part) -> list[int]:
+def _per_joint(part: CocoFile) -> list[int]:
     counts: Counter[int] = Counter()
-    for person in part.coco.annotations:
-        counts.update(np.flatnonzero(person.joints[:, 2] > UNLABELLED).tolist())
-    return [counts[joint] for joint in range(max(counts, default=JOINTS - 1) + 1)]
+    for person in part.annotations:
+        counts.update(np.flatnonzero(person.points[:, 2] > 0).tolist())
+    return [counts[joint] for joint in range(max(counts, default=KEYPOINTS - 1) + 1)]
 
 
 def _bars(axes: Any, title: str, names: Sequence[str], heights: Sequence[Sequence[int]]) -> None:

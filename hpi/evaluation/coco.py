@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import reprlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field, RootModel
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import Entry, FileName, Pixels, Size, check_unique, existing, read_json
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
+from hpi.evaluation.annotations import Entry, Pixels, existing, read_json
+from hpi.evaluation.coco_checks import Findings, Use, are_corners, are_fractions, examine, ids, several
+from hpi.evaluation.coco_file import Annotation, CocoFile, Image
+from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.predictor import Predictor
 from hpi.validation import parse
@@ -26,6 +29,7 @@ BOX_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100"
 """What pycocotools calls ``stats``, in its order."""
 
 JOINTS = 17
+_CATEGORY = 1
 JOINT_SCORE_ABOVE = 0.2
 
 # How far annotators are apart for each joint, relative to the person's size (cocodataset.org/#keypoints-eval).
@@ -46,35 +50,6 @@ _GIVEN = (
 )
 _FILE = "The boxes of a file of detections. In pictures, whatever fits a person best."
 _FOUND = "The boxes that the pipeline's detector finds, with any score. In pictures, whatever fits a person best."
-
-
-class _Image(Entry):
-    id: int
-    file_name: FileName
-    width: Size
-    height: Size
-
-
-class _Annotation(Entry):
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[Pixels, Pixels, Pixels, Pixels]
-    area: Annotated[float, Field(ge=0, le=1e10)]
-    iscrowd: Annotated[int, Field(ge=0, le=1)] = 0
-    num_keypoints: Annotated[int, Field(ge=0)]
-    keypoints: Annotated[list[Pixels], Field(min_length=3 * JOINTS, max_length=3 * JOINTS)]
-
-
-class _Category(Entry):
-    id: int
-    name: str
-
-
-class _Annotations(Entry):
-    images: Annotated[list[_Image], Field(min_length=1)]
-    annotations: list[_Annotation]
-    categories: list[_Category]
 
 
 class _Detection(Entry):
@@ -104,31 +79,49 @@ class CocoDataset:
                 bbox (x, y, width, height).
 
         Raises:
-            InputError: a file is not what it should be; the message names file and field.
+            InputError: a file is not what it should be, or figures from it would be wrong; the message names file,
+                ids and remedy.
+            ConfigError: pycocotools is not installed.
         """
+        _pycocotools()
         self._path = annotations
-        self._content = parse(_Annotations, read_json(annotations), str(annotations), InputError)
-        self._check()
-        self._person = self._person_category()
-        self._people: dict[int, list[_Annotation]] = defaultdict(list)
-        for one in self._content.annotations:
-            if one.category_id == self._person and one.num_keypoints and not one.iscrowd:
+        self._file = CocoFile.read(annotations).of_people()
+        self._findings: dict[Use, Findings] = {}
+        self._use: Use = "boxes" if boxes == "detector" else "keypoints"
+        self._require(self._use)
+        self._people: dict[int, list[Annotation]] = defaultdict(list)
+        for one in self._file.annotations:
+            if one.is_measured:
                 self._people[one.image_id].append(one)
         self.counts: dict[str, int] = {}
+        self._warnings: list[str] = []
         self.protocol = _protocol(boxes)
         given = self._given(boxes)
-        there = existing(images, [image.file_name for image in self._content.images])
-        self._count("photos without a file", sum(image.file_name not in there for image in self._content.images))
+        there = existing(images, [image.name for image in self._file.images])
+        missing = [image.id for image in self._file.images if image.name not in there]
+        self._leave_out("photos without a file", ids("image", missing), len(missing))
+        found = sorted((image for image in self._file.images if image.name in there), key=lambda image: image.id)
+        people = [None] * len(found) if given is None else self._croppable(found, given)
         self.photos = [
-            Photo(
-                image.id,
-                images / image.file_name,
-                (image.width, image.height),
-                None if given is None else self._inside(image, given),
-            )
-            for image in sorted(self._content.images, key=lambda image: image.id)
-            if image.file_name in there
+            Photo(image.id, images / image.name, (image.width, image.height), of_image)
+            for image, of_image in zip(found, people, strict=True)
         ]
+
+    def check(self, predictor: Predictor) -> list[str]:
+        """Look, before the work, whether this predictor's figures can be had.
+
+        Returns:
+            What makes the figures other than one might expect, a sentence each.
+
+        Raises:
+            InputError: the annotations do not do for them.
+            ConfigError: the keypoint model has other joints than COCO's.
+        """
+        use: Use = "keypoints" if predictor.estimator else self._use
+        warnings = self._require(use)
+        if predictor.estimator:
+            require_keypoints(predictor.estimator, [_coco_names()], f"OKS is defined for COCO's {JOINTS}")
+        return warnings + self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """Keypoint figures where the predictor has a keypoint model, and those of the boxes where it has a detector.
@@ -146,10 +139,10 @@ class CocoDataset:
 
     def keypoint_figures(self, predictions: Predictions) -> Figures:
         """Keypoint AP and AR of the photos that predictions are of, percent."""
+        self._require("keypoints")
         results = [
             {
                 "image_id": photo,
-                "category_id": self._person,
                 "keypoints": _coco_joints(person.joints).astype(float).ravel().tolist(),
                 "score": person.score * mean_joint_score(person.joints),
             }
@@ -165,9 +158,7 @@ class CocoDataset:
             for person in people:
                 x1, y1, x2, y2 = person.box
                 rectangle = [x1, y1, x2 - x1, y2 - y1]
-                results.append(
-                    {"image_id": photo, "category_id": self._person, "bbox": rectangle, "score": person.score}
-                )
+                results.append({"image_id": photo, "bbox": rectangle, "score": person.score})
         return self._summary("bbox", BOX_FIGURES, results, list(predictions))
 
     def cases(self, predictions: Predictions) -> list[Case]:
@@ -180,29 +171,19 @@ class CocoDataset:
             for annotation in self._people[photo]
         ]
 
-    def _check(self) -> None:
-        images = [image.id for image in self._content.images]
-        check_unique("image id", images, self._path)
-        check_unique("annotation id", (one.id for one in self._content.annotations), self._path)
-        names = [image.file_name for image in self._content.images]
-        if len(set(names)) < len(names):
-            raise InputError(f"{self._path}: two images have the same file_name")
-        known = set(images)
-        for one in self._content.annotations:
-            if one.image_id not in known:
-                raise InputError(f"{self._path}: annotation {one.id} is for image {one.image_id}, which is not listed")
-            if bool(one.num_keypoints) != any(flag > 0 for flag in one.keypoints[2::3]):
-                raise InputError(f"{self._path}: annotation {one.id}: num_keypoints does not fit its keypoints")
+    def _require(self, use: Use) -> list[str]:
+        """Refuse the annotations where they do not do for these figures; what else there is to say of them."""
+        if use not in self._findings:
+            self._findings[use] = examine(self._file, [use])
+        found = self._findings[use]
+        if found.problems:
+            raise InputError(several(found.problems, str(self._path)))
+        return found.warnings
 
-    def _person_category(self) -> int:
-        for category in self._content.categories:
-            if category.name == "person":
-                return category.id
-        raise InputError(f"{self._path}: no category is named 'person'")
-
-    def _count(self, what: str, number: int) -> None:
-        if number:
-            self.counts[what] = self.counts.get(what, 0) + number
+    def _leave_out(self, what: str, which: str, count: int) -> None:
+        if count:
+            self.counts[what] = count
+            self._warnings.append(f"left out: {count} {what}, {which}")
 
     def _given(self, boxes: Boxes) -> dict[int, list[Person]] | None:
         """The people whose joints to find, for each image; None: those that the pipeline finds."""
@@ -214,44 +195,93 @@ class CocoDataset:
                 given[detection.image_id].append(Person(_corners(detection.bbox), detection.score))
         else:
             for image, people in self._people.items():
-                given[image] = [Person(_corners(one.bbox), annotation=one.id) for one in people]
+                given[image] = [Person(one.corners, annotation=one.id) for one in people]
         return given
 
     def _detections(self, path: Path) -> list[_Detection]:
-        content = parse(_Detections, read_json(path), str(path), InputError).root
-        images = {image.id for image in self._content.images}
-        used = [one for one in content if one.image_id in images and one.category_id == self._person]
+        raw = read_json(path)
+        content = parse(_Detections, raw, str(path), InputError, owner=lambda place: _owner(raw, place)).root
+        images, categories = self._file.image_of, self._file.person_categories
+        used = [one for one in content if one.image_id in images and one.category_id in categories]
+        other = [one for one in content if one.image_id not in images or one.category_id not in categories]
+        which = (
+            f"{ids('image', (one.image_id for one in other))}, {ids('category', (one.category_id for one in other))}"
+        )
         if content and not used:
-            raise InputError(f"{path}: none of its {len(content)} boxes is of a person in a photo of {self._path}")
-        self._count("boxes of other photos or categories", len(content) - len(used))
+            raise InputError(
+                f"{path}: none of its {len(content)} boxes is of a person in a photo of {self._path}: they are of "
+                f"{which}, and people have {ids('category', categories)}"
+            )
+        self._leave_out("boxes of other photos or categories", which, len(other))
+        self._check_boxes(path, used)
         return used
 
-    def _inside(self, image: _Image, given: dict[int, list[Person]]) -> list[Person]:
-        """The people whose boxes have an area inside the image: only from these can a crop be made."""
-        people = given.get(image.id, [])
-        boxes = np.array([person.box for person in people], np.float32).reshape(-1, 4)
-        solid = has_area(clip_boxes(boxes, image.width, image.height))
-        inside = [person for person, is_solid in zip(people, solid, strict=True) if is_solid]
-        self._count("people whose box has no area inside the photo", len(people) - len(inside))
-        return inside
+    def _check_boxes(self, path: Path, detections: Sequence[_Detection]) -> None:
+        boxes = np.array([one.bbox for one in detections], np.float64)
+        images = [self._file.image_of[one.image_id] for one in detections]
+        which = ids("image", [image.id for image in images])
+        if are_fractions(boxes):
+            raise InputError(f"{path}: its boxes ({which}) are fractions of the images; give pixels")
+        if are_corners(boxes, np.array([(image.width, image.height) for image in images], np.float64)):
+            raise InputError(f"{path}: its boxes ({which}) are two corners, x1, y1, x2, y2; give x, y, width, height")
+        without = sorted(set(self._people) - {image.id for image in images})
+        if without:
+            count = sum(len(self._people[image]) for image in without)
+            self._warnings.append(f"{path.name} has no box for {ids('image', without)}: {count} people count as missed")
+
+    def _croppable(self, images: Sequence[Image], given: Mapping[int, Sequence[Person]]) -> list[list[Person]]:
+        """The people of each image whose boxes have an area inside it: only from these can a crop be made."""
+        found: list[list[Person]] = []
+        lost: list[int] = []
+        for image in images:
+            people = given.get(image.id, [])
+            boxes = np.array([person.box for person in people], np.float32).reshape(-1, 4)
+            solid = has_area(clip_boxes(boxes, image.width, image.height))
+            found.append([person for person, is_solid in zip(people, solid, strict=True) if is_solid])
+            lost += [image.id] * (len(people) - len(found[-1]))
+        which = f"{ids('image', lost)}; those of them who are annotated count as missed"
+        self._leave_out("people whose box has no area inside the photo", which, len(lost))
+        return found
 
     def _summary(
-        self, kind: str, names: Sequence[str], results: list[dict[str, Any]], photos: Sequence[int]
+        self, kind: str, names: Sequence[str], results: list[dict[str, Any]], photos: Collection[int]
     ) -> Figures:
+        """Figures by pycocotools, which sees ids of our own: it takes an annotation's id 0 for "no match"."""
         coco, evaluator = _pycocotools()
+        numbers = {photo: number for number, photo in enumerate(sorted(photos), 1)}
+        results = [{**one, "image_id": numbers[one["image_id"]], "category_id": _CATEGORY} for one in results]
+        content = self._truth(numbers)
         with contextlib.redirect_stdout(io.StringIO()):
-            truth = _indexed(coco, self._content.model_dump(mode="json"))  # pycocotools wants lists
-            nothing = {**truth.dataset, "annotations": []}
-            found = truth.loadRes(results) if results else _indexed(coco, nothing)
+            truth = _indexed(coco, content)
+            found = truth.loadRes(results) if results else _indexed(coco, {**content, "annotations": []})
             evaluation = evaluator(truth, found, kind)
-            evaluation.params.catIds = [self._person]
-            evaluation.params.imgIds = list(photos)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
         stats = (float(value) for value in evaluation.stats)
         # -1 stands for "nobody of this size is annotated".
         return {name: None if value < 0 else 100 * value for name, value in zip(names, stats, strict=True)}
+
+    def _truth(self, numbers: Mapping[int, int]) -> dict[str, Any]:
+        """The people of some images in COCO's form, with ids from 1 on; ``numbers``: those of the images."""
+        people = [one for one in self._file.annotations if one.image_id in numbers]
+        return {
+            "images": [{"id": number} for number in numbers.values()],
+            "categories": [{"id": _CATEGORY}],
+            "annotations": [
+                {
+                    "id": number,
+                    "image_id": numbers[one.image_id],
+                    "category_id": _CATEGORY,
+                    "bbox": one.bbox,
+                    "area": one.bbox[2] * one.bbox[3] if one.area is None else one.area,
+                    "iscrowd": one.iscrowd or 0,
+                    "num_keypoints": len(one.labelled),
+                    "keypoints": one.keypoints or [0.0] * (3 * JOINTS),
+                }
+                for number, one in enumerate(people, 1)
+            ],
+        }
 
 
 def mean_joint_score(joints: NDArray[np.float32]) -> float:
@@ -278,9 +308,10 @@ def oks(truth: NDArray[Any], area: float, found: NDArray[Any]) -> NDArray[np.flo
     return similarity
 
 
-def _case(path: Path, annotation: _Annotation, people: Sequence[Person], skeleton: Skeleton) -> Case:
-    labelled = np.array(annotation.keypoints, np.float32).reshape(JOINTS, 3)
-    truth = np.concatenate([labelled[:, :2], labelled[:, 2:] > 0], axis=1, dtype=np.float32)
+def _case(path: Path, annotation: Annotation, people: Sequence[Person], skeleton: Skeleton) -> Case:
+    assert annotation.area is not None  # refused where it is missing
+    points = annotation.points
+    truth = np.concatenate([points[:, :2], points[:, 2:] > 0], axis=1, dtype=np.float32)
     candidates = [person.joints for person in people if person.annotation in {None, annotation.id}]
     value, error, found, pairs = 0.0, np.inf, None, np.empty((0, 2, 2), np.float32)
     if candidates:
@@ -290,13 +321,17 @@ def _case(path: Path, annotation: _Annotation, people: Sequence[Person], skeleto
         pairs = np.stack([truth[:, :2], found[:, :2]], axis=1)[truth[:, 2] > 0]
         distance = np.linalg.norm(pairs[:, 1] - pairs[:, 0], axis=-1).mean()
         error = float(distance / np.sqrt(annotation.area + 1))
-    return Case(path, annotation.id, "OKS", value, error, _corners(annotation.bbox), truth, skeleton, found, pairs)
+    return Case(path, annotation.id, "OKS", value, error, annotation.corners, truth, skeleton, found, pairs)
 
 
 def _coco_joints(joints: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(joints) != JOINTS:
         raise ConfigError(f"the model has {len(joints)} joints, but OKS is defined for COCO's {JOINTS}")
     return joints
+
+
+def _coco_names() -> list[str]:
+    return Zoo.default().skeleton_of("").joints  # those of a model that is not known
 
 
 def _protocol(boxes: Boxes) -> str:
@@ -309,6 +344,12 @@ def _protocol(boxes: Boxes) -> str:
 def _corners(rectangle: tuple[float, float, float, float]) -> Box:
     x, y, width, height = rectangle
     return x, y, x + width, y + height
+
+
+def _owner(raw: Any, place: Sequence[int | str]) -> str:
+    """Which image a detection in a file of boxes is of."""
+    one = raw[place[0]] if len(place) > 1 else None
+    return f" of image id {reprlib.repr(one['image_id'])}" if isinstance(one, dict) and "image_id" in one else ""
 
 
 def _indexed(coco: Any, content: dict[str, Any]) -> Any:

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, RootModel
+from pydantic import AfterValidator, Field, RootModel
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions
+from hpi.evaluation.coco_checks import MANY, listed
+from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.predictor import Predictor
 from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
@@ -53,6 +54,10 @@ FIRST_PIXEL = 1
 SIDE = 200  # pixels of a person's box at scale 1
 DOWN = 15  # pixels at scale 1 that the box is moved down, so that no feet are cut off
 HEAD_BOX_SHARE = 0.6  # SC_BIAS
+MISSING = -1  # center and scale of a person without them
+SCALES = (1e-3, 1e3)
+SMALLEST_HEAD = 1  # pixels: less is no head that someone has marked
+LARGEST_BOX = 20  # times the extent of the joints; MPII's own are about twice as large
 
 _PROTOCOL = (
     "PCKh: share of the labelled joints that are within 0.5 (or 0.1) head sizes of the true place, over all joints but "
@@ -60,6 +65,7 @@ _PROTOCOL = (
     "in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. Of a model "
     "with COCO's 17 joints those that both have count: shoulders, elbows, wrists, hips, knees and ankles. "
 )
+_JOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
 _HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."
 _HEAD_SEGMENT = (
     "The head size is the distance of head_top and upper_neck, which is what 0.6 times the diagonal of the head box "
@@ -67,12 +73,23 @@ _HEAD_SEGMENT = (
 )
 
 
+def _scale(scale: float) -> float:
+    if scale != MISSING and not SCALES[0] <= scale <= SCALES[1]:
+        raise ValueError(f"a scale is between {SCALES[0]} and {SCALES[1]}, or {MISSING} where it is missing")
+    return scale
+
+
 class _Annotation(Entry):
     image: FileName
     center: tuple[Pixels, Pixels]
-    scale: Annotated[float, Field(ge=1e-3, le=1e3)]
+    scale: Annotated[float, AfterValidator(_scale)]
     joints: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=JOINTS, max_length=JOINTS)]
     joints_vis: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=JOINTS, max_length=JOINTS)]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is known where the person is."""
+        return MISSING not in {self.center[0], self.scale}
 
 
 class _Annotations(RootModel[Annotated[list[_Annotation], Field(min_length=1)]]):
@@ -106,22 +123,53 @@ class MpiiDataset:
         self._people = parse(_Annotations, read_json(annotations), str(annotations), InputError).root
         self._truth = np.array([one.joints for one in self._people], np.float64) - FIRST_PIXEL
         self._labelled = np.array([one.joints_vis for one in self._people]) > 0
+        self._check_places(annotations)
         self._heads = self._head_segments() if headboxes is None else _head_sizes(headboxes, len(self._people))
         self.protocol = _PROTOCOL + (_HEAD_SEGMENT if headboxes is None else _HEAD_BOXES)
-        there = existing(images, dict.fromkeys(one.image for one in self._people))
+        names = dict.fromkeys(one.image for one in self._people)
+        there = existing(images, names)
+        measured = [size >= SMALLEST_HEAD and self._counted(number).any() for number, size in enumerate(self._heads)]
         given: dict[str, list[Person]] = defaultdict(list)
         for number, one in enumerate(self._people):
-            if self._heads[number] > 0 and self._counted(number).any():
+            if measured[number] and one.is_placed:
                 given[one.image].append(Person(_box(one), annotation=number))
-        names = dict.fromkeys(one.image for one in self._people)
+        if not given:
+            raise InputError(
+                f"{annotations}: none of its {len(self._people)} people can be measured: that needs center, scale, a "
+                f"head size of at least {SMALLEST_HEAD} pixel and a labelled joint"
+            )
         self.photos = [
             Photo(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
         ]
-        counts = {
-            "photos without a file": len(names) - len(there),
-            "people without a head size or a labelled joint": len(self._people) - sum(map(len, given.values())),
+        left_out = {
+            "photos without a file": [number for number, name in enumerate(names) if name not in there],
+            "people without a head size or a labelled joint": [
+                number for number, is_measured in enumerate(measured) if not is_measured
+            ],
+            "people without center or scale": [
+                number for number, one in enumerate(self._people) if measured[number] and not one.is_placed
+            ],
         }
-        self.counts = {what: count for what, count in counts.items() if count}
+        self.counts = {what: len(numbers) for what, numbers in left_out.items() if numbers}
+        self._warnings = [
+            f"left out: {len(numbers)} {what}, number {listed(numbers)} (from 0)"
+            for what, numbers in left_out.items()
+            if numbers
+        ]
+        self._warnings += self._doubts()
+
+    def check(self, predictor: Predictor) -> list[str]:
+        """Look, before the work, whether this predictor's joints are measured.
+
+        Returns:
+            What makes the figures other than one might expect, a sentence each.
+
+        Raises:
+            ConfigError: the model has neither COCO's nor MPII's joints.
+        """
+        if predictor.estimator:
+            require_keypoints(predictor.estimator, [SKELETON.joints, self._coco], _JOINTS_OF)
+        return self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """PCKh of the predicted people.
@@ -168,6 +216,29 @@ class MpiiDataset:
         counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.joints]
         return counted
 
+    def _check_places(self, annotations: Path) -> None:
+        """Refuse centers and scales in other units than the joints: the crops would show something else."""
+        people = [number for number, one in enumerate(self._people) if one.is_placed and self._labelled[number].any()]
+        if len(people) < MANY:
+            return
+        joints, labelled = self._truth[people], self._labelled[people]
+        boxes = np.array([_box(self._people[number]) for number in people]).reshape(-1, 1, 2, 2)
+        inside = ((joints >= boxes[:, :, 0]) & (joints <= boxes[:, :, 1])).all(axis=-1) & labelled
+        extents = np.array([np.ptp(one[which], axis=0).max() for one, which in zip(joints, labelled, strict=True)])
+        too_large = np.ptp(boxes[:, 0, :, 0], axis=-1) > LARGEST_BOX * extents
+        if inside.sum() < labelled.sum() / 2 or too_large.mean() > 0.5:
+            raise InputError(
+                f"{annotations}: center and scale do not frame the joints, those of people number {listed(people)} "
+                f"(from 0); give center and joints in pixels of the image, and scale in {SIDE} pixels"
+            )
+
+    def _doubts(self) -> list[str]:
+        """What may be meant otherwise: joints that are labelled where missing ones are put."""
+        missing = np.isin(self._truth + FIRST_PIXEL, (MISSING, 0)).all(axis=-1)
+        people = np.flatnonzero((missing & self._labelled).any(axis=1)).tolist()
+        said = "a joint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing"
+        return [f"people number {listed(people)} (from 0): {said}"] if people else []
+
     def _head_segments(self) -> NDArray[np.float64]:
         """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""
         both = self._labelled[:, HEAD_TOP] & self._labelled[:, UPPER_NECK]
@@ -198,7 +269,7 @@ def _mpii_joints(joints: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np
     """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
     names = {JOINTS: SKELETON.joints, len(coco): coco}.get(len(joints))
     if names is None:
-        raise ConfigError(f"the model has {len(joints)} joints; PCKh is for those of MPII (16) and of COCO (17)")
+        raise ConfigError(f"the model has {len(joints)} joints, but {_JOINTS_OF}")
     places = [names.index(name) if name in names else -1 for name in SKELETON.joints]
     return np.where(np.array(places)[:, None] < 0, np.nan, joints[places, :2].astype(np.float64))
 

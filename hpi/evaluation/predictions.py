@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hpi.errors import BackendError, ConfigError, InputError
 from hpi.predictor import Predictor
 from hpi.results import DetectionResult, Result
+from hpi.tasks.keypoints import KeypointEstimator
 from hpi.zoo import Skeleton
 
 Box = tuple[float, float, float, float]
@@ -89,6 +90,27 @@ class Case:
     pairs: NDArray[np.float32]
 
 
+def require_keypoints(estimator: KeypointEstimator, skeletons: Sequence[Sequence[str]], because: str) -> None:
+    """Look, before the work, whether a model finds the keypoints that are measured.
+
+    Args:
+        estimator: the model; what it finds in an empty image tells how many keypoints it has.
+        skeletons: names of the keypoints that can be measured, in their order; one list, or several.
+        because: what a model with others is told.
+
+    Raises:
+        ConfigError: it finds others.
+    """
+    empty = np.zeros((64, 64, 3), np.uint8)
+    (found,) = estimator.predict([empty], [estimator.whole_image(empty)])
+    count, names = found.shape[1], estimator.skeleton.joints
+    expected = next((one for one in skeletons if len(one) == count), None)
+    if expected is None:
+        raise ConfigError(f"{estimator.spec.name}: the model has {count} joints, but {because}")
+    if len(names) == count and names != list(expected):  # a skeleton of another length is not the model's own
+        raise ConfigError(f"{estimator.spec.name}: its {count} keypoints are others than those measured: {because}")
+
+
 class Dataset(Protocol):
     """Annotated photos, and how predictions are measured against them.
 
@@ -103,6 +125,14 @@ class Dataset(Protocol):
     protocol: str
     photos: list[Photo]
     counts: dict[str, int]
+
+    def check(self, predictor: Predictor) -> list[str]:
+        """Look, before the work, whether this predictor can be measured; gives what one should know of the figures.
+
+        Raises:
+            HpiError: it cannot.
+        """
+        ...
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """The measures of predictions that this predictor made."""
@@ -213,7 +243,12 @@ def predict(
         height, width = result["input_img"].shape[:2]
         if photo.size is not None and photo.size != (width, height):
             said = "x".join(map(str, photo.size))
-            failed(InputError(f"{photo.path}: has {width}x{height} pixels, but the annotations are for {said}"))
+            failed(
+                InputError(
+                    f"{photo.path}: has {width}x{height} pixels as it is shown (EXIF orientation counts), but the "
+                    f"annotations are for {said}"
+                )
+            )
         else:
             people = _people(photo, result)
             journal.append(photo.number, people)
@@ -238,7 +273,7 @@ def _results(
     given = [[person.box for person in photo.given] for photo in photos if photo.given is not None]
     results = predictor.predict(
         [str(photo.path) for photo in photos],
-        batch_size,
+        batch_size=batch_size,
         threshold=None if given else 0,
         boxes=given or None,
         on_error=report,
@@ -259,7 +294,7 @@ def _people(photo: Photo, result: Result) -> list[Person]:
         pairs = zip(photo.given, result["kpts"], strict=True)
         people = [replace(given, joints=found["keypoints"]) for given, found in pairs]
     for person in people:
-        if not (np.isfinite(person.joints).all() and np.isfinite([*person.box, person.score]).all()):
+        if not _is_finite(person):
             raise BackendError(f"{photo.path}: the model gives numbers that are none for this photo")
     return people
 
@@ -278,12 +313,19 @@ def _plain(person: Person) -> dict[str, object]:
 def _person(content: dict[str, object]) -> Person:
     joints = np.array(content["joints"], np.float32).reshape(-1, 3)
     annotation = content["annotation"]
-    return Person(
+    person = Person(
         _box(content["box"]),  # type: ignore[arg-type]
         float(content["score"]),  # type: ignore[arg-type]
         None if annotation is None else int(annotation),  # type: ignore[call-overload]
         joints,
     )
+    if not _is_finite(person):  # pycocotools would take it for a perfect match
+        raise ValueError
+    return person
+
+
+def _is_finite(person: Person) -> bool:
+    return bool(np.isfinite(person.joints).all() and np.isfinite([*person.box, person.score]).all())
 
 
 def _cut_torn_line(stream: BinaryIO) -> None:

@@ -13,7 +13,7 @@ from hpi.backends.artifacts import content_hash
 from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.parity import RULES, Verdict, answer, examine, example_run, load_exam
+from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam, trial
 from hpi.selection.priors import Basis, Estimate, Priors, device_class
 from hpi.zoo import Skeleton
 
@@ -114,8 +114,6 @@ def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> C
         ConfigError: no runtime or objective has that name.
         BackendError: no candidate can serve the model; the message has every reason.
     """
-    if wish.backend != AUTO and wish.backend not in BACKENDS:
-        raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     if wish.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
     basis = priors.basis(spec.name, device_class(wish.options.device), wish.options.thread_count)
@@ -154,7 +152,13 @@ def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Cand
 
 
 def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
-    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out."""
+    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out.
+
+    Raises:
+        ConfigError: no runtime has the name that is asked for.
+    """
+    if wish.backend != AUTO and wish.backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     batches = wish.batches or EXPECTED_BATCHES[wish.objective][spec.task]
     kind = device_kind(wish.options.device)
     ranked = []
@@ -222,8 +226,8 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
-        # One that dies at its first call shall do so here; streams only begin with a second item.
-        example_run(spec, session, skeleton, 2 if candidate.variant.streams else 1)()
+        # One that dies at its first call, or returns NaN, shall do so here; streams only begin with a second item.
+        trial(spec, session, skeleton, 2 if candidate.variant.streams else 1)
     except BaseException:
         session.close()
         raise

@@ -63,7 +63,7 @@ class Received:
     def __init__(self, largest: int, memory: Memory) -> None:
         self._largest = largest
         self._memory = memory
-        self.content = bytearray()
+        self.content: bytes | bytearray = bytearray()
 
     def check(self, size: int) -> None:
         """Raise :class:`RequestError` for more than is taken."""
@@ -81,10 +81,14 @@ class Received:
         self._memory.take(len(chunk))
         self.content += chunk
 
+    def become(self, content: bytes | bytearray) -> None:
+        """Keep only a part of it, or what it stood for, which is not larger."""
+        self._memory.give(len(self.content) - len(content))
+        self.content = content
+
     def clear(self) -> None:
         """Let go of it, and give its memory back."""
-        self._memory.give(len(self.content))
-        self.content = bytearray()
+        self.become(bytearray())
 
 
 class Door:

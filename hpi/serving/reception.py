@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 
-from hpi.fetch import is_url
+from hpi.serving.bodies import Kind, body_kind, read_body
+from hpi.serving.forms import read_form
 from hpi.serving.limits import MIB, Door, Memory, Received
 from hpi.serving.metrics import Clock
-from hpi.serving.requests import Wish, content_kind, read_body, understand, while_waited_for
+from hpi.serving.requests import Understanding, Wish, while_waited_for
 from hpi.serving.schema import InferResult, persons_of
-from hpi.serving.service import Photo, PoseService, from_base64
+from hpi.serving.service import Photo, PoseService
 from hpi.serving.settings import Settings
 
 
@@ -25,6 +28,7 @@ class Reception:
         self._settings = settings
         self._memory = Memory(int(settings.max_memory_mb * MIB))
         self._largest = int(settings.max_body_mb * MIB)
+        self._understanding = Understanding()
         self.door = Door(settings.max_requests)
 
     async def result(self, request: Request, clock: Clock) -> InferResult:
@@ -34,34 +38,38 @@ class Reception:
             RequestError: it is not served, with the reason.
             InputError: its photo cannot be used.
         """
-        kind = content_kind(request)
+        kind = body_kind(request)
         self.door.check()  # before the whole body comes in
         body = Received(self._largest, self._memory)
         try:
             await read_body(request, body, self._settings.read_s)
-            wish = understand(request, kind, body.content)
+            wish = await self._understand(request, kind, body)
+            body.become(b"" if isinstance(wish.image, str) else wish.image)
             with self.door.admitted():
-                work = self._find(wish, body, clock)
-                return await while_waited_for(request, work, self._settings.deadline_s)
+                return await while_waited_for(request, self._find(wish, clock), self._settings.deadline_s)
         finally:
             body.clear()
 
-    async def _find(self, wish: Wish, body: Received, clock: Clock) -> InferResult:
-        if wish.photo is None:
-            return await self._find_in(body.content, wish, clock)
-        photo = Received(self._largest, self._memory)
-        try:
-            if is_url(wish.photo):
-                await self._service.fetch(wish.photo, photo, clock)
-            else:
-                photo.add(from_base64(wish.photo))
-            return await self._find_in(photo.content, wish, clock)
-        finally:
-            photo.clear()
+    async def _understand(self, request: Request, kind: Kind, body: Received) -> Wish:
+        if kind is not Kind.FORM:
+            return self._understanding.of_body(request, kind, body.content)
+        with self._memory.held(2 * len(body.content)):  # once in the parser, once out of it
+            form = await asyncio.to_thread(read_form, request.headers["content-type"], body.content)
+            return self._understanding.of_form(request, form)
 
-    async def _find_in(self, data: bytearray, wish: Wish, clock: Clock) -> InferResult:
+    async def _find(self, wish: Wish, clock: Clock) -> InferResult:
+        if not isinstance(wish.image, str):
+            return await self._find_in(wish.image, wish, clock)
+        fetched = Received(self._largest, self._memory)
+        try:
+            await self._service.fetch(wish.image, fetched, clock)
+            return await self._find_in(fetched.content, wish, clock)
+        finally:
+            fetched.clear()
+
+    async def _find_in(self, data: bytes | bytearray, wish: Wish, clock: Clock) -> InferResult:
         service = self._service
-        with self._memory.held(await service.size(data)):
+        with self._memory.held(await service.size(data, wish.label)):
             image = await service.decode(data, clock)
             found = await service.find(Photo(image, wish.threshold), clock)
             visualize = self._settings.visualize if wish.visualize is None else wish.visualize

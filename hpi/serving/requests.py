@@ -1,4 +1,4 @@
-"""Reading what a client sends, and noticing when it has gone."""
+"""What a client wants, and noticing when it has gone."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.requests import Request
 
-from hpi.serving.limits import Received, RequestError
-from hpi.serving.schema import InferRequest, PhotoQuery
+from hpi.fetch import is_url
+from hpi.serving.bodies import Kind, check_untold
+from hpi.serving.encoded import PHOTO, from_base64
+from hpi.serving.fields import Strangers, validated, wrong
+from hpi.serving.forms import IMAGE_FIELDS, Form
+from hpi.serving.limits import RequestError
+from hpi.serving.schema import InferRequest, Options
 
 T = TypeVar("T")
 
 CLIENT_GONE = 499
 """nginx's status for a client that did not wait; nobody sees it but the log."""
 
-_JSON, _BINARY = "application/json", "application/octet-stream"
+MOST_COMMAS = 10_000
+"""Of a JSON body: each can be a value that takes many times its place once it is read."""
+
+_NOTHING = Options()
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,14 @@ class Wish:
     """What a client wants.
 
     Attributes:
-        photo: PaddleX's string, base64 or a URL; None: the body is the photo.
+        image: content of an image file; a string is its URL.
+        label: what to call it in an error.
         threshold: for people.
         visualize: whether to answer a picture; None: as the service is set.
     """
 
-    photo: str | None
+    image: bytes | bytearray | str
+    label: str
     threshold: float | None
     visualize: bool | None
 
@@ -50,72 +60,96 @@ def check_token(request: Request, token: str | None) -> None:
         )
 
 
-def content_kind(request: Request) -> str:
-    """The content type of a request's body.
+class Understanding:
+    """Makes wishes of requests.
+
+    ``detThreshold`` and ``visualize`` may stand in the query of each; JSON and forms may have them themselves.
+    """
+
+    def __init__(self) -> None:
+        self._strangers = Strangers()
+
+    def of_body(self, request: Request, kind: Kind, body: bytes | bytearray) -> Wish:
+        """The wish of a request whose body is JSON or an image.
+
+        Raises:
+            RequestError: it is not understood.
+            InputError: JSON without an image.
+        """
+        query = self._query(request)
+        if kind is Kind.IMAGE:
+            return Wish(body, PHOTO, query.detThreshold, query.visualize or False)
+        if kind is Kind.UNTOLD:
+            check_untold(request, body)
+        content = _read_json(body)
+        if isinstance(content, dict):
+            self._strangers.check("body", content, InferRequest.model_fields)
+        asked = validated(InferRequest, content, "body")
+        options = _either(asked, query)
+        return _wish(asked.image, options.detThreshold, options.visualize)
+
+    def of_form(self, request: Request, form: Form) -> Wish:
+        """The wish of a request whose body is a form; errors as :meth:`of_body`."""
+        self._strangers.check("body", [*form.texts, *form.files], [*IMAGE_FIELDS, *Options.model_fields])
+        texts = {name: text for name, text in form.texts.items() if name not in IMAGE_FIELDS}
+        options = _either(validated(Options, texts, "body"), self._query(request))
+        images = [part[name] for part in (form.files, form.texts) for name in IMAGE_FIELDS if name in part]
+        if len(images) != 1:
+            raise wrong("missing" if not images else "given_twice", "body.image", "Give one image, as image or file")
+        return _wish(images[0], options.detThreshold, options.visualize or False)
+
+    def _query(self, request: Request) -> Options:
+        items = request.query_params.multi_items()
+        if not items:
+            return _NOTHING
+        content = dict(items)
+        self._strangers.check("query", content, Options.model_fields)
+        for name in Options.model_fields:
+            if sum(given == name for given, _ in items) > 1:
+                raise wrong("given_twice", f"query.{name}", "The query has this field twice")
+        return validated(Options, content, "query")
+
+
+def _wish(image: str | bytes, threshold: float | None, visualize: bool | None) -> Wish:
+    if isinstance(image, bytes) or is_url(image):
+        return Wish(image, PHOTO, threshold, visualize)
+    return Wish(*from_base64(image), threshold, visualize)
+
+
+def _either(asked: Options, query: Options) -> Options:
+    """What the body asks for, or else the query."""
+    given = {name: value for name, value in query if value is not None}
+    for name in given:
+        if getattr(asked, name) is not None:
+            raise wrong("given_twice", f"query.{name}", "The body has this field too")
+    return asked.model_copy(update=given) if given else asked
+
+
+def _read_json(body: bytes | bytearray) -> Any:
+    """The content of JSON in UTF-8, or in what else PaddleX reads: with a byte order mark, UTF-16, UTF-32.
 
     Raises:
-        RequestError: it is neither JSON nor a photo.
+        RequestError: it is not JSON, or there is too much in it.
     """
-    kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
-    if kind not in {_JSON, _BINARY} and not kind.startswith("image/"):
-        raise RequestError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type {kind!r}: send {_JSON}, or a photo as image/jpeg"
-        )
-    return kind
-
-
-async def read_body(request: Request, into: Received, seconds: float) -> None:
-    """Read the body of a request.
-
-    Raises:
-        RequestError: it is too large or too slow, or there is no memory for it now.
-    """
-    announced = request.headers.get("content-length", "")
-    into.check(int(announced) if announced.isdigit() else 0)
-
-    async def read() -> None:
-        async for chunk in request.stream():
-            into.add(chunk)
-
+    if _has_too_many_commas(body):
+        raise wrong("too_long", "body", f"JSON with at most {MOST_COMMAS} commas is taken")
     try:
-        await asyncio.wait_for(read(), seconds)
-    except asyncio.TimeoutError as error:
-        message = f"the body did not arrive within {seconds:g} s"
-        raise RequestError(HTTPStatus.REQUEST_TIMEOUT, message, {"Connection": "close"}) from error
-
-
-def understand(request: Request, kind: str, body: bytearray) -> Wish:
-    """What a request wants.
-
-    Raises:
-        RequestError: it is not understood.
-    """
-    return _read_json(body) if kind == _JSON else _read_query(request)
-
-
-def _read_json(body: bytearray) -> Wish:
+        return from_json(body)
+    except ValueError:  # the fast one takes nothing but sound UTF-8
+        pass
     try:
-        asked = InferRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, _in_words(error, "body")) from error
-    return Wish(asked.image, asked.detThreshold, asked.visualize)
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise wrong("json_invalid", "body", f"Invalid JSON: {error}") from error
 
 
-def _read_query(request: Request) -> Wish:
-    try:
-        asked = PhotoQuery.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, _in_words(error, "query")) from error
-    return Wish(None, asked.detThreshold, asked.visualize)
-
-
-def _in_words(error: ValidationError, where: str) -> str:
-    """What is wrong, as PaddleX's service puts it: a JSON list in a string."""
-    found = [
-        {"type": one["type"], "loc": ".".join([where, *map(str, one["loc"])]), "msg": one["msg"]}
-        for one in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return json.dumps(found)
+def _has_too_many_commas(body: bytes | bytearray) -> bool:
+    position = -1
+    for _ in range(MOST_COMMAS + 1):  # finding the few of a request is much faster than counting them
+        position = body.find(b",", position + 1)
+        if position < 0:
+            return False
+    return True
 
 
 async def while_waited_for(request: Request, work: Coroutine[Any, Any, T], deadline_s: float) -> T:

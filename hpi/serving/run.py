@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -16,8 +18,11 @@ from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import HpiError
 from hpi.predictor import Predictor
 from hpi.serving.app import create_app
+from hpi.serving.listening import bind, cannot_listen, close, url_of
 from hpi.serving.protocol import ImpatientProtocol
 from hpi.serving.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 1000
 """Open connections; further ones are answered 503 by uvicorn, so that idle ones cannot take all of the system's."""
@@ -49,7 +54,7 @@ def serve(
         json_logs: log one JSON object a line.
 
     Raises:
-        HpiError: a field is wrong, or no runtime can serve a model.
+        HpiError: a field is wrong, the address cannot be had, or no runtime can serve a model.
     """
     settings = read_settings(read_pipeline(pipeline).Serving, asked)
     start_log(json_logs=json_logs)
@@ -63,14 +68,40 @@ def serve(
         "limit_concurrency": MOST_CONNECTIONS,
         "timeout_graceful_shutdown": int(settings.read_s + settings.deadline_s) + 1,
     }
-    if workers == 1:
-        uvicorn.run(create_app(Predictor(pipeline, **predictor), settings), **common)
-        return
-    # What is wrong shows here, and conversions are done once, not by each worker.
-    Predictor(pipeline, **predictor).close()
+    sockets = bind(host, port)
+    try:
+        if workers == 1:
+            app = create_app(Predictor(pipeline, **predictor), settings)
+            _run(uvicorn.Config(app, **common), sockets)
+            return
+        # What is wrong shows here, and conversions are done once, not by each worker.
+        Predictor(pipeline, **predictor).close()
+    finally:
+        close(sockets)
     request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
     os.environ[_WORKER] = json.dumps(request)
-    uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)
+    uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)  # binds them itself
+
+
+def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and passes it on
+        server.run(sockets)
+    if not server.started:
+        sys.exit(_STARTUP_FAILURE)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens, or that it cannot."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another service has taken the address at the same time, and was the first to listen
+            await self.lifespan.shutdown()
+            raise cannot_listen(self.config.host, self.config.port, error) from error
+        for one in sockets or []:
+            logger.info("listening on %s; Ctrl+C ends the service", url_of(one))
 
 
 def app_of_worker() -> FastAPI:
@@ -80,7 +111,7 @@ def app_of_worker() -> FastAPI:
     try:
         predictor = Predictor(request["pipeline"], **request["predictor"])
     except HpiError as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - it says what to do, the traceback does not
+        logger.error("%s", error)  # noqa: TRY400 - it says what to do, the traceback does not
         sys.exit(_STARTUP_FAILURE)
     return create_app(predictor, Settings.model_validate(request["settings"]))
 
@@ -90,6 +121,7 @@ def start_log(*, json_logs: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is for its client
 
 
 class _JsonFormatter(logging.Formatter):

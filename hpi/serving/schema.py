@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from hpi.tasks.detection import Detections
 
-SUCCESS = "Success"
-
 KeyPoint = tuple[float, float, float]
-Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class InferRequest(BaseModel):
-    """A photo and what is wanted of it."""
+def _no_truth(value: object) -> object:
+    """True is 1.0 to pydantic."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "Input should be a number, not true or false")
+    return value
 
-    image: str = Field(description="The photo: an image file as base64, or an http(s) URL where these are allowed.")
-    detThreshold: Score | None = Field(None, description="Keep people that score above it.")  # noqa: N815
-    visualize: bool | None = Field(None, description="Whether the answer holds a picture with the people drawn on it.")
+
+Score = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class PhotoQuery(BaseModel):
-    """What is wanted of a photo that is the body itself."""
+class Options(BaseModel):
+    """What is wanted of an image."""
 
-    detThreshold: Score | None = None  # noqa: N815
-    visualize: bool = False
+    detThreshold: Score | None = Field(default=None, description="Keep people that score above it.")  # noqa: N815
+    visualize: bool | None = Field(
+        default=None, description="Whether the answer holds a picture with the people drawn on it."
+    )
+
+
+class InferRequest(Options):
+    """An image and what is wanted of it."""
+
+    image: str = Field(
+        description="The image: its file as base64 or as a base64 data URL, or an http(s) URL where these are allowed."
+    )
 
 
 class Person(BaseModel):
     """A person; coordinates are pixels of the photo."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # JSON has no way to say them, so they would go out as null
 
     bbox: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2")
     kpts: list[KeyPoint] = Field(description="x, y, score of each joint")
@@ -44,20 +56,24 @@ class InferResult(BaseModel):
     """The people of a photo."""
 
     persons: list[Person]
-    image: str | None = Field(None, description="A JPEG as base64.")
+    image: str | None = Field(default=None, description="A JPEG as base64.")
 
 
 class Answer(BaseModel):
-    """An answer to a request."""
+    """An answer to a request that has a result; the order of fields is PaddleX's."""
 
     logId: str  # noqa: N815
-    errorCode: int = 0  # noqa: N815
-    errorMsg: str = SUCCESS  # noqa: N815
-    result: InferResult | None = None
+    result: InferResult
+    errorCode: Literal[0] = 0  # noqa: N815
+    errorMsg: Literal["Success"] = "Success"  # noqa: N815
 
-    def content(self) -> bytes:
-        """As JSON, without fields that have no value."""
-        return self.model_dump_json(exclude_none=True).encode()
+
+class Message(BaseModel):
+    """An answer that has none: an error, or a state."""
+
+    logId: str  # noqa: N815
+    errorCode: int = Field(default=0, description="The HTTP status of an error, or 0.")  # noqa: N815
+    errorMsg: str  # noqa: N815
 
 
 def persons_of(found: tuple[Detections, NDArray[np.float32]]) -> list[Person]:

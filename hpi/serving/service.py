@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.errors import ConfigError, InputError
-from hpi.fetch import is_url
 from hpi.pipelines import HumanPose
 from hpi.predictor import Predictor
 from hpi.results import KeypointResult
 from hpi.serving.batching import Batcher
+from hpi.serving.encoded import PHOTO
 from hpi.serving.limits import Received
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
@@ -32,8 +31,6 @@ from hpi.tasks.detection import Detections
 Found = tuple[Detections, NDArray[np.float32]]
 Buffer = bytes | bytearray
 T = TypeVar("T")
-
-PHOTO = "the photo"
 
 
 @dataclass(frozen=True)
@@ -89,13 +86,13 @@ class PoseService:
         with clock.time("fetch"):
             await fetch_public(url, into, self._settings.fetch_s)
 
-    async def size(self, data: Buffer) -> int:
-        """Bytes that a photo takes when it is decoded.
+    async def size(self, data: Buffer, label: str) -> int:
+        """Bytes that a photo takes when it is decoded; ``label`` is what an error calls it.
 
         Raises:
             InputError: not a photo, or too large.
         """
-        width, height = await _in_thread(self._decoders, image_size, data, PHOTO, self._settings.max_pixels)
+        width, height = await _in_thread(self._decoders, image_size, data, label, self._settings.max_pixels)
         return 3 * width * height
 
     async def decode(self, data: Buffer, clock: Clock) -> Image:
@@ -149,20 +146,6 @@ class PoseService:
 
 async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
-
-
-def from_base64(text: str) -> bytes:
-    """The bytes that base64 stands for.
-
-    Raises:
-        InputError: it is none.
-    """
-    if is_url(text) or "://" in text[:16]:
-        raise InputError("image: only http and https URLs, or base64")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError(f"image: neither a URL nor base64: {error}") from error
 
 
 def _run(pipeline: HumanPose, default: float | None, photos: Sequence[Photo]) -> list[Timed]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from hpi.validation import Record, parse
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it."""
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
+        raise ValueError("write an origin as https://example.org or http://localhost:3000, without a path, or *")
+    return text.lower()
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Settings(Record):
@@ -30,6 +41,8 @@ class Settings(Record):
         allow_url: fetch photos from public http(s) addresses.
         fetch_s: longest time that fetching may take.
         token: what clients must send as ``Authorization: Bearer``; None: nothing.
+        cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*``:
+            all of them.
     """
 
     max_batch: Count = 8
@@ -45,6 +58,7 @@ class Settings(Record):
     allow_url: bool = False
     fetch_s: Positive = 10
     token: str | None = None
+    cors_origins: tuple[Origin, ...] = ()
 
 
 class _ServingSection(Record):

@@ -14,7 +14,7 @@ from hpi.errors import ModelError
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec, Resize
-from hpi.tasks.placement import placement_of
+from hpi.tasks.placement import NotFiniteError, placement_of
 
 Image = NDArray[np.uint8]
 Threshold = float | Sequence[float | None] | None
@@ -42,14 +42,14 @@ class Detector:
 
     def __init__(self, spec: ModelSpec, session: Session) -> None:
         assert isinstance(spec.geometry, Resize)
-        self.placement = placement_of(spec, session)
-        unknown = {of_input.name for of_input in session.info.inputs} - _INPUTS
-        if unknown or len(session.info.outputs) < 2:
+        names = [of_input.name for of_input in session.info.inputs]
+        if "image" not in names or not _INPUTS.issuperset(names) or len(session.info.outputs) < 2:
             raise ModelError(
-                f"{session.info.model_path}: not a detector with NMS in its graph: it takes "
-                f"{[of_input.name for of_input in session.info.inputs]} and has {len(session.info.outputs)} outputs; "
-                "export it with its postprocessing"
+                f"{session.info.model_path}: not a detector with NMS in its graph: it takes {names} and has "
+                f"{len(session.info.outputs)} outputs; export it with its postprocessing, as PaddleDetection does: it "
+                f"then takes 'image', and may take 'scale_factor' and 'im_shape'"
             )
+        self.placement = placement_of(spec, session)
         self.spec = spec
         self.session = session
         self._interpolation = spec.geometry.interp
@@ -75,7 +75,7 @@ class Detector:
     ) -> list[Detections]:
         """What the session's outputs mean for the images; as :meth:`predict`."""
         rows, counts = (to_host(output) for output in outputs[:2])
-        if rows.ndim != 2 or rows.shape[1] != 6 or counts.shape != (len(images),) or counts.sum() != len(rows):
+        if not _are_boxes(rows, counts, len(images)):
             raise ModelError(
                 f"{self.session.info.model_path}: outputs of shape {rows.shape} and {counts.shape} are not boxes "
                 "[M, 6] and their number per image"
@@ -83,7 +83,10 @@ class Detector:
         thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
         keep_above = [self.spec.draw_threshold if one is None else one for one in thresholds]
         per_image = split_by_count(rows, counts.tolist())
-        return [_select(*of_image) for of_image in zip(per_image, images, keep_above, strict=True)]
+        kept = [_above(*of_image) for of_image in zip(per_image, keep_above, strict=True)]
+        if not all(np.isfinite(of_image).all() for of_image in kept):
+            raise NotFiniteError(self.spec, self.session)
+        return [_inside(*of_image) for of_image in zip(kept, images, strict=True)]
 
     def inputs(self, images: Sequence[Image]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for a batch of images."""
@@ -102,10 +105,21 @@ class Detector:
         return {of_input.name: feeds[of_input.name] for of_input in self.session.info.inputs}
 
 
-def _select(rows: NDArray[np.float32], image: Image, threshold: float) -> Detections:
-    """Rows ``[class, score, x1, y1, x2, y2]`` above the threshold, clipped to the image, none empty."""
+def _are_boxes(rows: NDArray[Any], counts: NDArray[Any], images: int) -> bool:
+    """Whether outputs are rows ``[M, 6]``, and their number for each image."""
+    is_table = rows.ndim == 2 and rows.shape[1] == 6 and rows.dtype.kind == "f"
+    are_counts = counts.shape == (images,) and counts.dtype.kind in "iu" and bool((counts >= 0).all())
+    return is_table and are_counts and int(counts.sum()) == len(rows)
+
+
+def _above(rows: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """Rows ``[class, score, x1, y1, x2, y2]`` above the threshold, which are no padding; NaN is not below it."""
+    return rows[~(rows[:, 1] <= threshold) & ~(rows[:, 0] <= -1)]
+
+
+def _inside(rows: NDArray[np.float32], image: Image) -> Detections:
+    """Rows as detections, best first, clipped to the image, none empty."""
     height, width = image.shape[:2]
-    rows = rows[(rows[:, 1] > threshold) & (rows[:, 0] > -1)]
     rows = rows[np.argsort(-rows[:, 1], kind="stable")]  # OpenVINO's NMS returns them in another order
     boxes = clip_boxes(rows[:, 2:], width, height)
     solid = has_area(boxes)

@@ -16,7 +16,7 @@ from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
 from hpi.kernels.flip import fuse_flipped
 from hpi.model_files import ModelSpec, TopDownEvalAffine
-from hpi.tasks.placement import placement_of
+from hpi.tasks.placement import NotFiniteError, placement_of
 from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
@@ -52,12 +52,15 @@ class KeypointEstimator:
 
     def __init__(self, spec: ModelSpec, session: Session, skeleton: Skeleton, options: KeypointOptions) -> None:
         assert isinstance(spec.geometry, TopDownEvalAffine)
-        self.placement = placement_of(spec, session)
-        if [of_input.name for of_input in session.info.inputs] != ["image"]:
+        inputs = [of_input.name for of_input in session.info.inputs]
+        if len(inputs) != 1:
+            others = [name for name in inputs if name != "image"]
             raise ModelError(
-                f"{session.info.model_path}: takes {[of_input.name for of_input in session.info.inputs]}; "
-                "a keypoint model takes one input, 'image'"
+                f"{session.info.model_path}: takes {', '.join(inputs) or 'nothing'}, but a keypoint model takes one "
+                f"input, the image; there is nothing to give it as {', '.join(others)}"
             )
+        self.placement = placement_of(spec, session)
+        self._input = inputs[0]
         self.spec = spec
         self.session = session
         self.skeleton = skeleton
@@ -104,7 +107,11 @@ class KeypointEstimator:
 
     def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
         """What the session is fed with for all these people in one run."""
-        return self.placement.feeds({"image": self.crops(images, regions)})
+        return self.feeds(self.crops(images, regions))
+
+    def feeds(self, crops: Any) -> dict[str, NDArray[Any]]:
+        """What the session is fed with for crops."""
+        return self.placement.feeds({self._input: crops})
 
     def crops(self, images: Sequence[Image], regions: Sequence[Regions]) -> Any:
         """Crops of everyone: ``[N, height, width, 3]`` uint8 BGR, or on a card as the session takes them."""
@@ -123,7 +130,10 @@ class KeypointEstimator:
             offset=self.spec.top_down.heatmap_offset,
             udp_input_size=self.spec.input_size if self.udp else None,
         )
-        return np.concatenate([points, scores[..., None]], axis=-1)
+        joints: Float32 = np.concatenate([points, scores[..., None]], axis=-1)
+        if not np.isfinite(joints).all():
+            raise NotFiniteError(self.spec, self.session)
+        return joints
 
     def heatmaps(self, crops: Any) -> Any:
         """Heatmaps ``[N, K, H, W]`` of crops, averaged with those of their mirror images where flip is on."""
@@ -143,7 +153,7 @@ class KeypointEstimator:
         return fused
 
     def _run(self, crops: Any) -> Any:
-        heatmaps = self.session.run(self.placement.feeds({"image": crops}))[0]
+        heatmaps = self.session.run(self.feeds(crops))[0]
         if heatmaps.ndim != 4 or heatmaps.dtype != np.float32:
             raise ModelError(
                 f"{self.session.info.model_path}: its first output, {heatmaps.dtype} {heatmaps.shape}, is not heatmaps "

@@ -10,7 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Normalization, Session, device_index, device_kind, to_host
+from hpi.backends.base import (
+    Normalization,
+    Session,
+    TensorSpec,
+    device_index,
+    device_kind,
+    image_input,
+    to_host,
+)
 from hpi.backends.messages import essence
 from hpi.errors import BackendError, ModelError
 from hpi.kernels.affine import stack_crops
@@ -23,6 +31,17 @@ from hpi.model_files import ModelSpec
 Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+
+
+class NotFiniteError(BackendError):
+    """A model returns NaN or infinity."""
+
+    def __init__(self, spec: ModelSpec, session: Session) -> None:
+        info = session.info
+        super().__init__(
+            f"{spec.name}: {info.model_path} on {info.backend} {info.version} returns NaN or infinity. Check that the "
+            f"files in {spec.folder} are undamaged, or fetch them anew; if they are, use another backend"
+        )
 
 
 class Placement(Protocol):
@@ -50,7 +69,7 @@ class Placement(Protocol):
         """A batch of either kind, mirrored left to right."""
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs of the session, ``image`` being a batch of either kind, as it takes them."""
+        """Inputs of the session as it takes them; that of images is a batch of either kind."""
 
     def decode_dark(self, heatmaps: Any) -> tuple[Float64, Float32]:
         """As :func:`hpi.kernels.heatmaps.decode_dark`; the result is on the host."""
@@ -67,24 +86,25 @@ def placement_of(spec: ModelSpec, session: Session) -> Placement:
     """
     normalization = spec.files.normalization
     assert normalization is not None  # every model that was read from a folder has one
-    takes_uint8 = _takes_uint8(spec, session)
+    images = _image_input(spec, session)
     if session.takes_cards and device_kind(session.info.device) == "gpu":
         return OnCard(session.info.device, normalization)
-    return OnHost(None if takes_uint8 else normalization)
+    return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
 
 
-def _takes_uint8(spec: ModelSpec, session: Session) -> bool:
-    """Whether the session takes images as uint8 ``[N, H, W, 3]``, and not as normalised float32 ``[N, 3, H, W]``."""
+def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
+    """What takes images: as uint8 ``[N, H, W, 3]``, or normalised as float32 ``[N, 3, H, W]``."""
     width, height = spec.input_size
     forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
-    taken = [of_input for of_input in session.info.inputs if of_input.name == "image"]
-    fitting = [one.dtype for one in taken if one.dtype in forms and _fits(one.shape, forms[one.dtype])]
-    if not fitting:
+    inputs = {of_input.name: of_input for of_input in session.info.inputs}
+    taken = inputs.get(image_input(list(inputs)) or "")
+    if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
+        takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
         raise ModelError(
-            f"{session.info.model_path}: takes 'image' as {[one.shape for one in taken] or 'nothing'}, but the yml in "
-            f"{spec.folder} makes [N, 3, {height}, {width}]"
+            f"{session.info.model_path}: takes {takes or 'nothing'}, but the yml in {spec.folder} makes an image "
+            f"float32 [N, 3, {height}, {width}]"
         )
-    return fitting[0] == np.uint8
+    return taken
 
 
 class OnHost:
@@ -92,9 +112,9 @@ class OnHost:
 
     device = "cpu"
 
-    def __init__(self, normalization: Normalization | None) -> None:
-        """Remember how to normalise; None for a session that does so itself."""
-        self._normalization = normalization
+    def __init__(self, normalizations: Mapping[str, Normalization]) -> None:
+        """Remember which inputs to normalise, and how; none for a session that does so itself."""
+        self._normalizations = normalizations
 
     def active(self) -> AbstractContextManager[Any]:  # noqa: D102
         return nullcontext()
@@ -119,10 +139,8 @@ class OnHost:
         return mirror(batch)
 
     def feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: D102
-        if self._normalization is None:
-            return dict(inputs)
-        image = normalize(inputs["image"], self._normalization.scale, self._normalization.shift)
-        return {**inputs, "image": image}
+        normalized = {name: normalize(inputs[name], how.scale, how.shift) for name, how in self._normalizations.items()}
+        return {**inputs, **normalized}
 
     def decode_dark(self, heatmaps: Float32) -> tuple[Float64, Float32]:  # noqa: D102
         return decode_dark(heatmaps)

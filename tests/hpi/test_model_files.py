@@ -1,10 +1,13 @@
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
 
 from hpi.backends.base import Normalization
-from hpi.errors import ModelError
+from hpi.errors import ModelError, ModelNotFoundError
 from hpi.model_files import Resize, TopDownEvalAffine, read_model
 from hpi.zoo import Zoo
 
@@ -102,6 +105,8 @@ def operator(index, **fields):
         (lambda c: c["Preprocess"][1].pop("mean"), "mean"),
         (operator(1, std=[1, 1, 0]), "std"),
         (operator(1, norm_type="none"), "norm_type"),
+        (operator(1, norm_type="other"), "norm_type"),
+        (operator(0, keep_ratio=False), "keep_ratio"),
         (lambda c: c["Preprocess"].reverse(), "Preprocess"),
         (lambda c: c["Preprocess"].pop(), "Preprocess"),
         (lambda c: c["Preprocess"][0].pop("type"), "type"),
@@ -182,3 +187,201 @@ def test_the_name_in_the_yml_must_be_the_one_asked_for(folder):
     assert read_model(folder, "PP-TinyPose_128x96").name == "PP-TinyPose_128x96"
     with pytest.raises(ModelError, match="PP-TinyPose_256x192"):
         read_model(folder, "PP-TinyPose_256x192")
+
+
+# What real exports have, and leave out
+
+DETECTOR = {
+    "Preprocess": [
+        {"type": "Resize", "target_size": [416, 320], "keep_ratio": False, "interp": 2},
+        {"type": "NormalizeImage", "mean": [0, 0, 0], "std": [1, 1, 1], "is_scale": True, "norm_type": "none"},
+        {"type": "Permute"},
+    ],
+    "label_list": ["person"],
+}
+
+
+@pytest.fixture
+def detector(folder):
+    (folder / "inference.yml").write_text(yaml.safe_dump(DETECTOR))
+    return folder
+
+
+@pytest.mark.parametrize("field", ["interp", "keep_ratio"])
+def test_what_a_resize_leaves_out_has_paddlexs_default(detector, field):
+    rewrite(detector, lambda c: c["Preprocess"][0].pop(field))
+    assert (read_model(detector).geometry.interp, read_model(detector).geometry.keep_ratio) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [(0, 0), (4, 4), ("LINEAR", 1), ("bicubic", 2), ("Area", 3), ("LANCZOS4", 4)]
+)
+def test_an_interpolation_has_a_number_or_paddlexs_name(detector, written, read):
+    rewrite(detector, operator(0, interp=written))
+    assert read_model(detector).geometry.interp == read
+
+
+def test_one_number_is_a_square(detector):
+    rewrite(detector, operator(0, target_size=320))
+    assert read_model(detector).input_size == (320, 320)
+
+
+@pytest.mark.parametrize("fields", [{}, {"norm_type": None}, {"norm_type": "mean_std"}])
+def test_norm_type_may_be_left_out(folder, fields):
+    rewrite(folder, operator(1, **fields))
+    assert read_model(folder).files.normalization.shift == (-2.5, -2.5, -2.5)
+
+
+def test_norm_type_none_leaves_the_scale(detector):
+    """PP-YOLOE+ and RT-DETR are exported like this."""
+    normalization = read_model(detector).files.normalization
+    assert (normalization.scale, normalization.shift) == ((1 / 255,) * 3, (0, 0, 0))
+
+
+@pytest.mark.parametrize("fields", [{"mean": [0.5, 0.5, 0.5]}, {"std": [0.2, 0.2, 0.2]}])
+def test_norm_type_none_with_a_mean_or_std_is_a_contradiction(detector, fields):
+    rewrite(detector, operator(1, **fields))
+    with pytest.raises(ModelError, match=r"Preprocess\.1.*norm_type none contradicts .*mean_std"):
+        read_model(detector)
+
+
+def test_without_normalize_image_a_model_takes_levels(folder):
+    rewrite(folder, lambda c: c["Preprocess"].pop(1))
+    normalization = read_model(folder).files.normalization
+    assert (normalization.scale, normalization.shift) == ((1, 1, 1), (0, 0, 0))
+
+
+@pytest.mark.parametrize("kind", ["Pad", "PadStride", "LetterBoxResize", "EvalAffine", "WarpAffine", "", 5])
+def test_another_operator_is_named_with_what_is_supported(detector, kind):
+    rewrite(detector, lambda c: c["Preprocess"].insert(1, {"type": kind, "size": 640}))
+    with pytest.raises(ModelError) as error:
+        read_model(detector)
+    assert str(kind) in str(error.value)
+    assert "Resize" in str(error.value)
+    assert "Permute" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [True, "true", "yes", 1])
+def test_keep_ratio_is_refused_with_what_to_do(detector, value):
+    rewrite(detector, operator(0, keep_ratio=value))
+    with pytest.raises(ModelError, match=r"keep_ratio.*aspect ratio.*export"):
+        read_model(detector)
+
+
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [
+        ("[1, yes, no, 3.5, null]", ("1", "yes", "no", "3.5", "null")),
+        ("[person, 0x1F, 1e3, 007, ~, On, 2024-01-01]", ("person", "0x1F", "1e3", "007", "~", "On", "2024-01-01")),
+        ('["1", true, "true"]', ("1", "true", "true")),
+        ("\n- 1\n- 人\n-", ("1", "人", "")),
+        ("&labels [1, 2]", ("1", "2")),
+        ("null", ()),
+        ("[]", ()),
+    ],
+)
+def test_labels_are_text_as_it_is_written(detector, written, labels):
+    del (content := dict(DETECTOR))["label_list"]
+    text = f"{yaml.safe_dump(content)}label_list: {written}\n"
+    (detector / "inference.yml").write_text(text, encoding="utf-8")
+    assert read_model(detector).labels == labels
+
+
+@pytest.mark.parametrize("written", ["person", "5", "{0: person}", "[[person]]", "[{a: b}, 1]"])
+def test_labels_that_are_no_list_of_names_are_an_error(detector, written):
+    del (content := dict(DETECTOR))["label_list"]
+    (detector / "inference.yml").write_text(f"{yaml.safe_dump(content)}label_list: {written}\n")
+    with pytest.raises(ModelError, match="label_list"):
+        read_model(detector)
+
+
+# Where a model lies
+
+
+def test_paddle_3_in_paddledetections_layout(folder):
+    """``model.json``; another JSON file beside a graph is none of the model's."""
+    for suffix in ("json", "pdiparams"):
+        (folder / f"inference.{suffix}").rename(folder / f"model.{suffix}")
+    (folder / "config.json").write_text("{}")
+    assert read_model(folder).files.paddle.program == folder / "model.json"
+
+
+def test_a_folder_that_holds_one_model_folder(folder, tmp_path_factory):
+    """As an archive is often unpacked."""
+    outer = tmp_path_factory.mktemp("outer")
+    shutil.copytree(folder, outer / "inner")
+    assert read_model(outer).folder == outer / "inner"
+    (outer / "notes").mkdir()
+    assert read_model(outer, "mine").folder == outer / "inner"
+    shutil.copytree(folder, outer / "another")
+    with pytest.raises(ModelError, match="several models; give one of another, inner"):
+        read_model(outer)
+
+
+@pytest.mark.parametrize("name", ["inference.json", "inference.pdiparams", "inference.yml", "pose.onnx"])
+def test_a_file_of_a_model_stands_for_its_folder(folder, home, name):
+    shutil.copy(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx, folder / "pose.onnx")
+    assert read_model(folder / name).folder == folder
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.onnx", b"\x08\x07"), ("a.tar", b"x" * 600), ("a.pt", b"x")])
+def test_a_lone_file_is_an_error_that_says_what_to_give(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{name}: .*give the folder that holds inference\.yml"):
+        read_model(tmp_path / name)
+
+
+def test_an_archive_is_to_be_unpacked(my_archive):
+    with pytest.raises(ModelError, match=r"archive \(tar\); unpack it"):
+        read_model(my_archive)
+
+
+@pytest.mark.parametrize("name", ["Model", "MODEL", "modle", "mode"])
+def test_a_folder_that_is_not_there_may_be_another(tmp_path, name):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ModelNotFoundError, match=rf"{name}: no such model folder; did you mean {tmp_path}/model\?"):
+        read_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "a\0b", "x" * 300, "x" * 5000])
+def test_a_path_that_cannot_be_is_an_error(tmp_path, name):
+    with pytest.raises(ModelError):
+        read_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("what", ["folder", "inference.yml", "inference.pdiparams"])
+def test_what_may_not_be_read_is_an_error(folder, what):
+    """In a process of a user who may read less than the one that runs the tests."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    for part in (folder, *folder.parents):
+        if part == Path(tempfile.gettempdir()):
+            break
+        part.chmod(0o755)
+    (folder if what == "folder" else folder / what).chmod(0)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "nothing was raised"
+        try:
+            os.setuid(65534)
+            read_model(folder)
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            said = f"{type(error).__name__}: {error}"
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as stream:
+        said = stream.read()
+    os.waitpid(child, 0)
+    assert said.startswith("ModelError")
+    assert "Permission denied" in said
+    assert str(folder) in said
+
+
+@pytest.mark.parametrize("name", ["inference.yml", "inference.json", "inference.pdiparams", "pose.onnx", "pose.data"])
+def test_a_pointer_of_git_lfs_is_named(folder, home, name):
+    shutil.copy(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx, folder / "pose.onnx")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 5456137\n")
+    with pytest.raises(ModelError, match=rf"{name}: it is a Git LFS pointer .*git lfs pull"):
+        read_model(folder)

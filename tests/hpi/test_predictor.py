@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_model, create_pipeline
+from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_pipeline
 from hpi.backends import BACKENDS
 from hpi.backends.gpu import gpu_count
 from hpi.zoo import Zoo
@@ -157,7 +157,7 @@ def test_udp_has_its_own_inverse(shared, photo):
 def test_any_box_that_touches_the_image_gives_finite_joints(pose, photo, x1, y1, width, height):
     box = np.array([x1, y1, x1 + width, y1 + height], np.float32)
     outside = box[2] <= 0 or box[3] <= 0 or not (box[2] > box[0] and box[3] > box[1])
-    if outside:
+    if outside or np.abs(box).max() <= 1.5:  # so small a box is taken for one in fractions of the image
         with pytest.raises(InputError, match="box"):
             only(pose.predict(photo, boxes=[box]))
     else:
@@ -339,7 +339,7 @@ def test_closing(photo):
         ({"name": POSE, "threads": 10**12}, ConfigError, "threads"),
         ({"name": POSE, "flip": "no"}, ConfigError, "flip"),
         ({"name": POSE, "batches": [1, 0]}, ConfigError, "batches"),
-        ({"name": POSE, "device": None}, ConfigError, "device"),
+        ({"name": POSE, "device": 0}, ConfigError, "device"),
         ({"name": None}, ConfigError, "name is None"),
         ({"name": "a\0.yaml"}, ConfigError, "null byte"),
         ({"name": POSE, "model_dir": "/none"}, ModelError, "/none"),
@@ -477,33 +477,6 @@ def test_a_runtime_whose_installation_is_broken_is_passed_over(tmp_path):
 # PaddleX's functions
 
 
-def test_paddlex_pipeline_sample(tmp_path):
-    pipeline = create_pipeline(pipeline="human_keypoint_detection_lite", device="cpu", use_hpip=True)
-    for result in pipeline.predict(str(EXAMPLE), det_threshold=0.5):
-        result.print()
-        result.save_to_img(tmp_path)
-        result.save_to_json(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["basketball_res.json", "basketball_res.png"]
-
-
-def test_paddlex_module_sample(tmp_path):
-    model = create_model(model_name=POSE, flip=True, hpi_config={"backend": "onnxruntime"}, batch_size=2)
-    assert model.batch_size == 2
-    for result in model(str(EXAMPLE), batch_size=1):
-        result.print(json_format=False)
-        result.save_to_json(tmp_path / "res.json")
-    assert (tmp_path / "res.json").is_file()
-
-
-def test_paddlex_arguments_that_are_wrong():
-    with pytest.raises(ConfigError, match="name or YAML file"):
-        create_pipeline()
-    with pytest.raises(ConfigError, match="backend"):
-        create_model(POSE, hpi_config={"backend": "magic"})
-    with pytest.raises(ConfigError, match="transformers"):
-        create_model(POSE, engine="transformers")
-
-
 def test_hpi_config_sets_what_the_arguments_leave_open():
     config = {"backend": "onnxruntime", "backend_config": {"cpu_num_threads": 1}}
     with Predictor(POSE, hpi_config=config) as predictor:
@@ -514,16 +487,10 @@ def test_hpi_config_sets_what_the_arguments_leave_open():
         Predictor(POSE, hpi_config={"backend_config": {"precision": "fp16"}})
 
 
-@pytest.mark.parametrize(("engine", "expected"), [("hpi", set(BACKENDS)), ("onnxruntime", {"onnxruntime"})])
-def test_paddlex_engine_names(engine, expected):
-    with create_model(POSE, engine=engine) as predictor:
-        assert predictor.backend in expected
-
-
 @pytest.mark.skipif(gpu_count(), reason="there is a GPU")
 def test_without_a_gpu_one_error_says_what_is_missing():
     with pytest.raises(BackendError) as error:
-        create_pipeline("human_keypoint_detection_lite", device="gpu:0")
+        Predictor("human_keypoint_detection_lite", device="gpu:0")
     assert str(error.value).startswith("device 'gpu:0' cannot be used: NVIDIA's driver is not on this machine")
     with create_pipeline("human_keypoint_detection_lite") as predictor:
         assert {model["device"] for model in predictor.describe()["models"]} == {"cpu"}

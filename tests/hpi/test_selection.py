@@ -291,7 +291,7 @@ class Dying(Fake):
     [
         (Broken, "it broke while loading"),
         (Off, "px and"),
-        (NotANumber, "nan in score"),
+        (NotANumber, "NaN or infinity"),
         (Dying, "it died at the first call"),
     ],
 )

@@ -1,16 +1,70 @@
-"""PaddleX's two functions that make a predictor."""
+"""PaddleX's two functions, and what they return: predictors whose ``predict`` takes PaddleX's arguments in its order.
+
+PaddleX ignores what it does not know, and falls back to the CPU where there is no GPU. So it is here, with a line in
+the log for each; :class:`hpi.Predictor` is strict.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from hpi.errors import ConfigError
-from hpi.predictor import MAX_BATCH_SIZE, Predictor, _count
-from hpi.selection import AUTO
+from hpi.compat.paddlex.config import HpiConfig, backend_of, tolerant, tolerate
+from hpi.errors import BackendError, ConfigError
+from hpi.options import AUTO
+from hpi.predictor import Predictor
+from hpi.results import Result
+from hpi.sources import Input
 
-_ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
+logger = logging.getLogger(__name__)
+
+NO_FALLBACK = "PADDLE_PDX_DISABLE_DEVICE_FALLBACK"
+"""PaddleX's environment variable that makes a missing GPU an error."""
+
+AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
+
+_TRUE = {"True", "true", "TRUE", "1"}
+_IMAGE_SIZES = {"img_size", "imgsz"}
+
+
+class Pipeline(Predictor):
+    """A pipeline as PaddleX's ``create_pipeline`` returns it."""
+
+    def predict(self, input: Input, det_threshold: float | None = None, **options: Any) -> Iterator[Result]:  # noqa: A002
+        """As :meth:`hpi.Predictor.predict`; the second argument is the threshold, as in PaddleX.
+
+        Keywords that neither knows are a line in the log each.
+        """
+        return super().predict(input, det_threshold=det_threshold, **_known(options, "predict"))
+
+    __call__ = predict
+
+
+class Model(Predictor):
+    """A single model as PaddleX's ``create_model`` returns it."""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model."""
+        return str(self.describe()["models"][0]["model"])
+
+    @property
+    def model_dir(self) -> Path:
+        """Folder of its files."""
+        return Path(self.describe()["models"][0]["model_dir"])
+
+    def predict(self, input: Input, batch_size: int | None = None, **options: Any) -> Iterator[Result]:  # noqa: A002
+        """As :meth:`hpi.Predictor.predict`; the second argument is the batch size, as in PaddleX.
+
+        Keywords that neither knows are a line in the log each.
+        """
+        return super().predict(input, batch_size=batch_size, **_known(options, "predict"))
+
+    __call__ = predict
 
 
 def create_pipeline(
@@ -21,25 +75,46 @@ def create_pipeline(
     hpi_config: Mapping[str, Any] | None = None,
     *,
     engine: str | None = None,
-) -> Predictor:
+    strict_device: bool = False,
+    **ignored: Any,
+) -> Pipeline:
     """PaddleX's ``create_pipeline``.
 
     Args:
         pipeline: name or YAML file of a pipeline.
-        config: content of a pipeline YAML, instead of ``pipeline``.
-        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
+        config: content of a pipeline YAML; it replaces the one that ``pipeline`` stands for.
+        device: as for :class:`hpi.Predictor`; by default the first GPU, else the CPU. A GPU that is named and cannot be
+            used is replaced by the CPU, with a warning.
         use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
+        hpi_config: PaddleX's dictionary, as for :class:`hpi.Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
+        strict_device: a GPU that cannot be used is an error, as with ``PADDLE_PDX_DISABLE_DEVICE_FALLBACK=1``.
+        ignored: PaddleX's other keywords (``engine_config``, ``pp_option`` and so on): a line in the log each.
 
     Raises:
-        ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`Predictor`.
+        ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`hpi.Predictor`.
+
+    Example:
+        >>> with create_pipeline("human_keypoint_detection_lite") as pipeline:
+        ...     (result,) = pipeline.predict("examples/basketball.png", 0.5)
+        >>> len(result["boxes"])
+        2
     """
     del use_hpip
+    _log_ignored(ignored, "create_pipeline")
     if pipeline is None and config is None:
         raise ConfigError("give the name or YAML file of a pipeline, or its config")
+    if config is not None:
+        config = tolerant(config)
+        if pipeline is not None and config.get("pipeline_name") != pipeline:
+            logger.warning("the config is that of %s, and %s is ignored", config.get("pipeline_name"), pipeline)
+    else:
+        config = tolerant(str(pipeline))
+    if engine is not None:
+        config["engine"] = engine
     name = "config" if pipeline is None else pipeline
-    return Predictor(name, config=config, device=device or AUTO, hpi_config=with_engine(hpi_config, engine))
+    configured = tolerate(HpiConfig, hpi_config or {}, "hpi_config")
+    return _on_device(Pipeline, name, device, strict_device, config=config, hpi_config=configured)
 
 
 def create_model(
@@ -50,41 +125,87 @@ def create_model(
     hpi_config: Mapping[str, Any] | None = None,
     *,
     engine: str | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     flip: bool | None = None,
     use_udp: bool | None = None,
-) -> Predictor:
+    threshold: float | None = None,
+    strict_device: bool = False,
+    **ignored: Any,
+) -> Model:
     """PaddleX's ``create_model``.
 
     Args:
         model_name: name of a model.
         model_dir: folder of its files.
-        device: as for :class:`Predictor`; by default the first GPU, else the CPU.
+        device: as for :func:`create_pipeline`.
         use_hpip: accepted; this engine is always the high-performance one.
-        hpi_config: PaddleX's dictionary, as for :class:`Predictor`.
+        hpi_config: PaddleX's dictionary, as for :class:`hpi.Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
         batch_size: images that go through the model together, where ``predict`` does not say.
         flip: for keypoint models, average with the mirrored crop.
         use_udp: for keypoint models, crop by the UDP convention.
+        threshold: for detectors, keep what scores above it, where ``predict`` does not say.
+        strict_device: as for :func:`create_pipeline`.
+        ignored: PaddleX's other keywords (``engine_config``, ``genai_config``, ``img_size`` and so on): a line in the
+            log each.
 
     Raises:
-        HpiError: as :class:`Predictor`.
+        HpiError: as :class:`hpi.Predictor`.
     """
     del use_hpip
-    batch_size = _count("batch_size", batch_size, MAX_BATCH_SIZE, ConfigError)
-    predictor = Predictor(
+    _log_ignored(ignored, "create_model")
+    return _on_device(
+        Model,
         model_name,
-        model_dir=model_dir,
-        device=device or AUTO,
-        hpi_config=with_engine(hpi_config, engine),
+        device,
+        strict_device,
+        model_dir=model_dir or None,
+        hpi_config=with_engine(tolerate(HpiConfig, hpi_config or {}, "hpi_config"), engine),
         flip=flip,
         use_udp=use_udp,
+        batch_size=batch_size,
+        threshold=threshold,
     )
-    predictor.batch_size = batch_size
-    return predictor
 
 
 def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
     """``hpi_config`` with the backend that an engine stands for, where it names none itself."""
-    named = {} if engine is None else {"backend": _ENGINES.get(engine, engine)}
+    named = {} if engine is None else {"backend": backend_of(engine)}
     return {**named, **(hpi_config or {})}
+
+
+def _on_device(
+    kind: type[AnyPredictor], name: str | PathLike[str], device: str | None, strict_device: bool, **arguments: Any
+) -> AnyPredictor:
+    """A predictor on a device; on the CPU where that is a GPU that cannot be used and the caller allows it."""
+    asked = device or AUTO
+    try:
+        predictor = kind(name, device=asked, **arguments)
+    except BackendError as error:
+        wants_gpu = asked.strip().lower().startswith(("gpu", "cuda"))
+        if strict_device or not wants_gpu or os.environ.get(NO_FALLBACK) in _TRUE:
+            raise
+        try:
+            predictor = kind(name, device="cpu", **arguments)
+        except BackendError:
+            raise error from None
+        logger.warning(
+            "the device %s cannot be used, and the CPU takes its place (strict_device=True makes it an error): %s",
+            asked,
+            error,
+        )
+    return predictor
+
+
+def _known(options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Those of the keywords that :meth:`hpi.Predictor.predict` takes; a line in the log for each other one."""
+    names = {"batch_size", "det_threshold", "threshold", "boxes", "on_error"}
+    _log_ignored({name: value for name, value in options.items() if name not in names}, where)
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _log_ignored(keywords: Mapping[str, Any], where: str) -> None:
+    for name, value in keywords.items():
+        if value is not None:
+            why = "the size of a model's input is fixed" if name in _IMAGE_SIZES else "it has no effect here"
+            logger.warning("%s: %s is ignored: %s", where, name, why)

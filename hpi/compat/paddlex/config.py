@@ -2,93 +2,129 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.resources import as_file, files
+from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, Field
 
-from hpi.errors import ConfigError
-from hpi.options import MAX_THREADS
-from hpi.validation import Record, is_yaml, parse, read_yaml
+from hpi.errors import ConfigError, ConfigNotFoundError
+from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
+from hpi.validation import Record, is_yaml, nearest, parse, read_yaml
+
+logger = logging.getLogger(__name__)
 
 Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+
+_ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
+"""PaddleX's engines whose names are not those of the runtimes here."""
+
+
+class NoEffect:
+    """Marks a field of PaddleX that is accepted and changes nothing here; ``why`` ends the sentence in the log."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+_OWN_RUNTIMES = NoEffect("it steers PaddleX's own runtimes")
+_CHOSEN = NoEffect("the runtime is chosen automatically, and models are converted where they must be")
+_ONE_DEVICE = NoEffect("all models of a pipeline run on the pipeline's device")
+_IGNORED = {"device": _ONE_DEVICE.why, "genai_config": "it is for PaddleX's language models"}
+"""Fields of PaddleX's pipelines and modules that are no typing errors, and have no place here."""
+
+
+def _folder(value: object) -> object:
+    """A model's folder as it is written: nothing for an empty string, text for a path."""
+    return (str(value) if isinstance(value, PathLike) else value) or None
 
 
 class BackendConfig(Record):
-    """PaddleX's ``backend_config``, the fields of all its backends.
-
-    The CPU threads and the precision are honoured. The others steer what only PaddleX's own runtimes have; they are
-    accepted and have no effect.
-    """
+    """PaddleX's ``backend_config``, the fields of all its backends; CPU threads and precision count."""
 
     cpu_num_threads: Threads | None = None
     cpu_threads: Threads | None = None
     precision: str | None = None
-    run_mode: Literal["paddle", "paddle_fp32", "mkldnn"] | None = None
-    dynamic_shapes: Mapping[str, Any] | None = None
-    use_dynamic_shapes: bool | None = None
-    delete_pass: list[str] | None = None
-    enable_new_ir: bool | None = None
-    enable_cinn: bool | None = None
-    mkldnn_cache_capacity: int | None = None
-    trt_allow_rebuild_at_runtime: bool | None = None
-    trt_cfg_setting: Mapping[str, Any] | None = None
-    trt_collect_shape_range_info: bool | None = None
-    trt_discard_cached_shape_range_info: bool | None = None
-    trt_dynamic_shape_input_data: Mapping[str, Any] | None = None
-    trt_dynamic_shapes: Mapping[str, Any] | None = None
-    trt_shape_range_info_path: str | None = None
-    trt_use_dynamic_shapes: bool | None = None
+    run_mode: Annotated[Literal["paddle", "paddle_fp32", "mkldnn"] | None, _OWN_RUNTIMES] = None
+    dynamic_shapes: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
+    use_dynamic_shapes: Annotated[bool | None, _OWN_RUNTIMES] = None
+    delete_pass: Annotated[list[str] | None, _OWN_RUNTIMES] = None
+    enable_new_ir: Annotated[bool | None, _OWN_RUNTIMES] = None
+    enable_cinn: Annotated[bool | None, _OWN_RUNTIMES] = None
+    mkldnn_cache_capacity: Annotated[int | None, _OWN_RUNTIMES] = None
+    trt_allow_rebuild_at_runtime: Annotated[bool | None, _OWN_RUNTIMES] = None
+    trt_cfg_setting: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
+    trt_collect_shape_range_info: Annotated[bool | None, _OWN_RUNTIMES] = None
+    trt_discard_cached_shape_range_info: Annotated[bool | None, _OWN_RUNTIMES] = None
+    trt_dynamic_shape_input_data: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
+    trt_dynamic_shapes: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
+    trt_shape_range_info_path: Annotated[str | None, _OWN_RUNTIMES] = None
+    trt_use_dynamic_shapes: Annotated[bool | None, _OWN_RUNTIMES] = None
 
 
 class HpiConfig(Record):
-    """PaddleX's ``hpi_config``: ``backend`` and parts of ``backend_config`` are honoured.
-
-    The runtime is always chosen automatically where none is named, and models are always converted where they must
-    be, so the other fields have no effect; the device is the Predictor's.
-    """
+    """PaddleX's ``hpi_config``; ``backend`` counts, and of ``backend_config`` the CPU threads and the precision."""
 
     backend: str | None = None
     backend_config: BackendConfig = BackendConfig()
-    auto_config: bool | None = None
-    auto_paddle2onnx: bool | None = None
-    device_type: str | None = None
-    device_id: int | None = None
-    hpi_info: Mapping[str, Any] | None = None
-    pdx_model_name: str | None = None
+    auto_config: Annotated[bool | None, _CHOSEN] = None
+    auto_paddle2onnx: Annotated[bool | None, _CHOSEN] = None
+    device_type: Annotated[str | None, _ONE_DEVICE] = None
+    device_id: Annotated[int | None, _ONE_DEVICE] = None
+    hpi_info: Annotated[Mapping[str, Any] | None, _CHOSEN] = None
+    pdx_model_name: Annotated[str | None, _CHOSEN] = None
 
     @property
-    def threads(self) -> int | None:
-        """CPU threads, by either of their names."""
-        return self.backend_config.cpu_num_threads or self.backend_config.cpu_threads
+    def options(self) -> Options:
+        """What it says of a model's options."""
+        settings = self.backend_config
+        return Options(
+            backend=self.backend,
+            precision=settings.precision,
+            threads=settings.cpu_num_threads or settings.cpu_threads,
+        )
 
 
-class _Module(Record):
-    """Fields that both modules share. Those of PaddleX's engines are accepted and have no effect."""
+class _Level(Record):
+    """Fields that a pipeline and its modules share."""
 
-    module_name: str | None = None
-    model_name: str
-    model_dir: str | None = None
     use_hpip: bool | None = None
     hpi_config: HpiConfig | None = None
     engine: str | None = None
-    engine_config: Mapping[str, Any] | None = None
+    engine_config: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
+
+
+class _Module(_Level):
+    """Fields that both modules share."""
+
+    module_name: str | None = None
+    model_name: str
+    model_dir: Annotated[str | None, BeforeValidator(_folder)] = None
 
 
 class DetectionModule(_Module):
-    """The detector. ``batch_size`` counts images."""
+    """The detector.
 
-    batch_size: Annotated[int, Field(ge=1)] = 1
+    Attributes:
+        batch_size: images that go together.
+        threshold: people that score above it are kept.
+        classes: labels that are people; by default those of :data:`hpi.pipelines.PEOPLE`.
+    """
+
+    batch_size: BatchSize | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    classes: Annotated[list[str], Field(min_length=1)] | None = None
     img_size: None = None
 
 
 class KeypointModule(_Module):
     """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go together."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 1
+    batch_size: BatchSize | None = None
     flip: bool | None = None
     use_udp: bool | None = None
 
@@ -100,38 +136,36 @@ class SubModules(Record):
     KeypointDetection: KeypointModule
 
 
-class PipelineConfig(Record):
-    """A pipeline file. ``Serving`` and PaddleX's engine fields are read by others."""
+class PipelineConfig(_Level):
+    """A pipeline file. ``Serving`` is read by the service."""
 
     pipeline_name: str
     modules: SubModules = Field(alias="SubModules")
-    use_hpip: bool | None = None
-    hpi_config: HpiConfig | None = None
-    engine: str | None = None
-    engine_config: Mapping[str, Any] | None = None
     Serving: Mapping[str, Any] | None = None
 
-    def hpi_config_of(self, module: _Module, instead: HpiConfig) -> HpiConfig:
-        """The ``hpi_config`` of a module: its own fields outrank the pipeline's, as in PaddleX.
 
-        Args:
-            module: one of this pipeline's.
-            instead: takes the place of the pipeline's own, unless it is empty.
-        """
-        merged: dict[str, Any] = {}
-        for layer in (instead if instead.model_fields_set else self.hpi_config, module.hpi_config):
-            if layer is not None:
-                merged = _merge(merged, layer.model_dump(exclude_unset=True))
-        return HpiConfig.model_validate(merged)
+def options_of(level: _Level) -> Options:
+    """What a pipeline, or a section of one, says of its options."""
+    configured = (level.hpi_config or HpiConfig()).options
+    named = None if level.engine is None else backend_of(level.engine)
+    own = {name: getattr(level, name, None) for name in ("flip", "use_udp", "threshold", "classes")}
+    batch_size = level.batch_size if isinstance(level, DetectionModule) else None
+    return Options(
+        backend=configured.backend or named,
+        precision=configured.precision,
+        threads=configured.threads,
+        batch_size=batch_size,
+        **own,
+    )
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Dictionaries one over the other, level by level."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+def backend_of(engine: str) -> str:
+    """The runtime that one of PaddleX's engines stands for.
+
+    >>> backend_of("hpi"), backend_of("onnxruntime")
+    ('auto', 'onnxruntime')
+    """
+    return _ENGINES.get(engine, engine)
 
 
 def pipeline_names() -> list[str]:
@@ -154,13 +188,94 @@ def pipeline_text(name: str) -> str:
 def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
     """Read a pipeline by name, from a YAML file, or from the content of one.
 
+    A relative ``model_dir`` of a file is looked up beside the file, then in the current folder.
+
     Raises:
         ConfigError: no such file or name, or its content is wrong; the message names file and field.
     """
+    content, where = _content(source)
+    pipeline = parse(PipelineConfig, content, where)
+    _log_no_effect(pipeline, where)
+    return pipeline
+
+
+def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a pipeline without what PaddleX would ignore; each such field is a line in the log.
+
+    Raises:
+        ConfigError: no such file or name.
+    """
+    content, where = _content(source)
+    return tolerate(PipelineConfig, content, where) if isinstance(content, Mapping) else content
+
+
+def tolerate(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a record that are known here, sections within included; the others are a line in the log each.
+
+    Args:
+        kind: the record.
+        content: its fields.
+        where: what they belong to, for the log.
+    """
+    fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+    kept = {}
+    for key, value in content.items():
+        place = f"{where}: {key}"
+        if key in _IGNORED:
+            logger.warning("%s is ignored: %s", place, _IGNORED[key])
+        elif key not in fields:
+            near = nearest(str(key), fields)
+            logger.warning("%s is ignored: %s", place, f"did you mean {near}?" if near else "it is not known here")
+        elif fields[key].annotation is type(None) and value is not None:
+            logger.warning("%s is ignored: the size of a model's input is fixed", place)
+        else:
+            section = _record_in(fields[key].annotation)
+            kept[key] = tolerate(section, value, place) if section and isinstance(value, Mapping) else value
+    return kept
+
+
+def _record_in(annotation: Any) -> type[BaseModel] | None:
+    """The record among the types of a field."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Record)), None)
+
+
+def _log_no_effect(record: BaseModel, where: str) -> None:
+    """A line in the log for each field that is set and changes nothing."""
+    for name, field in type(record).model_fields.items():
+        value = getattr(record, name)
+        marks = [mark for mark in field.metadata if isinstance(mark, NoEffect)]
+        if isinstance(value, BaseModel):
+            _log_no_effect(value, f"{where}: {field.alias or name}")
+        elif marks and value is not None:
+            logger.warning("%s: %s has no effect: %s", where, name, marks[0].why)
+
+
+def _content(source: str | Path | Mapping[str, Any]) -> tuple[Any, str]:
+    """What a pipeline's source says, with the folders of a file's models resolved, and how to call it."""
     if isinstance(source, Mapping):
-        return parse(PipelineConfig, source, "config")
+        return source, "config"
     if is_yaml(source):
-        return parse(PipelineConfig, read_yaml(Path(source)), str(source))
+        return _with_folders(read_yaml(Path(source)), Path(source)), str(source)
     pipeline_text(str(source))
     with as_file(files("hpi.configs") / "pipelines" / f"{source}.yaml") as path:
-        return parse(PipelineConfig, read_yaml(path), str(path))
+        return read_yaml(path), str(path)
+
+
+def _with_folders(content: Any, file: Path) -> Any:
+    """The content of a pipeline's file with each relative ``model_dir`` replaced by the folder that it names."""
+    modules = content.get("SubModules") if isinstance(content, dict) else None
+    for name, module in modules.items() if isinstance(modules, dict) else ():
+        named = module.get("model_dir") if isinstance(module, dict) else None
+        if isinstance(named, str) and named:
+            module["model_dir"] = str(_find_folder(Path(named).expanduser(), file, f"SubModules.{name}.model_dir"))
+    return content
+
+
+def _find_folder(named: Path, file: Path, field: str) -> Path:
+    """A model's folder that a file names: beside the file, else in the current folder."""
+    places = dict.fromkeys([file.parent / named, Path.cwd() / named])
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise ConfigNotFoundError(f"{file}: {field}: no such folder: {' or '.join(map(str, places))}")
+    return found

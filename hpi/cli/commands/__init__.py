@@ -1,0 +1,1 @@
+"""The commands with their options, one module a group; what does the work is imported when a command runs."""

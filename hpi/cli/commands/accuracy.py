@@ -1,0 +1,77 @@
+"""``hpi evaluate`` and ``hpi check-dataset``: annotated data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hpi.cli import options as given
+from hpi.cli.command import Debug
+
+
+def evaluate(
+    context: typer.Context,
+    dataset: Annotated[Literal["coco", "mpii"], typer.Option(help="Whose annotations and measure.")],
+    annotations: Annotated[
+        Path,
+        typer.Option(help="COCO: person_keypoints_*.json; MPII: the JSON that HRNet, mmpose, PaddleDetection share."),
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of the images that the annotations name.")],
+    boxes: Annotated[
+        str | None,
+        typer.Option(help="gt, detector, or a .json of COCO's detections. By default a pipeline's detector, else gt."),
+    ] = None,
+    headboxes: Annotated[
+        Path | None, typer.Option(help="MPII: .mat or .json with headboxes_src; without, from head_top and upper_neck.")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crop.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for report, pictures and predictions, with which a later run goes on.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew.")] = False,
+    pipeline: given.Pipeline = None,
+    model: given.Model = None,
+    model_dir: given.ModelDir = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
+    device: given.Device = None,
+    debug: Debug = False,
+) -> None:
+    """Measure accuracy on annotated images: COCO's keypoint and box AP, or MPII's PCKh."""
+    name = given.predictor_name(pipeline, model)
+    others = {"pipeline", "backend", "precision", "debug"}
+    asked = {key: value for key, value in context.params.items() if key not in others and value is not None}
+    asked["pipeline"] = None if model else name
+    from hpi.cli.evaluate import Asked, run
+
+    run(Asked(**asked, backends=backend or (None,), precisions=precision or (None,)))
+
+
+def check_dataset(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with images/ and annotations/instance_{train,val}.json.", metavar="DIR")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the result and the pictures.")] = Path("output"),
+    split: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            help="First divide the images of both sets anew, such as [bold]--split 80 20[/]; the annotations as they "
+            "were are kept as .bak.",
+            metavar="TRAIN VAL",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of --split: the same seed divides the same way.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Check a data set of keypoints in COCO's form, as PaddleX does before it trains on one.
+
+    Every annotation and every image's header is looked at, and all that is wrong is listed with file, id and what to
+    do. Writes check_dataset_result.json with PaddleX's fields, and check_dataset/ with the first images, their boxes
+    and keypoints drawn on them, and a histogram. Exit code 1: the data set is not sound.
+    """
+    from hpi.cli.check_dataset import run
+
+    run(folder, output, split, seed)

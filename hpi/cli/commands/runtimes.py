@@ -1,0 +1,60 @@
+"""``hpi explain`` and ``hpi tune``: what the models run on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpi.cli import options as given
+from hpi.cli.command import Debug, Quiet, Verbose
+
+
+def explain(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    pipeline: given.Pipeline = None,
+    model: given.Model = None,
+    model_dir: given.ModelDir = None,
+    device: given.Device = None,
+    backend: given.BackendName = None,
+    precision: given.Precision = None,
+    objective: given.Objective = None,
+    max_p99: given.MaxP99 = None,
+    max_deviation: given.MaxDeviation = None,
+    threads: given.Threads = None,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Say what each model runs on, what that rests on, and why the other candidates were not taken."""
+    from hpi.cli import selection
+
+    with given.open_predictor(context) as predictor:
+        selection.explain(predictor, as_json=as_json)
+
+
+def tune(
+    context: typer.Context,
+    budget: Annotated[str, typer.Option(help="Time for all of it: 60, 60s or 2m.")] = "60s",
+    pipeline: given.Pipeline = None,
+    model: given.Model = None,
+    model_dir: given.ModelDir = None,
+    device: given.Device = None,
+    objective: given.Objective = None,
+    threads: given.Threads = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure every runtime on this machine with real crops; from then on the choice rests on that."""
+    seconds = given.read_seconds(budget)
+    from hpi.cli import selection
+
+    with given.open_predictor(context) as predictor:
+        before = selection.summary(predictor.describe())
+        selection.tune(predictor, seconds, quiet=quiet)
+    with given.open_predictor(context) as predictor:
+        after = selection.summary(predictor.describe())
+    if not quiet:
+        for name, choice in after.items():
+            typer.echo(f"{name}: {choice} (before: {before[name]})")

@@ -1,0 +1,86 @@
+"""``hpi serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpi.cli import options as given
+from hpi.cli.command import Debug
+
+_LIMITS = "Batches and limits"
+
+
+def serve(
+    context: typer.Context,
+    pipeline: given.PipelineOrDefault = given.DEFAULT_PIPELINE,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    token: Annotated[
+        str | None, typer.Option(envvar="HPI_TOKEN", help="Clients must send it as Authorization: Bearer.")
+    ] = None,
+    allow_url: Annotated[
+        bool | None, typer.Option("--allow-url", help="Fetch images from public http(s) addresses.")
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="Let pages of an origin use it, such as https://a.org; *: all. Repeatable."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object a line.")] = False,
+    max_batch: Annotated[
+        int | None,
+        typer.Option("--max_batch", help="Images in a batch; 1: none. Default 8.", rich_help_panel=_LIMITS),
+    ] = None,
+    max_wait_ms: Annotated[
+        float | None,
+        typer.Option("--max_wait_ms", help="How long an image waits for others. Default 2.", rich_help_panel=_LIMITS),
+    ] = None,
+    max_requests: Annotated[
+        int | None,
+        typer.Option(
+            "--max_requests", help="Requests at a time; further ones get 503. Default 64.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds until a request gets 504. Default 30.", rich_help_panel=_LIMITS)
+    ] = None,
+    max_body_mb: Annotated[
+        float | None,
+        typer.Option("--max_body_mb", help="Largest body, MiB; then 413. Default 32.", rich_help_panel=_LIMITS),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option("--max_pixels", help="Largest image; then 422. Default 50,000,000.", rich_help_panel=_LIMITS),
+    ] = None,
+    device: given.Device = None,
+    backend: given.BackendName = None,
+    precision: given.Precision = None,
+    objective: given.Objective = None,
+    threads: given.Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Serve PaddleX's HTTP interface, with dynamic batching, limits, metrics and a page at /.
+
+    Everything else that can be set stands under Serving: extra: in the pipeline's YAML.
+    """
+    asked = {
+        "max_batch": max_batch,
+        "max_wait_ms": max_wait_ms,
+        "max_requests": max_requests,
+        "deadline_s": deadline,
+        "max_body_mb": max_body_mb,
+        "max_pixels": max_pixels,
+        "allow_url": allow_url,
+        "token": token,
+        "cors_origins": cors or None,
+    }
+    from hpi.serving import serve as run_service
+
+    arguments = given.predictor_arguments(context)
+    run_service(pipeline, arguments, asked, host=host, port=port, workers=workers, json_logs=json_logs)

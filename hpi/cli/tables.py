@@ -1,0 +1,22 @@
+"""Tables for terminals of any width: what does not fit is folded, never cut."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+
+def new_table(*headings: str, title: str | None = None) -> Table:
+    """A table without rows whose cells fold."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

@@ -1,0 +1,320 @@
+"""``python main.py -c MODULE.yaml -o KEY=VALUE``: PaddleX's way to check a dataset, and to evaluate and run one model.
+
+Training and export stay with PaddleX; what it exports runs here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from hpi.compat.paddlex.values import read_value
+from hpi.errors import ConfigError, HpiError, InputError, ModelError
+from hpi.files import check_folder, save
+from hpi.validation import read_yaml
+from hpi.zoo import Zoo
+
+logger = logging.getLogger(__name__)
+
+Fields = Mapping[str, Any]
+
+KNOWN: Fields = {
+    "Global": dict.fromkeys(["model", "mode", "dataset_dir", "device", "output"]),
+    "CheckDataset": {
+        "convert": dict.fromkeys(["enable", "src_dataset_type"]),
+        "split": dict.fromkeys(["enable", "train_percent", "val_percent"]),
+    },
+    "Train": None,
+    "Evaluate": dict.fromkeys(["weight_path", "log_interval"]),
+    "Predict": dict.fromkeys(
+        [
+            "batch_size", "model_dir", "input", "kernel_option", "use_hpip", "hpi_config", "engine", "engine_config",
+            "genai_config", "threshold", "flip", "use_udp",
+        ]
+    ),
+    "Export": None,
+}  # fmt: skip
+"""Fields of PaddleX's module files; None: what is in there is not looked at."""
+
+NOT_HERE = {"train": "does not train", "export": "does not export", "pdparams2safetensors": "does not convert weights"}
+
+_RUN_MODES: Mapping[str, Fields] = {
+    "paddle": {},
+    "paddle_fp32": {},
+    "paddle_fp16": {"precision": "fp16"},
+    "mkldnn": {},
+    "mkldnn_bf16": {"precision": "bf16"},
+    "trt_fp32": {"backend": "tensorrt"},
+    "trt_fp16": {"backend": "tensorrt", "precision": "fp16"},
+}
+"""What PaddleX's run modes ask of a runtime; Paddle, its default, is one of several here."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module file with what the command line replaces in it."""
+
+    where: str
+    content: Fields
+    strict_device: bool = False
+
+    def get(self, key: str) -> Any:
+        """A field such as ``"Global.model"``; None where there is none."""
+        value: Any = self.content
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def need(self, key: str, example: str) -> Any:
+        """A field that must be there.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        value = self.get(key)
+        if value is None:
+            raise ConfigError(f"{self.where}: {key} is missing; give it, such as -o {key}={example}")
+        return value
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.need("Global.model", "PP-TinyPose_128x96"))
+
+    @property
+    def output(self) -> Path:
+        """Folder for everything that is written."""
+        return Path(str(self.get("Global.output") or "output"))
+
+
+def run(config: Path | None, overrides: Sequence[str], *, strict_device: bool = False) -> None:
+    """Do what a module file says.
+
+    Raises:
+        ConfigError: the file, a replacement or the mode is wrong.
+        HpiError: the work failed; ``<mode>_result.json`` in the output says so too, as PaddleX's does.
+    """
+    if config is None:
+        raise ConfigError("give the YAML file of a module as -c")
+    module = Module(str(config), read_module(config, overrides), strict_device)
+    mode = module.need("Global.mode", "predict")
+    if mode in NOT_HERE:
+        raise ConfigError(
+            f"Global.mode={mode}: this engine {NOT_HERE[mode]}. Do it with PaddleX; what it exports runs here with "
+            "-o Global.mode=predict -o Predict.model_dir=FOLDER"
+        )
+    if mode not in _MODES:
+        raise ConfigError(f"Global.mode={mode}: give {', '.join(_MODES)}")
+    check_folder(module.output, ConfigError)
+    try:
+        result = _MODES[mode](module)
+    except HpiError as error:
+        _write_result(module, mode, {"done_flag": False, "err_type": str(type(error)), "err_msg": str(error)})
+        raise
+    if result is not None:
+        _write_result(module, mode, {"done_flag": True, **result})
+
+
+def read_module(config: Path, overrides: Sequence[str]) -> Fields:
+    """A module file's content with fields replaced; each field that is not known is a line in the log.
+
+    Raises:
+        ConfigError: the file cannot be read, or a replacement is not ``KEY=VALUE`` of a field.
+    """
+    content = read_yaml(config)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{config}: no module file; it has sections such as Global and Predict")
+    content = {str(name): _evaluated(section) for name, section in content.items()}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"-o {override}: write it as Section.field=value, such as Global.mode=predict")
+        _replace(content, key.split("."), read_value(value), override)
+    for key in _unknown(content, KNOWN):
+        near = difflib.get_close_matches(key, list(_paths(KNOWN)), n=1, cutoff=0.7)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        logger.warning("%s: %s is not known and has no effect%s", config, key, hint)
+    return content
+
+
+def _evaluated(content: Any) -> Any:
+    """Text that is a literal becomes its value, as PaddleX reads its files."""
+    if isinstance(content, dict):
+        return {str(key): _evaluated(value) for key, value in content.items()}
+    return [_evaluated(value) for value in content] if isinstance(content, list) else read_value(content)
+
+
+def _replace(content: Any, keys: Sequence[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        content = content[_place(content, key, override)] if isinstance(content, list) else _section(content, key)
+    if not isinstance(content, (dict, list)):
+        raise ConfigError(f"-o {override}: {'.'.join(keys[:-1])} is no section")
+    content[_place(content, keys[-1], override)] = value
+
+
+def _section(content: Any, key: str) -> Any:
+    """A section of a section, made where it is missing or empty."""
+    if not isinstance(content, dict):
+        return content
+    if content.get(key) is None:
+        content[key] = {}
+    return content[key]
+
+
+def _place(content: Any, key: str, override: str) -> Any:
+    if isinstance(content, list):
+        if not key.isdigit() or int(key) >= len(content):
+            raise ConfigError(f"-o {override}: {key} is no place in a list of {len(content)}")
+        return int(key)
+    return key
+
+
+def _unknown(content: Fields, known: Fields, above: str = "") -> Iterator[str]:
+    for name, value in content.items():
+        if name not in known:
+            yield f"{above}{name}"
+        elif isinstance(known[name], Mapping) and isinstance(value, Mapping):
+            yield from _unknown(value, known[name], f"{above}{name}.")
+
+
+def _paths(known: Fields, above: str = "") -> Iterator[str]:
+    for name, value in known.items():
+        yield f"{above}{name}"
+        yield from _paths(value, f"{above}{name}.") if isinstance(value, Mapping) else ()
+
+
+def _write_result(module: Module, mode: str, content: Fields) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    save(module.output / f"{mode}_result.json", text.encode("utf-8", "backslashreplace"), ConfigError)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - where PaddleX's log goes
+
+
+def _check_dataset(module: Module) -> Fields:
+    from hpi.evaluation.check_dataset import check_dataset
+
+    config = Zoo.default().models.get(module.model)
+    if config is not None and config.task != "keypoint_detection":
+        raise ConfigError(f"Global.model={module.model}: datasets are checked for keypoint models only")
+    folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
+    if module.get("CheckDataset.convert.enable"):
+        logger.warning("CheckDataset.convert has no effect: keypoint datasets are in COCO's form already")
+    split = None
+    if module.get("CheckDataset.split.enable"):
+        split = tuple(module.need(f"CheckDataset.split.{name}_percent", "50") for name in ("train", "val"))
+        if not all(type(percent) is int for percent in split):
+            raise ConfigError(f"CheckDataset.split: give train_percent and val_percent as whole numbers, not {split}")
+    result = check_dataset(folder, module.output, split=split)
+    if split is not None:
+        _tell("Split dataset successfully !")
+    _tell("Check dataset passed !")
+    return result
+
+
+def _evaluate(module: Module) -> Fields:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from hpi.evaluation.coco import CocoDataset
+    from hpi.evaluation.predictions import Journal, predict
+
+    folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
+    failed: list[InputError] = []
+    with _open(module, _exported(module), first_device=True) as predictor:
+        boxes: Literal["gt", "detector"] = "gt" if predictor.detector is None else "detector"
+        dataset = CocoDataset(folder / "annotations" / "instance_val.json", folder / "images", boxes)
+        for warning in dataset.check(predictor):
+            logger.warning("%s", warning)
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("evaluating", total=len(dataset.photos))
+            done = partial(progress.advance, task)
+            found = predict(predictor, dataset.photos, Journal(None), 8, done=done, failed=failed.append)
+        if failed:
+            raise InputError(f"{len(failed)} images cannot be used; the first: {failed[0]}")
+        figures = dataset.figures(found, predictor)
+    percent = figures["AP" if boxes == "gt" else "box AP"]
+    if percent is None:
+        raise InputError(f"{folder}: nobody is annotated in its validation set")
+    _tell(f"AP {percent / 100:.3f}")
+    return {"metrics": {"AP": percent / 100}}
+
+
+def _exported(module: Module) -> Path | None:
+    """The folder of the model to evaluate; None: the official one of its name."""
+    named = module.get("Evaluate.weight_path")
+    if named is None or Path(str(named)).is_dir():
+        return None if named is None else Path(str(named))
+    beside = Path(str(named)).parent / "inference"
+    raise ModelError(
+        f"Evaluate.weight_path={named}: no folder of an exported model, and weights of training are not run here. "
+        f"Export them with PaddleX, and give that folder: -o Evaluate.weight_path={beside}; or None for the official "
+        f"{module.model}"
+    )
+
+
+def _predict(module: Module) -> None:
+    from hpi.compat.paddlex.predicting import print_and_save
+
+    source = module.need("Predict.input", "people.jpg")
+    folder = module.get("Predict.model_dir")
+    if folder is not None and not Path(str(folder)).is_dir():
+        raise ModelError(
+            f"Predict.model_dir={folder}: no such folder; -o Predict.model_dir=None takes the official {module.model}"
+        )
+    arguments = {name: module.get(f"Predict.{name}") for name in ("batch_size", "threshold")}
+    with _open(module, None if folder is None else Path(str(folder))) as predictor:
+        print_and_save(predictor, source if isinstance(source, list) else str(source), module.output, **arguments)
+
+
+def _open(module: Module, folder: Path | None, *, first_device: bool = False) -> Any:
+    from hpi.compat.paddlex.api import create_model
+
+    device = module.get("Global.device")
+    if device is not None:
+        device = str(device).partition(",")[0] if first_device else str(device)
+    return create_model(
+        module.model,
+        folder,
+        device,
+        hpi_config=_runtime(module),
+        engine=module.get("Predict.engine"),
+        engine_config=module.get("Predict.engine_config"),
+        genai_config=module.get("Predict.genai_config"),
+        flip=module.get("Predict.flip"),
+        use_udp=module.get("Predict.use_udp"),
+        strict_device=module.strict_device,
+    )
+
+
+def _runtime(module: Module) -> Fields:
+    """The ``hpi_config`` that ``Predict.kernel_option`` stands for, below the module's own."""
+    option, configured = module.get("Predict.kernel_option") or {}, module.get("Predict.hpi_config") or {}
+    if not isinstance(option, Mapping) or not isinstance(configured, Mapping):
+        raise ConfigError(f"{module.where}: Predict.kernel_option and Predict.hpi_config are dictionaries")
+    mode = option.get("run_mode") or "paddle"
+    if mode not in _RUN_MODES:
+        raise ConfigError(f"Predict.kernel_option.run_mode={mode}: give {', '.join(_RUN_MODES)}")
+    asked = _RUN_MODES[mode]
+    others = {name: value for name, value in option.items() if name != "run_mode"}
+    settings = {**others, **{name: asked[name] for name in ("precision",) if name in asked}}
+    return {
+        **({"backend": asked["backend"]} if "backend" in asked else {}),
+        **configured,
+        "backend_config": {**settings, **(configured.get("backend_config") or {})},
+    }
+
+
+_MODES: Mapping[str, Callable[[Module], Fields | None]] = {
+    "check_dataset": _check_dataset,
+    "evaluate": _evaluate,
+    "predict": _predict,
+}

@@ -1,0 +1,50 @@
+"""What PaddleX's command lines do with results: print each as a dictionary, and save it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from hpi.errors import InputError
+from hpi.predictor import Predictor
+from hpi.results import Result
+from hpi.saving import save_all
+from hpi.sources import Input
+
+
+def print_and_save(predictor: Predictor, source: Input, folder: Path | None, **arguments: Any) -> None:
+    """Predict everything; what cannot be read or saved is reported, and the rest go on.
+
+    Args:
+        predictor: makes the results.
+        source: images.
+        folder: where to save results; None: nowhere.
+        arguments: of its ``predict``.
+
+    Raises:
+        typer.Exit: with code 1, at the end, when something was reported.
+    """
+    failed = 0
+
+    def report(error: InputError) -> None:
+        nonlocal failed
+        failed += 1
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+
+    for saved in save_all(_printed(predictor.predict(source, on_error=report, **arguments)), folder):
+        if isinstance(saved, InputError):
+            report(saved)
+        elif saved:
+            print(f"saved {' and '.join(map(str, saved))}")  # noqa: T201
+    if failed:
+        raise typer.Exit(1)
+
+
+def _printed(results: Iterable[Result]) -> Iterator[Result]:
+    for result in results:
+        result.print()
+        yield result

@@ -1,0 +1,127 @@
+"""What surrounds every request: its number, the log, answers to errors, and headers for other origins."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from http import HTTPStatus
+from time import perf_counter
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hpi.errors import InputError
+from hpi.serving import schema
+from hpi.serving.limits import RequestError
+from hpi.serving.metrics import Metrics
+from hpi.serving.requests import CLIENT_GONE
+from hpi.serving.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_ASKED_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
+_SHOWN_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
+
+
+def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """Put the middleware of a service around its routes."""
+    for kind in (RequestError, InputError, HTTPException, ClientDisconnect):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(_Faults)
+    if settings.cors_origins:  # around the faults, so that pages of other origins can read those too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=_ASKED_HEADERS,
+            expose_headers=_SHOWN_HEADERS,
+        )
+    app.add_middleware(_Observer, metrics=metrics)
+
+
+def json_response(
+    answer: schema.Answer | schema.Message, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
+    """An answer as JSON, without fields that have no value."""
+    return Response(answer.model_dump_json(exclude_none=True), status, headers, media_type="application/json")
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Any error in the form of an answer; what is not the client's fault is logged and not told."""
+    status, message, headers = _explain(error)
+    log_id = request.scope["log_id"]
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
+    return json_response(schema.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
+
+
+def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
+    if isinstance(error, RequestError):
+        return error.status, str(error), error.headers
+    if isinstance(error, InputError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY, str(error), {}
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail), _with_head(dict(error.headers or {}))
+    if isinstance(error, ClientDisconnect):
+        return CLIENT_GONE, "the client went away", {}
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", {}
+
+
+def _with_head(headers: dict[str, str]) -> dict[str, str]:
+    """``Allow`` with HEAD wherever there is GET: the router names the methods of the first route of a path alone."""
+    allowed = [method.strip() for method in headers.get("Allow", "").split(",")]
+    if "GET" in allowed and "HEAD" not in allowed:
+        return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
+    return headers
+
+
+class _Faults:
+    """Answers what went wrong unexpectedly: the client gets an answer, and the log the traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            response = await _answer_error(Request(scope), error)
+            await response(scope, receive, send)
+
+
+class _Observer:
+    """Gives each request its ``logId``, and logs and counts its answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["log_id"], status, start = str(uuid.uuid4()), HTTPStatus.INTERNAL_SERVER_ERROR.value, perf_counter()
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of them
+            self._metrics.requests.labels(route, str(status)).inc()
+            milliseconds = round(1000 * (perf_counter() - start), 2)
+            path = scope["raw_path"].decode("ascii", "replace")  # still escaped: it could forge lines of the log
+            facts = {"logId": scope["log_id"], "method": scope["method"], "path": path, "status": status}
+            logger.info(
+                "%s %s %s %d %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}
+            )
