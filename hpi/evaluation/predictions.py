@@ -273,7 +273,7 @@ def _results(
     given = [[person.box for person in photo.given] for photo in photos if photo.given is not None]
     results = predictor.predict(
         [str(photo.path) for photo in photos],
-        batch_size,
+        batch_size=batch_size,
         threshold=None if given else 0,
         boxes=given or None,
         on_error=report,

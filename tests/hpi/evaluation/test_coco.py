@@ -387,6 +387,9 @@ def test_boxes_of_only_some_images_are_told(places, truth, tmp_path, estimator):
     (told,) = CocoDataset(*places, file).check(estimator)
     assert told.startswith("boxes.json has no box for image ids 139, 34417, 109313, ")
     assert "people count as missed" in told
+    file.write_text("[]")
+    (told,) = CocoDataset(*places, file).check(estimator)
+    assert "68 people count as missed" in told
 
 
 def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimator, monkeypatch):
