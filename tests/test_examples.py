@@ -5,6 +5,7 @@ from support import ROOT, run_python
 SAID = {
     "pipeline.py": "a nose at 9",
     "own_boxes.py": "2 people, on ",
+    "paddlex_parallel.py": "basketball.png: 2 people",
     "paddlex_sample.py": "{'res': {'input_path': ",
 }
 

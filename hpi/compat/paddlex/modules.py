@@ -232,6 +232,8 @@ def _evaluate(module: Module) -> Fields:
     with _open(module, _exported(module), first_device=True) as predictor:
         boxes: Literal["gt", "detector"] = "gt" if predictor.detector is None else "detector"
         dataset = CocoDataset(folder / "annotations" / "instance_val.json", folder / "images", boxes)
+        for warning in dataset.check(predictor):
+            logger.warning("%s", warning)
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("evaluating", total=len(dataset.photos))
             done = partial(progress.advance, task)
