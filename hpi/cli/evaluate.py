@@ -22,13 +22,14 @@ from rich.table import Table
 from hpi.backends.artifacts import content_hash
 from hpi.benchmarks.environment import describe_environment
 from hpi.benchmarks.report import engaged, write_report
-from hpi.compat.paddlex.config import HpiConfig, read_pipeline
+from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
 from hpi.files import save
+from hpi.options import Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
 from hpi.validation import is_yaml
@@ -161,12 +162,13 @@ def _open(asked: Asked, backend: str, precision: str) -> Predictor:
     else:
         pipeline = read_pipeline(str(asked.pipeline))
         module = pipeline.modules.KeypointDetection
+        options = resolve(Options(flip=flip), options_of(module), options_of(pipeline))
         predictor = Predictor(
             module.model_name,
             model_dir=module.model_dir,
-            flip=flip or module.flip,
-            use_udp=module.use_udp,
-            hpi_config=pipeline.hpi_config_of(module, HpiConfig()).model_dump(exclude_unset=True),
+            flip=options.flip,
+            use_udp=options.use_udp,
+            threads=options.threads,
             **arguments,
         )
     if finds_people != (predictor.detector is not None):

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from hpi.evaluation.annotations import leads_out
 from hpi.evaluation.coco_file import KEYPOINTS, PERSON, Annotation, Category, CocoFile, Image
-from hpi.sources import is_video
 from hpi.zoo import Zoo
 
 Use = Literal["keypoints", "boxes", "training"]
@@ -202,12 +201,6 @@ def _leads_out(file: CocoFile) -> Iterator[Finding]:
             yield Finding(
                 f"file_name {name} leads out of the folder of images; give it relative to that", "image", image.id
             )
-
-
-def _is_video(file: CocoFile) -> Iterator[Finding]:
-    for image in file.images:
-        if is_video(image.file_name):
-            yield Finding(f"file_name {reprlib.repr(image.file_name)} is a video; save its frames", "image", image.id)
 
 
 def _same_file(file: CocoFile) -> Iterator[Finding]:
@@ -596,7 +589,6 @@ CHECKS = (
     Check(_unknown_image, REFUSE, REFUSE, REFUSE),
     Check(_unknown_category, WARN, WARN, REFUSE),
     Check(_leads_out, REFUSE, REFUSE, REFUSE),
-    Check(_is_video, REFUSE, REFUSE, REFUSE),
     Check(_same_file, REFUSE, REFUSE, REFUSE),
     Check(_no_person, REFUSE, REFUSE, WARN),
     Check(_other_skeleton, REFUSE, NONE, WARN),
