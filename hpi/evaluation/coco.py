@@ -173,7 +173,7 @@ class CocoDataset:
     def _require(self, use: Use) -> list[str]:
         """Refuse the annotations where they do not do for these figures; what else there is to say of them."""
         if use not in self._findings:
-            self._findings[use] = examine(self._file, [use])
+            self._findings[use] = examine(self._file, use)
         found = self._findings[use]
         if found.problems:
             raise InputError(several(found.problems, str(self._path)))
