@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +42,17 @@ _SHAPE_CACHE = 16
 """oneDNN primitives are cached for this many input shapes: one per batch size in use."""
 _GPU_POOL_MB = 256
 """GPU memory that Paddle takes at once; it grows."""
+_TRIAL_TIMEOUT_S = 600
+# Without the working folder on the path, since files in it could pass for the modules.
+_TRIAL = """
+import sys
+sys.path = [folder for folder in sys.path if folder]
+from paddle import inference
+config = inference.Config(*sys.argv[1:])
+config.disable_gpu()
+config.disable_glog_info()
+inference.create_predictor(config)
+"""
 _TENSORRT_BATCHES = {"min": 1, "opt": 8, "max": 32}
 
 
@@ -102,10 +116,16 @@ class PaddleSession(Session):
         paddle = import_runtime(Paddle.package, Paddle.install)
         check_built_for(paddle, options.device)
         check_weights(files.paddle.params)
+        if files.paddle.program.suffix == ".pdmodel":
+            key = {"model": files.name, "content": files.content, "paddle": paddle.__version__}
+            options.artifacts.get(Paddle.name, key, "loads.txt", partial(_try_elsewhere, files.paddle))
         inference = import_runtime("paddle.inference", Paddle.install)
         self._lock = threading.Lock()
         start = _Start(inference, files.paddle, options, _input_shapes(files.paddle.program))
         self._predictor, note = backend.start(start)
+        names = self._predictor.get_input_names()
+        if not start.shapes.keys() >= set(names):
+            raise BackendError(f"{files.paddle.program}: takes {names}, but declares {[*start.shapes]}; is it damaged?")
         super().__init__(
             SessionInfo(
                 backend=backend.name,
@@ -114,10 +134,7 @@ class PaddleSession(Session):
                 variant=options.variant,
                 threads=options.thread_count,
                 model_path=files.paddle.program,
-                inputs=tuple(
-                    TensorSpec(name, np.dtype(np.float32), start.shapes[name])
-                    for name in self._predictor.get_input_names()
-                ),
+                inputs=tuple(TensorSpec(name, np.dtype(np.float32), start.shapes[name]) for name in names),
                 outputs=tuple(self._predictor.get_output_names()),
                 notes=(note,) if note else (),
             )
@@ -130,6 +147,27 @@ class PaddleSession(Session):
     def _release(self) -> None:
         with self._lock:
             self._predictor = None
+
+
+def _try_elsewhere(files: PaddleFiles, target: Path) -> None:
+    """Load a program in a process of its own first: damaged ones of Paddle 2 take the whole process down.
+
+    Raises:
+        BackendError: Paddle does not load it.
+    """
+    command = [sys.executable, "-W", "ignore", "-c", _TRIAL, str(files.program), str(files.params)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_TRIAL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackendError(f"{files.program}: Paddle did not load it within {_TRIAL_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        raise BackendError(
+            f"{files.program}: Paddle cannot load it: {essence(done.stdout + done.stderr)} (exit code "
+            f"{done.returncode}). Check that the model's files are undamaged, or fetch them anew"
+        )
+    target.write_text(f"Paddle loads {files.program}.\n", encoding="utf-8")
 
 
 def check_built_for(paddle: Any, device: str) -> None:

@@ -24,13 +24,13 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.benchmarks.compare_report import cells_of, summary_of, write_compared
 from hpi.benchmarks.comparison import Evaluate, Findings, Model, Photo, break_down, compare
-from hpi.benchmarks.options import OneDevice, Output, Pipeline, Threads, name_and_folder, one_device
+from hpi.benchmarks.options import Backend, OneDevice, Output, Pipeline, Rounds, Threads, name_and_folder, one_device
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
 from hpi.evaluation.predictions import Journal, predict
-from hpi.selection.choice import PRECISIONS
-from hpi.selection.measure import Protocol
+from hpi.selection.choice import AUTO, PRECISIONS
+from hpi.selection.measure import ROUNDS, Protocol
 from hpi.selection.parity import FOLDER, load_exam
 from hpi.selection.priors import Priors
 from hpi.zoo import Zoo
@@ -48,6 +48,8 @@ def main(
     batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
     precision: Annotated[list[str], typer.Option(help="fp32, bf16, fp16; repeat for several. By default all.")] = [],  # noqa: B006
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
+    rounds: Rounds = ROUNDS,
+    backend: Backend = AUTO,
     annotations: Annotated[Path | None, typer.Option(help="COCO's person_keypoints JSON, for the AP.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of its images.")] = None,
     device: OneDevice = "cpu",
@@ -58,7 +60,9 @@ def main(
     zoo, findings, of_photo, evaluate = Zoo.default(), Findings(), _photo(photo), _evaluator(annotations, images)
     options = SessionOptions(ArtifactCache(zoo.artifacts), one_device(device), threads=threads)
     sizes = sorted(set(batch))
-    protocol = Protocol(sizes, seconds * len(sizes), precision or PRECISIONS, memory=True, complete=True)
+    protocol = Protocol(
+        sizes, seconds * len(sizes), precision or PRECISIONS, backend, rounds, memory=True, complete=True
+    )
     with Progress(console=Console(stderr=True)) as progress:
         try:
             for entry in progress.track(model or _models_of(pipeline), description="models"):
@@ -67,7 +71,7 @@ def main(
                 one = Model(spec, zoo.skeleton_of(spec.name), options, Priors(zoo.own_priors))
                 compare(one, protocol, findings, progress, evaluate)
                 _write(output, findings)
-            break_down(pipeline, of_photo, seconds, options, findings, progress)
+            break_down(pipeline, of_photo, seconds, rounds, options, findings, progress)
         finally:  # what is there is kept, should the rest be interrupted
             _write(output, findings)
     Console().print(

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from hpi import Predictor
 from hpi.backends.base import SessionOptions
 from hpi.benchmarks.cold_start import ColdStart, cold_start
-from hpi.benchmarks.pipeline import ROUNDS, Stages, pipeline_of
+from hpi.benchmarks.pipeline import Stages, pipeline_of
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Candidate, Wish, rank
@@ -229,7 +229,13 @@ def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, 
 
 
 def break_down(
-    pipeline: str, photo: Photo, seconds: float, options: SessionOptions, findings: Findings, progress: Progress
+    pipeline: str,
+    photo: Photo,
+    seconds: float,
+    rounds: int,
+    options: SessionOptions,
+    findings: Findings,
+    progress: Progress,
 ) -> None:
     """Time the stages of a pipeline with ``auto`` and with each runtime that was measured; these take turns.
 
@@ -237,6 +243,7 @@ def break_down(
         pipeline: its name or YAML file.
         photo: what goes through it.
         seconds: time of one runtime.
+        rounds: turns in which it gets that time.
         options: device and threads.
         findings: taken further.
         progress: shows how far it is.
@@ -254,9 +261,9 @@ def break_down(
             else:
                 stack.enter_context(predictor)
                 opened[asked] = predictor, Stages(pipeline_of(predictor))
-        turns = [stages for _ in range(ROUNDS) for _, stages in opened.values()]
+        turns = [stages for _ in range(rounds) for _, stages in opened.values()]
         for stages in progress.track(turns, description="stages of the pipeline"):
-            _take_turn(stages, photo, seconds / ROUNDS)
+            _take_turn(stages, photo, seconds / rounds)
         findings.breakdowns += [_breakdown(asked, *of_one) for asked, of_one in opened.items()]
 
 

@@ -25,7 +25,7 @@ from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images, with_batch
 from hpi.benchmarks.environment import resident_mb
-from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, TurnSeconds
+from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
 from hpi.benchmarks.report import engaged, write_report
@@ -44,6 +44,7 @@ def main(
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
     images: Annotated[int, typer.Option(help="Images for the plot of the memory; the folder is repeated.")] = 2000,
     seconds: TurnSeconds = 3,
+    rounds: Rounds = ROUNDS,
     output: Output = None,
 ) -> None:
     """Time a folder and watch the memory over many images."""
@@ -51,7 +52,7 @@ def main(
     with Predictor("", config=config, objective="throughput") as predictor:
         stages = _Stages(predictor, folder)
         rates: dict[str, list[float]] = {}
-        for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):
+        for _ in track(range(rounds), description="turns", console=Console(stderr=True)):
             for name, rate in stages.measure(batch_size, seconds).items():
                 rates.setdefault(name, []).append(rate)
         memory = _memory(predictor, stages.paths, batch_size, images)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi import Predictor
-from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, TurnSeconds
+from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, with_folders
 from hpi.benchmarks.report import write_report
@@ -39,6 +39,7 @@ def main(
     batch: Annotated[int, typer.Option(help="People in a batch.")] = 16,
     paddlex: PaddleX = None,
     seconds: TurnSeconds = 0.5,
+    rounds: Rounds = ROUNDS,
     output: Output = None,
 ) -> None:
     """Time the crop and the decoding."""
@@ -52,7 +53,7 @@ def main(
             stack.enter_context(closing(peer))
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "arrays.npz"
         np.savez(file, allow_pickle=False, **arrays)
-        for _ in track(range(ROUNDS), description="turns", console=Console(stderr=True)):
+        for _ in track(range(rounds), description="turns", console=Console(stderr=True)):
             for name, kernel in kernels.items():
                 taken.setdefault((name, "hpi"), []).extend(times(kernel, seconds))
             if peer is not None:

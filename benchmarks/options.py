@@ -18,8 +18,10 @@ PoseEntry = Annotated[str | None, typer.Option("--pose", help="NAME or NAME=FOLD
 Pipeline = Annotated[str, typer.Option(help="Name or YAML file.")]
 PaddleX = Annotated[Path | None, typer.Option("--paddlex", help="Python of an environment with PaddleX.")]
 OneDevice = Annotated[str, typer.Option("--device", help="cpu, or one GPU: gpu:0.")]
+Backend = Annotated[str, typer.Option("--backend", help="auto, or the only runtime to measure.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]
 TurnSeconds = Annotated[float, typer.Option("--seconds", help="Time of one turn.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="Turns that each gets.")]
 Output = Annotated[Path | None, typer.Option(help="Write the report under this path stem: .json, .md, perhaps .png.")]
 
 

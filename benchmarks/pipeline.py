@@ -30,6 +30,7 @@ from hpi.benchmarks.options import (
     PaddleX,
     Pipeline,
     PoseEntry,
+    Rounds,
     Threads,
     TurnSeconds,
     name_and_folder,
@@ -63,10 +64,12 @@ def main(
     paddlex: PaddleX = None,
     rtmlib: Annotated[Path | None, typer.Option(help="Python of an environment with rtmlib.")] = None,
     seconds: TurnSeconds = 1,
+    rounds: Rounds = ROUNDS,
     output: Output = None,
     compare: regression.Baseline = None,
 ) -> None:
     """Time the whole pipeline and its stages, alone or beside PaddleX."""
+    baseline = regression.read_run(compare) if compare else None
     config = pipeline_config(pipeline, detector, pose)
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
@@ -76,15 +79,15 @@ def main(
             peers[RTMLIB] = stack.enter_context(closing(_start_rtmlib(rtmlib, predictor)))
         versions = {name: peer.versions for name, peer in peers.items()}
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
-        task = progress.add_task("turns", total=len(photos) * ROUNDS)
+        task = progress.add_task("turns", total=len(photos) * rounds)
         for group in photos:
-            rows += _measure(predictor, peers, group.split(","), seconds, lambda: progress.advance(task))
+            rows += _measure(predictor, peers, group.split(","), seconds, rounds, lambda: progress.advance(task))
             if output is not None:  # what is there is kept, should the rest be interrupted
                 report = {"models": engaged(predictor), "peers": versions, "rows": rows}
                 write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
-    regression.guard(compare, engaged(predictor), rows)
+    regression.guard(baseline, engaged(predictor), rows)
 
 
 def pipeline_of(predictor: Predictor) -> HumanPose:
@@ -145,7 +148,12 @@ def with_folders(config: Mapping[str, Any], predictor: Predictor) -> dict[str, A
 
 
 def _measure(
-    predictor: Predictor, peers: Mapping[str, Peer], group: list[str], seconds: float, advance: Callable[[], None]
+    predictor: Predictor,
+    peers: Mapping[str, Peer],
+    group: list[str],
+    seconds: float,
+    rounds: int,
+    advance: Callable[[], None],
 ) -> list[dict[str, Any]]:
     """Rows of everyone on one group of photos."""
     files = [_read(photo) for photo in group]
@@ -167,7 +175,7 @@ def _measure(
         turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
         turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[list[float]]] = {name: [] for name in turns}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, turn in turns.items():
             taken[name].append(turn(seconds))
         end = time.perf_counter() + seconds

@@ -32,7 +32,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Session, SessionOptions, device_kind
 from hpi.backends.gpu import gpu_count, gpu_of
 from hpi.backends.paddle import Paddle, PlainPaddle
-from hpi.benchmarks.options import Output, Threads, TurnSeconds, name_and_folder
+from hpi.benchmarks.options import Output, Rounds, Threads, TurnSeconds, name_and_folder
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
@@ -80,6 +80,7 @@ def main(
     ] = None,
     threads: Threads = None,
     seconds: TurnSeconds = 2,
+    rounds: Rounds = ROUNDS,
     output: Output = None,
 ) -> None:
     """PaddleX's published tables of this pipeline's models, measured here. Rows are kept after each model."""
@@ -90,15 +91,14 @@ def main(
     devices = ["cpu", GPU] if gpu_count() else ["cpu"]
     rows: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(model) * len(devices) * ROUNDS)
+        task = progress.add_task("", total=len(model) * len(devices) * rounds)
         for entry in model:
             with _find(zoo, entry, archives) as (spec, origin):
                 progress.update(task, description=spec.name)
                 row = _facts(zoo, spec, origin)
                 for device in devices:
-                    modes = _measure(
-                        zoo, spec, replace(options, device=device), seconds, lambda: progress.advance(task)
-                    )
+                    on_device = replace(options, device=device)
+                    modes = _measure(zoo, spec, on_device, seconds, rounds, lambda: progress.advance(task))
                     row["measured"][device_kind(device)] = modes
             rows.append(row)
             if output is not None:  # what is there is kept, should the rest be interrupted
@@ -158,7 +158,7 @@ def _published(zoo: Zoo, model: str, kind: str) -> dict[str, float]:
 
 
 def _measure(
-    zoo: Zoo, spec: ModelSpec, options: SessionOptions, seconds: float, advance: Callable[[], None]
+    zoo: Zoo, spec: ModelSpec, options: SessionOptions, seconds: float, rounds: int, advance: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
     """Both modes in turn: for each that works here what it runs on, and its times."""
     taken: dict[str, list[float]] = {}
@@ -173,7 +173,7 @@ def _measure(
                 runs[mode] = stack.enter_context(_model_run(zoo, spec, session))
                 version = session.info.version.split("-")[0]  # OpenVINO's is followed by its build
                 names[mode] = f"{session.info.backend} {version}, {session.info.variant}"
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for mode, run in runs.items():
                 time.sleep(SETTLE_S)
                 taken.setdefault(mode, []).extend(times(run, seconds))

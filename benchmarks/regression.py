@@ -107,20 +107,20 @@ def read_run(path: str | Path) -> Run:
 
 
 Baseline = Annotated[
-    Run | None,
-    typer.Option("--compare", parser=read_run, metavar="JSON", help="An earlier run; exit with 1 if it was faster."),
+    Path | None, typer.Option("--compare", metavar="JSON", help="An earlier run; exit with 1 if it was faster.")
 ]
 Tolerance = Annotated[float, typer.Option(min=0, help="Part of the time that counts as no change.")]
 
 
 def main(
-    old: Annotated[Run, typer.Argument(parser=read_run, metavar="OLD.json", help="The earlier run of pipeline.")],
-    new: Annotated[Run, typer.Argument(parser=read_run, metavar="NEW.json", help="The later one.")],
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="The earlier run of pipeline.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The later one.")],
     tolerance: Tolerance = TOLERANCE,
 ) -> None:
     """Say what became slower between two runs of pipeline; exit with 1 if anything did."""
-    _check_comparable(old, new)
-    _tell(compare(_dump(old), _dump(new), tolerance))
+    before, after = read_run(old), read_run(new)
+    _check_comparable(before, after)
+    _tell(compare(_dump(before), _dump(after), tolerance))
 
 
 def guard(baseline: Run | None, models: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:

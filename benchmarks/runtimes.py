@@ -13,8 +13,9 @@ from rich.table import Table
 
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.benchmarks.options import Models, OneDevice, Threads, name_and_folder, one_device
-from hpi.selection.measure import Failure, Measurement, Protocol, measure
+from hpi.benchmarks.options import Backend, Models, OneDevice, Rounds, Threads, name_and_folder, one_device
+from hpi.selection.choice import AUTO, PRECISIONS
+from hpi.selection.measure import ROUNDS, Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, write_rows
 from hpi.zoo import Zoo
 
@@ -25,6 +26,8 @@ def main(
     model: Models,
     batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
+    rounds: Rounds = ROUNDS,
+    backend: Backend = AUTO,
     record: Annotated[
         Path | None, typer.Option(help="Keep the figures as priors in this JSON file, named after the machine.")
     ] = None,
@@ -44,7 +47,7 @@ def main(
                 _add(table, name, result)
                 live.refresh()
 
-            protocol = Protocol(batch, seconds * len(batch), memory=True, complete=True)
+            protocol = Protocol(batch, seconds * len(batch), PRECISIONS, backend, rounds, memory=True, complete=True)
             measured = measure(spec, zoo.skeleton_of(name), options, protocol, tell)
             rows += [measurement.row(name) for measurement in measured]
             if record is not None:

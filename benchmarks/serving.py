@@ -34,7 +34,7 @@ from rich.progress import Progress
 
 from hpi import Predictor
 from hpi.benchmarks.environment import resident_mb
-from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry
+from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.pipeline import pipeline_config, with_folders
 from hpi.benchmarks.plots import save_clients, save_memory
@@ -82,6 +82,7 @@ def main(
     pipeline: Pipeline = "human_keypoint_detection_lite",
     clients: Annotated[list[int], typer.Option(min=1, help="Clients at once; repeat for several.")] = [1, 8, 32, 128],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="Time of one turn.")] = 6,
+    rounds: Rounds = ROUNDS,
     requests: Annotated[int, typer.Option(help="Requests for the plot of the memory; 0: none.")] = 10_000,
     paddlex: PaddleX = None,
     output: Output = None,
@@ -112,11 +113,11 @@ def main(
             peer = stack.enter_context(closing(_start_paddlex(paddlex, config, ports["paddlex"])))
             versions["paddlex"] = peer.versions
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
-        task = progress.add_task("load", total=len(clients) * ROUNDS * len(ports))
+        task = progress.add_task("load", total=len(clients) * rounds * len(ports))
         memory: list[float] = []
         for count in clients:
             tallies = {name: _Tally() for name in ports}
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 for name, port in ports.items():
                     _load(port, count, seconds, work, tallies[name])
                     progress.advance(task)

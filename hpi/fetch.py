@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import IO, Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import idna
 
 from hpi.errors import HpiError
 
@@ -15,9 +20,70 @@ SILENCE_S = 30
 """Longest wait for the next bytes."""
 
 
+_USER = re.compile(r"^(https?://)[^/?#]*@", re.IGNORECASE)
+# What stands in the place of the port is no number, so it belongs to a password with a slash in it.
+_USER_WITH_SLASH = re.compile(r"^(https?://)[^/?#@\[]*:[^/?#@]*[^/?#@\d].*@", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?<=[?&;#])([^=&;#]*(?:auth|cred|hmac|jwt|key(?![a-z])|keyid|pass|pwd|secret|sess|sig(?![a-z])|signature|token)"
+    r"[^=&;#]*=)[^&;#]*",
+    re.IGNORECASE,
+)
+
+
 def is_url(text: str) -> bool:
     """Whether a string is an http(s) URL."""
-    return text.lower().startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def shown(url: str) -> str:
+    """A URL as it may be shown, logged and saved: without user and password, and without secrets in its query.
+
+    What counts as a secret goes by the names of signed links and of API keys.
+
+    >>> shown("https://me:pw@example.org/a.jpg?size=2&X-Amz-Signature=0a1b")
+    'https://example.org/a.jpg?size=2&X-Amz-Signature=***'
+    """
+    return _SECRET.sub(r"\1***", _USER_WITH_SLASH.sub(r"\1", _USER.sub(r"\1", url)))
+
+
+def url_path(url: str) -> str:
+    """The path in a URL, without the escapes; empty where it is not a URL.
+
+    >>> url_path("http://example.org/my%20photo.jpg?size=2")
+    '/my photo.jpg'
+    """
+    try:
+        return unquote(urlsplit(url).path, errors="surrogateescape")
+    except ValueError:
+        return ""
+
+
+def ascii_url(url: str) -> str:
+    """A URL as it goes over the wire: host in IDNA, other characters escaped, without user and password.
+
+    >>> ascii_url("http://bücher.example/mein Bild.jpg")
+    'http://xn--bcher-kva.example/mein%20Bild.jpg'
+
+    Raises:
+        ValueError: it is not a URL. The message quotes nothing of it, since that may be a part of a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if not host.isascii():
+            host = idna.encode(host, uts46=True).decode("ascii")
+    except ValueError:
+        raise ValueError("not a valid URL") from None
+    if any(ord(character) < 32 or ord(character) == 127 for character in url):
+        raise ValueError("a URL has no control characters")
+    host = f"[{host}]" if ":" in host else host
+    place = host if port is None else f"{host}:{port}"
+    return urlunsplit((parts.scheme, place, _escape(parts.path), _escape(parts.query), ""))
+
+
+def _escape(text: str) -> str:
+    """Percent-encode what a URL may not hold, and leave alone what is encoded already."""
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text), safe="%/:?@!$&'()*+,;=~[]", errors="surrogateescape")
 
 
 class _StayOnHttp(urllib.request.HTTPRedirectHandler):
@@ -25,8 +91,8 @@ class _StayOnHttp(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not is_url(newurl):
-            raise urllib.error.URLError(f"it redirects to {newurl}, which is not http or https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+            raise urllib.error.URLError(f"it redirects to {shown(newurl)}, which is not http or https")
+        return super().redirect_request(req, fp, code, msg, headers, ascii_url(newurl))
 
 
 def fetch(
@@ -55,30 +121,40 @@ def fetch(
         HpiError: of the kind ``error``: no answer, an HTTP error, more than ``limit`` bytes, fewer than announced, or
             not finished in time.
     """
+    label = shown(url)
     if not is_url(url):
-        raise error(f"{url}: only http and https are fetched")
+        raise error(f"{label}: only http and https are fetched")
     deadline = time.monotonic() + seconds
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "hpi-pose"})
-        with urllib.request.build_opener(_StayOnHttp).open(request, timeout=min(SILENCE_S, seconds)) as answer:
+        with urllib.request.build_opener(_StayOnHttp).open(_request(url), timeout=min(SILENCE_S, seconds)) as answer:
             length = answer.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
             done = 0
             while block := answer.read1(1 << 16):
                 done += len(block)
                 if done > limit:
-                    raise error(f"{url}: more than the {limit} bytes that are accepted")
+                    raise error(f"{label}: more than the {limit} bytes that are accepted")
                 if time.monotonic() > deadline:
-                    raise error(f"{url}: not finished within {seconds:g} s, {done} bytes so far")
+                    raise error(f"{label}: not finished within {seconds:g} s, {done} bytes so far")
                 out.write(block)
                 if progress:
                     progress(done, total)
     except HpiError:
         raise
     except urllib.error.HTTPError as problem:
-        raise error(f"{url}: the server answers {problem.code} {problem.reason}") from problem
+        raise error(f"{label}: the server answers {problem.code} {problem.reason}") from problem
     except (HTTPException, OSError, ValueError) as problem:
-        raise error(f"{url}: cannot be fetched: {getattr(problem, 'reason', problem)}") from problem
+        raise error(f"{label}: cannot be fetched: {getattr(problem, 'reason', problem)}") from problem
     if total is not None and done != total:
-        raise error(f"{url}: broke off after {done} of {total} bytes")
+        raise error(f"{label}: broke off after {done} of {total} bytes")
     return total
+
+
+def _request(url: str) -> urllib.request.Request:
+    """What to ask a server; user and password go into a header, which a redirect does not pass on."""
+    request = urllib.request.Request(ascii_url(url), headers={"User-Agent": "hpi-pose"})
+    parts = urlsplit(url)
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode('ascii')}")
+    return request

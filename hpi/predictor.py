@@ -35,12 +35,12 @@ from hpi.model_files import ModelSpec
 from hpi.options import AUTO, MAX_BATCH_SIZE, Options, Resolved, check_count, check_score, read_devices, resolve
 from hpi.overlap import ahead, side_by_side
 from hpi.pipelines import HumanPose, people_classes
-from hpi.results import DetectionResult, KeypointResult, Result
+from hpi.results import DetectionResult, KeypointResult, Names, Result
 from hpi.selection import Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import TUNED_BATCHES, Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, Priors, device_class
-from hpi.sources import Image, Input, Item, count_items, is_single, is_video, read_items
+from hpi.sources import Image, Input, Item, check_input, count_items, is_several, is_single, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
 from hpi.validation import is_yaml, parse, read_yaml
@@ -86,6 +86,7 @@ class _Job:
     path: str | None
     image: Image
     boxes: Boxes | None
+    page: int | None
     frame: int | None
 
 
@@ -242,8 +243,9 @@ class Predictor:
         self._check_process()
         batch_size = check_count("batch_size", batch_size, MAX_BATCH_SIZE, InputError) or self.batch_size
         score = check_score("det_threshold", threshold if det_threshold is None else det_threshold)
+        check_input(input)
         per_image = self._check_boxes(input, boxes)
-        items = read_items(input)
+        items = read_items(input, one_each=per_image is not None)
         if not is_single(input):
             items = ahead(items, depth=min(batch_size, MAX_AHEAD))
         return self._stream(items, per_image, batch_size, score, on_error)
@@ -436,10 +438,12 @@ class Predictor:
             return None
         if self.estimator is None or self.detector is not None:
             raise InputError(f"boxes are for a keypoint model; {self.name} finds its own")
-        several = isinstance(source, Sequence) and not isinstance(source, str)
+        several = is_several(source)
+        if several and not isinstance(source, Sequence):
+            raise InputError("boxes: these go with a list of images, so that it is known which are whose")
         per_image: Any = boxes if several else [boxes]
         images: Sequence[Any] = source if several else [source]  # type: ignore[assignment]
-        if any(isinstance(image, (str, PathLike)) and is_video(fspath(image)) for image in images):
+        if any(is_video(image) for image in images):
             raise InputError("boxes: these go with pictures; of a video, pass the frames as arrays")
         if not isinstance(per_image, Sequence | np.ndarray) or not (
             len(per_image) == count_items(source) == len(images)
@@ -455,12 +459,15 @@ class Predictor:
         threshold: float | None,
         on_error: OnError | None,
     ) -> Iterator[Result]:
+        names = Names()
         with closing(items):  # at once, also after an error: a thread may be reading ahead
             for part, results in self._run_all(_batches(items, per_image, batch_size), threshold):
                 if isinstance(part, _Unusable):
                     _report(part.error, part.item, on_error)
                 else:
-                    yield from results()
+                    for result in results():
+                        names.give(result)
+                        yield result
 
     def _run_all(
         self, parts: Iterator[list[_Job] | _Unusable], threshold: float | None
@@ -489,8 +496,7 @@ class Predictor:
             return []
         results = self._predict(replica, part, threshold)
         for job, result in zip(part, results, strict=True):
-            if job.frame is not None:
-                result.set_frame(job.frame)
+            result.set_place(job.page, job.frame)
         return results
 
     def _predict(self, replica: _Replica, batch: list[_Job], threshold: float | None) -> Sequence[Result]:
@@ -555,7 +561,7 @@ def _keypoint_options(options: Resolved) -> KeypointOptions:
 
 def _check_box_array(boxes: ArrayLike) -> Boxes:
     try:
-        array = np.asarray(boxes, np.float32)
+        array = np.array(boxes, np.float32)  # a copy: the caller may change them before the image is due
     except (TypeError, ValueError) as error:
         raise InputError(f"boxes: not numbers [[x1, y1, x2, y2], ...]: {error}") from error
     if array.size == 0:
@@ -589,7 +595,7 @@ def _make_job(item: Item, boxes: Boxes | None) -> _Job:
                 f"{item.path or 'image'}: box number {index}, {boxes[index].tolist()}, lies outside its "
                 f"{width}x{height} pixels"
             )
-    return _Job(item.path, item.image, boxes, item.frame)
+    return _Job(item.path, item.image, boxes, item.page, item.frame)
 
 
 def _batches(items: Iterable[Item], per_image: list[Boxes] | None, batch_size: int) -> Iterator[list[_Job] | _Unusable]:

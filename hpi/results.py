@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import mimetypes
 import os
-import random
+import re
+import secrets
+import sys
 import time
+import unicodedata
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
-from hpi.fetch import is_url
+from hpi.fetch import is_url, url_path
 from hpi.files import save
 from hpi.tasks.detection import Detections
 from hpi.zoo import Skeleton
@@ -36,6 +38,17 @@ SavePath = str | os.PathLike[str]
 
 COLOR_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Formats of the input in which its picture is saved too; others are saved as PNG."""
+MAX_STEM_BYTES = 200
+"""Longer names are cut, so that numbers and ``_res.json`` fit into the 255 that file systems take."""
+
+_QUALITY = {  # Pillow's defaults, with which PaddleX saves; OpenCV's make files 2.5 and 7 times as large
+    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 75),
+    ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 75),
+    ".jpe": (cv2.IMWRITE_JPEG_QUALITY, 75),
+    ".webp": (cv2.IMWRITE_WEBP_QUALITY, 80),
+}
+_NUMBERED = re.compile(r"(.+)_\d+")
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 
 
 class Result(dict[str, Any]):
@@ -43,19 +56,24 @@ class Result(dict[str, Any]):
 
     ``input_path`` is the file or URL, None for an array; ``input_img`` the image, ``[H, W, 3]`` uint8 BGR.
 
+    One of a document of several pages also has its ``page_index``, one of a video or an animation its ``frame_index``,
+    both from 0.
+
     Attributes:
-        name: file name that files in a folder are named after: the input's; for an array
-            ``<unix time>_<4 digits>.png``. May be set.
+        name: file name that files in a folder are named after; no two results of one call have the same. It is that of
+            the input, with ``_2`` where another result has it already, and with the number of the page (``a_0.tif``) or
+            frame (``a_000000.jpg``); for an image in memory ``<unix time>_<16 digits>.png``. May be set.
     """
 
     def __init__(self, content: Json) -> None:
         super().__init__(content)
         self.name = _file_name(content["input_path"])
 
-    def set_frame(self, index: int) -> None:
-        """Make this the result of a video's frame: ``frame_index``, and files named after it."""
-        self["frame_index"] = index
-        self.name = f"{Path(self.name).stem}_{index:06d}.jpg"
+    def set_place(self, page: int | None, frame: int | None) -> None:
+        """Make this the result of a page or a frame of its input."""
+        for key, index in (("page_index", page), ("frame_index", frame)):
+            if index is not None:
+                self[key] = index
 
     @property
     def json(self) -> Json:
@@ -78,46 +96,76 @@ class Result(dict[str, Any]):
     def draw(self) -> Image:
         """The image with the results drawn on it: ``[H, W, 3]`` uint8 BGR."""
 
-    def print(self, json_format: bool = False, indent: int = 4, ensure_ascii: bool = False) -> None:
-        """Print the results, as a Python literal or as JSON."""
-        text = json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii) if json_format else repr(self.str)
-        print(text)  # noqa: T201
+    def print(
+        self,
+        json_format: bool = False,
+        indent: int = 4,
+        ensure_ascii: bool = False,
+        *,
+        format_json: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Print the results, as a Python literal or as JSON.
 
-    def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False) -> Path:
+        Args:
+            json_format: as JSON.
+            indent: spaces a level of JSON.
+            ensure_ascii: escape other characters of JSON; done anyway where the output cannot show them.
+            format_json: ``json_format``, as PaddleX's documentation calls it.
+            options: others of :func:`json.dumps`.
+        """
+
+        def text(ensure_ascii: bool) -> Text:
+            if json_format if format_json is None else format_json:
+                return json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii, **options)
+            return ascii(self.str) if ensure_ascii else repr(self.str)
+
+        wanted = text(ensure_ascii)
+        print(wanted if _can_print(wanted) else text(ensure_ascii=True))  # noqa: T201
+
+    def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False, **options: Any) -> Path:
         """Save the results as JSON.
 
         Args:
             save_path: a file ending in ``.json``, or a folder to save ``<name>_res.json`` in.
             indent: spaces a level.
             ensure_ascii: escape other characters.
+            options: others of :func:`json.dumps`, such as ``sort_keys``.
 
         Returns:
             The file written.
+
+        Raises:
+            InputError: it cannot be written, or is the input itself.
         """
         target = self._target(save_path, "application/json", f"{Path(self.name).stem}_res.json")
-        text = json.dumps(self.json["res"], indent=indent, ensure_ascii=ensure_ascii)
+        text = json.dumps(self.json["res"], indent=indent, ensure_ascii=ensure_ascii, **options)
         # A file name that is not UTF-8 has lone surrogates; escaped, they are valid JSON.
-        return _write(target, text.encode("utf-8", "backslashreplace"))
+        return self._write(target, text.encode("utf-8", "backslashreplace"))
 
-    def save_to_img(self, save_path: SavePath) -> Path:
+    def save_to_img(self, save_path: SavePath, quality: int | None = None) -> Path:
         """Save the picture with the results drawn on it.
 
         Args:
             save_path: an image file, or a folder to save ``<name>_res.<suffix of the input>`` in.
+            quality: of a JPEG or WebP, from 1 to 100; by default 75 and 80, as PaddleX's.
 
         Returns:
             The file written.
+
+        Raises:
+            InputError: it cannot be written, or is the input itself, or ``quality`` is none.
         """
         name = Path(self.name)
         suffix = name.suffix if name.suffix.lower() in COLOR_SUFFIXES else ".png"
         target = self._target(save_path, "image/", f"{name.stem}_res{suffix}")
         try:
-            done, data = cv2.imencode(target.suffix, self.draw())
+            done, data = cv2.imencode(target.suffix, self.draw(), _encoding(target.suffix, quality))
         except cv2.error as error:
             raise InputError(f"{target}: OpenCV does not write {target.suffix} files; use .jpg or .png") from error
         if not done:
             raise InputError(f"{target}: OpenCV cannot write this picture as {target.suffix}; use .png")
-        return _write(target, data.tobytes())
+        return self._write(target, data.tobytes())
 
     def save_all(self, save_path: SavePath) -> None:
         """Save JSON and picture into a folder."""
@@ -128,6 +176,12 @@ class Result(dict[str, Any]):
     def _target(save_path: SavePath, kind: Text, name: Text) -> Path:
         path = Path(save_path)
         return path if _is_kind(path, kind) and not path.is_dir() else path / name
+
+    def _write(self, target: Path, data: bytes) -> Path:
+        if _is_same_file(target, self["input_path"]):
+            raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")
+        save(target, data, InputError)
+        return target
 
 
 class KeypointResult(Result):
@@ -211,10 +265,75 @@ def _joints(keypoints: NDArray[np.float32]) -> Json:
     return {"keypoints": keypoints, "kpt_score": keypoints[:, 2].mean()}
 
 
+class Names:
+    """Gives the results of one call names of their own, so that none overwrites the files of another.
+
+    Names count as the same where a file system may take them for the same: letters large or small, accents composed or
+    not. A video or a document takes one entry for all its results, and an image in memory none, so that memory grows
+    with the number of files only.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._series: set[str] = set()  # names of videos and documents, to which their results add a number
+        self._numbered: set[str] = set()  # taken names that end in a number, without it
+        self._next: dict[str, int] = {}  # the number to try next, for names that were asked for twice
+        self._last: tuple[str | None, str, int] = (None, "", 0)
+
+    def give(self, result: Result) -> None:
+        """Give a result its name; called for each, in order."""
+        path, name = result["input_path"], Path(result.name)
+        index = result.get("frame_index", result.get("page_index"))
+        if index is not None:
+            number = f"{index:06d}" if "frame_index" in result else f"{index}"
+            suffix = ".jpg" if "frame_index" in result else name.suffix
+            result.name = f"{self._of_series(path, name.stem, index)}_{number}{suffix}"
+        elif path is not None:
+            result.name = self._of_one(name.stem) + name.suffix
+
+    def _of_one(self, stem: str) -> str:
+        stem = self._unique(stem, lambda key: key in self._taken or _without_number(key) in self._series)
+        key = _same_name(stem)
+        self._taken.add(key)
+        if base := _without_number(key):
+            self._numbered.add(base)
+        return stem
+
+    def _of_series(self, path: str | None, stem: str, index: int) -> str:
+        last_path, last_stem, last_index = self._last
+        if path == last_path and index > last_index:
+            stem = last_stem
+        else:
+            stem = self._unique(stem, lambda key: key in self._series or key in self._numbered)
+            self._series.add(_same_name(stem))
+        self._last = path, stem, index
+        return stem
+
+    def _unique(self, stem: str, is_taken: Callable[[str], bool]) -> str:
+        key, candidate = _same_name(stem), stem
+        while is_taken(_same_name(candidate)):
+            self._next[key] = self._next.get(key, 1) + 1
+            candidate = f"{stem}_{self._next[key]}"
+        return candidate
+
+
+def _same_name(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _without_number(name: str) -> str:
+    """What a series' name would be, if this were of a series; else empty."""
+    found = _NUMBERED.fullmatch(name)
+    return found[1] if found else ""
+
+
 def _file_name(path: str | None) -> str:
+    """The name of an input, short enough to be lengthened."""
     if path is None:
-        return f"{int(time.time())}_{random.randint(0, 9999):04d}.png"
-    return Path(urlsplit(path).path if is_url(path) else path).name or "image.png"
+        return f"{int(time.time())}_{secrets.randbelow(10**16):016d}.png"
+    name = Path(_FORBIDDEN.sub("_", url_path(path)) if is_url(path) else path)
+    stem = os.fsencode(name.stem)[:MAX_STEM_BYTES].decode(errors="ignore") if len(name.stem) > 50 else name.stem
+    return f"{stem}{name.suffix}" or "image.png"
 
 
 def _plain(value: Any) -> Any:
@@ -229,10 +348,30 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _encoding(suffix: str, quality: int | None) -> list[int]:
+    """OpenCV's parameters for a kind of file."""
+    if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
+        raise InputError(f"quality is {quality!r}: give a whole number from 1 to 100, or None for PaddleX's")
+    if suffix.lower() not in _QUALITY:
+        return []
+    parameter, default = _QUALITY[suffix.lower()]
+    return [parameter, default if quality is None else quality]
+
+
+def _is_same_file(target: Path, source: str | None) -> bool:
+    try:
+        return source is not None and target.samefile(source)
+    except (OSError, ValueError):  # one of them is no file
+        return False
+
+
 def _is_kind(path: Path, kind: str) -> bool:
     return (mimetypes.guess_type(path.name)[0] or "").startswith(kind)
-
-
-def _write(target: Path, data: bytes) -> Path:
-    save(target, data, InputError)
-    return target

@@ -1,8 +1,7 @@
-"""Saving results beside the work on the next ones, each under a name of its own."""
+"""Saving results beside the work on the next ones."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,6 @@ def check_save_path(folder: Path) -> None:
 def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Path] | InputError]:
     """Save a JSON file and a picture of each result, while the caller goes on taking in the next.
 
-    Results of inputs of one name (a.jpg, a.png, b/a.jpg) are saved as a, a_2, a_3.
-
     Args:
         results: what to save.
         folder: where to; None: nowhere.
@@ -36,9 +33,7 @@ def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Pa
     Yields:
         For each result, in order, its files, or why they cannot be written.
     """
-    stems: Counter[str] = Counter()
-    named = (_with_own_name(result, stems) for result in results)
-    for _, saved in side_by_side(partial(_save, folder=folder), named, SAVING_THREADS):
+    for _, saved in side_by_side(partial(_save, folder=folder), results, SAVING_THREADS):
         try:
             yield saved.result()
         except InputError as error:
@@ -47,12 +42,3 @@ def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Pa
 
 def _save(result: Result, folder: Path | None) -> list[Path]:
     return [] if folder is None else [result.save_to_json(folder), result.save_to_img(folder)]
-
-
-def _with_own_name(result: Result, stems: Counter[str]) -> Result:
-    name = Path(result.name)
-    stems[name.stem] += 1
-    if stems[name.stem] == 1:
-        return result
-    result.name = f"{name.stem}_{stems[name.stem]}{name.suffix}"
-    return _with_own_name(result, stems)

@@ -23,7 +23,7 @@ from hpi.archives import unpack
 from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.backends.file_checks import check_weights
 from hpi.errors import BackendError, ConfigError, ModelError
-from hpi.fetch import fetch
+from hpi.fetch import fetch, shown
 from hpi.files import write_whole
 from hpi.model_files import ModelSpec, Task, read_model
 from hpi.validation import Record, parse, read_yaml
@@ -382,7 +382,8 @@ def _download_archive(source: Url, target: Path) -> None:
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download.", delete=False) as stream:
         archive = Path(stream.name)
         try:
-            with _progress_bar(source.url) as advance:
+            url = shown(source.url)
+            with _progress_bar(url) as advance:
                 announced = fetch(
                     source.url,
                     stream,
@@ -393,9 +394,9 @@ def _download_archive(source: Url, target: Path) -> None:
                 )
             stream.close()
             if announced is None and source.sha256 is None:
-                raise ModelError(f"{source.url}: the server does not say how large it is, so it cannot be checked")
+                raise ModelError(f"{url}: the server does not say how large it is, so it cannot be checked")
             if source.sha256:
-                _check_hash(archive, source.sha256, source.url)
+                _check_hash(archive, source.sha256, url)
             unpack(archive, target)
         finally:
             stream.close()

@@ -42,15 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The engine's folder, shared by the tests of one run."""
+    """The engine's folder, shared by the tests of one run; PaddleX's is empty."""
     folder = tmp_path_factory.mktemp("home")
-    before = os.environ.get("HPI_HOME")
-    os.environ["HPI_HOME"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["HPI_HOME"]
-    else:
-        os.environ["HPI_HOME"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPI_HOME", str(folder))
+        patch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path_factory.mktemp("paddlex")))
+        yield folder
 
 
 @pytest.fixture

@@ -11,11 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from hpi.backends.base import ModelFiles
+from hpi.kernels.boxes import box_iou
 from hpi.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +55,85 @@ def run_python(*arguments: str | Path, cwd: Path, **environment: str) -> subproc
         timeout=300,
         check=False,
     )
+
+
+CLEAR = 0.3
+"""Score from which the place of a keypoint is compared: that of the golden tests and of the parity gate."""
+ROUNDING = 1e-4
+"""How far apart two FP32 kernels may leave a heatmap or a score, which go up to 1.
+
+A convolution adds up about 1000 products in an order of its own. Each sum is rounded by 2^-24 of itself, and such
+errors grow with the root of their number: 2e-6. Through some 70 convolutions in a row they grow to 1.6e-5 in the same
+way. The rest is for activations inside a model that are several times larger than its outputs.
+"""
+BOX_ROUNDING = 0.01
+"""The same of a coordinate in an image of 640 pixels: 1.6e-5 of it, in pixels."""
+
+
+def assert_same_keypoints(found: ArrayLike, expected: ArrayLike) -> None:
+    """Keypoints by score, within the limits of the golden tests: 0.2 px and 0.01 in score.
+
+    They hold between any FP32 kernels, of the models and of the images. ``warpAffine`` reads an image on a grid of 1/32
+    px, so the last bits of a box move a sample of the crop by 0.03 px at once; the limit is six such steps. One keypoint
+    in a hundred, or one of fewer, may be five times as far off: two cells of its heatmap are as good as equal, and
+    either may win.
+
+    Below a score of :data:`CLEAR` a heatmap is flat, and a rounding moves its maximum anywhere. There only the scores
+    are compared, which are the height of that maximum, within five times the limit.
+
+    Args:
+        found: ``[..., 3]``, x and y in pixels of the image, score.
+        expected: of the same shape.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    clear = expected[..., 2] > CLEAR
+    distance = np.linalg.norm((found - expected)[clear, :2], axis=-1)
+    assert (distance > 0.2).sum() <= max(1, len(distance) // 100), np.sort(distance)
+    assert distance.max(initial=0) <= 1
+    off = np.abs(found - expected)[..., 2]
+    assert off[clear].max(initial=0) <= 0.01
+    assert off.max(initial=0) <= 0.05
+
+
+def match_boxes(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """For each expected box ``[N, 4]`` the index of the found one; they must be one to one with IoU above 0.9."""
+    assert len(found) == len(expected)
+    if not len(expected):
+        return np.empty(0, int)
+    iou = box_iou(np.asarray(expected, np.float32), np.asarray(found, np.float32))
+    partner = iou.argmax(axis=1)
+    assert sorted(partner) == list(range(len(found)))
+    assert iou.max(axis=1).min() > 0.9
+    return partner
+
+
+def assert_same_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+    """A detector's raw outputs but for rounding: rows ``[N, 6]`` of class, score and box, and how many an image has.
+
+    The rows of an image may be in any order, since scores that are as good as equal may change places.
+    """
+    assert found[1].tolist() == expected[1].tolist()
+    ends = np.cumsum(expected[1])[:-1]
+    for rows, others in zip(*(np.split(outputs[0], ends) for outputs in (found, expected)), strict=True):
+        off = np.abs(rows[match_boxes(rows[:, 2:], others[:, 2:])] - others)
+        assert off[:, 0].max(initial=0) == 0
+        assert off[:, 1].max(initial=0) < ROUNDING
+        assert off[:, 2:].max(initial=0) < BOX_ROUNDING
+
+
+def assert_same_people(found: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> None:
+    """The same ``boxes`` of a pipeline's results, image by image, in any order; keypoints all together."""
+    pairs = []
+    for one, other in zip(found, expected, strict=True):
+        boxes = [np.array([person["coordinate"] for person in of["boxes"]]).reshape(-1, 4) for of in (one, other)]
+        for person, partner in zip(other["boxes"], match_boxes(*boxes), strict=True):
+            same = one["boxes"][partner]
+            for name in ("det_score", "kpt_score"):
+                assert abs(same[name] - person[name]) <= 0.01
+            pairs.append((same["keypoints"], person["keypoints"]))
+    if pairs:
+        assert_same_keypoints(*(np.stack(side) for side in zip(*pairs, strict=True)))
 
 
 def float_files(name: str) -> ModelFiles:

@@ -22,13 +22,14 @@ from rich.table import Table
 from hpi.backends.artifacts import content_hash
 from hpi.benchmarks.environment import describe_environment
 from hpi.benchmarks.report import engaged, write_report
-from hpi.compat.paddlex.config import HpiConfig, read_pipeline
+from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
 from hpi.files import save
+from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
 from hpi.validation import is_yaml
@@ -54,8 +55,8 @@ class Asked:
         headboxes: MPII: file with the head boxes.
         flip: average with the mirrored crop.
         backends: a column for each of these ...
-        precisions: ... with each of these.
-        device: where to run.
+        precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
+        device: where to run; None likewise.
         batch_size: photos that go together.
         output: folder for the report, the pictures and the predictions.
         fresh: begin anew, without the predictions that are in ``output``.
@@ -70,9 +71,9 @@ class Asked:
     boxes: str | None = None
     headboxes: Path | None = None
     flip: bool = False
-    backends: Sequence[str] = ("auto",)
-    precisions: Sequence[str] = ("fp32",)
-    device: str = "auto"
+    backends: Sequence[str | None] = (None,)
+    precisions: Sequence[str | None] = (None,)
+    device: str | None = None
     batch_size: int = 8
     output: Path | None = None
     fresh: bool = False
@@ -110,7 +111,8 @@ def run(asked: Asked) -> None:
                 for warning in (one for one in warnings if one not in told):
                     _tell(f"warning: {warning}")
                 told |= set(warnings)
-                title = f"{backend if backend != 'auto' else predictor.backend} {precision}"
+                runtime = predictor.backend if backend in {None, AUTO} else backend
+                title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
                 columns.append(_evaluate(asked, dataset, predictor, title, warnings))
                 published = _published(asked, predictor)
     headings = ("%", "published", *(column.title for column in columns))
@@ -147,28 +149,26 @@ def _boxes(asked: Asked) -> Boxes:
             raise ConfigError(f"--boxes {other!r}: give gt, detector, or a .json file of COCO's detection results")
 
 
-def _open(asked: Asked, backend: str, precision: str) -> Predictor:
+def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor:
     """The predictor that finds what is asked for: of a pipeline only the keypoint model where boxes are given."""
     if asked.model is None and asked.model_dir is not None:
         raise ConfigError("--model_dir is for --model; a pipeline's YAML has a folder for each model")
-    arguments: dict[str, Any] = {"device": asked.device, "backend": backend, "precision": precision}
+    arguments: dict[str, Any] = {
+        "device": asked.device,
+        "backend": backend,
+        "precision": precision,
+        "flip": asked.flip or None,
+    }
     finds_people = asked.dataset == "coco" and _boxes(asked) == "detector"
-    flip = asked.flip or None
     if asked.model is not None:
-        predictor = Predictor(asked.model, model_dir=asked.model_dir, flip=flip, **arguments)
+        predictor = Predictor(asked.model, model_dir=asked.model_dir, **arguments)
     elif finds_people:
-        predictor = Predictor(str(asked.pipeline), flip=flip, **arguments)
+        predictor = Predictor(str(asked.pipeline), **arguments)
     else:
         pipeline = read_pipeline(str(asked.pipeline))
         module = pipeline.modules.KeypointDetection
-        predictor = Predictor(
-            module.model_name,
-            model_dir=module.model_dir,
-            flip=flip or module.flip,
-            use_udp=module.use_udp,
-            hpi_config=pipeline.hpi_config_of(module, HpiConfig()).model_dump(exclude_unset=True),
-            **arguments,
-        )
+        options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
+        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.said)
     if finds_people != (predictor.detector is not None):
         predictor.close()
         raise ConfigError(

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, RootModel
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
-from hpi.evaluation.coco_checks import listed
+from hpi.evaluation.coco_checks import MANY, listed
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.predictor import Predictor
 from hpi.validation import parse
@@ -57,6 +57,7 @@ HEAD_BOX_SHARE = 0.6  # SC_BIAS
 MISSING = -1  # center and scale of a person without them
 SCALES = (1e-3, 1e3)
 SMALLEST_HEAD = 1  # pixels: less is no head that someone has marked
+LARGEST_BOX = 20  # times the extent of the joints; MPII's own are about twice as large
 
 _PROTOCOL = (
     "PCKh: share of the labelled joints that are within 0.5 (or 0.1) head sizes of the true place, over all joints but "
@@ -122,19 +123,19 @@ class MpiiDataset:
         self._people = parse(_Annotations, read_json(annotations), str(annotations), InputError).root
         self._truth = np.array([one.joints for one in self._people], np.float64) - FIRST_PIXEL
         self._labelled = np.array([one.joints_vis for one in self._people]) > 0
+        self._check_places(annotations)
         self._heads = self._head_segments() if headboxes is None else _head_sizes(headboxes, len(self._people))
         self.protocol = _PROTOCOL + (_HEAD_SEGMENT if headboxes is None else _HEAD_BOXES)
         names = dict.fromkeys(one.image for one in self._people)
         there = existing(images, names)
-        placed = [one.is_placed for one in self._people]
         measured = [size >= SMALLEST_HEAD and self._counted(number).any() for number, size in enumerate(self._heads)]
         given: dict[str, list[Person]] = defaultdict(list)
         for number, one in enumerate(self._people):
-            if placed[number] and measured[number]:
+            if measured[number] and one.is_placed:
                 given[one.image].append(Person(_box(one), annotation=number))
         if not given:
             raise InputError(
-                f"{annotations}: nobody of its {len(self._people)} people can be measured: that needs center, scale, a "
+                f"{annotations}: none of its {len(self._people)} people can be measured: that needs center, scale, a "
                 f"head size of at least {SMALLEST_HEAD} pixel and a labelled joint"
             )
         self.photos = [
@@ -142,8 +143,12 @@ class MpiiDataset:
         ]
         left_out = {
             "photos without a file": [number for number, name in enumerate(names) if name not in there],
-            "people without a head size or a labelled joint": np.flatnonzero(~np.array(measured)).tolist(),
-            "people without center or scale": np.flatnonzero(np.array(measured) & ~np.array(placed)).tolist(),
+            "people without a head size or a labelled joint": [
+                number for number, is_measured in enumerate(measured) if not is_measured
+            ],
+            "people without center or scale": [
+                number for number, one in enumerate(self._people) if measured[number] and not one.is_placed
+            ],
         }
         self.counts = {what: len(numbers) for what, numbers in left_out.items() if numbers}
         self._warnings = [
@@ -211,16 +216,28 @@ class MpiiDataset:
         counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.joints]
         return counted
 
+    def _check_places(self, annotations: Path) -> None:
+        """Refuse centers and scales in other units than the joints: the crops would show something else."""
+        people = [number for number, one in enumerate(self._people) if one.is_placed and self._labelled[number].any()]
+        if len(people) < MANY:
+            return
+        joints, labelled = self._truth[people], self._labelled[people]
+        boxes = np.array([_box(self._people[number]) for number in people]).reshape(-1, 1, 2, 2)
+        inside = ((joints >= boxes[:, :, 0]) & (joints <= boxes[:, :, 1])).all(axis=-1) & labelled
+        extents = np.array([np.ptp(one[which], axis=0).max() for one, which in zip(joints, labelled, strict=True)])
+        too_large = np.ptp(boxes[:, 0, :, 0], axis=-1) > LARGEST_BOX * extents
+        if inside.sum() < labelled.sum() / 2 or too_large.mean() > 0.5:
+            raise InputError(
+                f"{annotations}: center and scale do not frame the joints, those of people number {listed(people)} "
+                f"(from 0); give center and joints in pixels of the image, and scale in {SIDE} pixels"
+            )
+
     def _doubts(self) -> list[str]:
-        """What is hardly right, but may be."""
-        sides = np.array([SIDE * one.scale for one in self._people])
-        large = np.flatnonzero((self._heads > sides) & (sides > 0)).tolist()
-        nowhere = np.flatnonzero((self._labelled & (self._truth < 0).all(axis=-1)).any(axis=1)).tolist()
-        doubts = {
-            "the head is larger than 200 x scale pixels, the whole person; are the head boxes of this set?": large,
-            "a joint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing": nowhere,
-        }
-        return [f"person number {listed(numbers)}: {said}" for said, numbers in doubts.items() if numbers]
+        """What may be meant otherwise: joints that are labelled where missing ones are put."""
+        missing = np.isin(self._truth + FIRST_PIXEL, (MISSING, 0)).all(axis=-1)
+        people = np.flatnonzero((missing & self._labelled).any(axis=1)).tolist()
+        said = "a joint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing"
+        return [f"people number {listed(people)} (from 0): {said}"] if people else []
 
     def _head_segments(self) -> NDArray[np.float64]:
         """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""

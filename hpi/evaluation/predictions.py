@@ -243,7 +243,12 @@ def predict(
         height, width = result["input_img"].shape[:2]
         if photo.size is not None and photo.size != (width, height):
             said = "x".join(map(str, photo.size))
-            failed(InputError(f"{photo.path}: has {width}x{height} pixels, but the annotations are for {said}"))
+            failed(
+                InputError(
+                    f"{photo.path}: has {width}x{height} pixels as it is shown (EXIF orientation counts), but the "
+                    f"annotations are for {said}"
+                )
+            )
         else:
             people = _people(photo, result)
             journal.append(photo.number, people)
@@ -268,7 +273,7 @@ def _results(
     given = [[person.box for person in photo.given] for photo in photos if photo.given is not None]
     results = predictor.predict(
         [str(photo.path) for photo in photos],
-        batch_size,
+        batch_size=batch_size,
         threshold=None if given else 0,
         boxes=given or None,
         on_error=report,

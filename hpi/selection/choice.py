@@ -114,8 +114,6 @@ def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> C
         ConfigError: no runtime or objective has that name.
         BackendError: no candidate can serve the model; the message has every reason.
     """
-    if wish.backend != AUTO and wish.backend not in BACKENDS:
-        raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     if wish.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
     basis = priors.basis(spec.name, device_class(wish.options.device), wish.options.thread_count)
@@ -154,7 +152,13 @@ def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Cand
 
 
 def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
-    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out."""
+    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out.
+
+    Raises:
+        ConfigError: no runtime has the name that is asked for.
+    """
+    if wish.backend != AUTO and wish.backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     batches = wish.batches or EXPECTED_BATCHES[wish.objective][spec.task]
     kind = device_kind(wish.options.device)
     ranked = []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hpi.backends.base import Session, SessionOptions
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
+from hpi.selection.choice import AUTO, PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
@@ -46,6 +46,8 @@ class Protocol:
         batches: batch sizes.
         seconds: time for everything; what is begun is finished.
         precisions: those to measure.
+        backend: a runtime's name, to measure no other, or ``"auto"``.
+        rounds: turns that each candidate gets at each batch size.
         memory: also measure the memory that each candidate needs, in a process of its own.
         complete: also measure to the end what loses or what the parity gate refuses; the time is then that of the runs
             alone.
@@ -54,6 +56,8 @@ class Protocol:
     batches: Sequence[int]
     seconds: float
     precisions: Collection[str] = PRECISIONS
+    backend: str = AUTO
+    rounds: int = ROUNDS
     memory: bool = False
     complete: bool = False
 
@@ -189,13 +193,13 @@ def measure(
         if protocol.memory:
             _measure_memory(runners, options, protocol.batches, told)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
-        turns = len(protocol.batches) * len(runners) * ROUNDS
+        turns = len(protocol.batches) * len(runners) * protocol.rounds
         slice_s = max((protocol.seconds - spent) / turns - (0 if protocol.complete else SETTLE_S), LEAST_TURN_S)
         measured: list[Measurement] = []
         for batch in protocol.batches:
             if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
                 break
-            for result in _measure_batch(runners, batch, slice_s, told, complete=protocol.complete):
+            for result in _measure_batch(runners, batch, slice_s, told, protocol):
                 told(result)
                 measured.append(result)
         return measured
@@ -227,7 +231,7 @@ def _open_all(
     if device is None:
         raise BackendError(f"no measurements are kept of {options.device}; there is nothing to choose from but Paddle")
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
-    for ranked in rank(spec, Wish(options, precisions=protocol.precisions), basis):
+    for ranked in rank(spec, Wish(options, protocol.backend, protocol.precisions), basis):
         if ranked.unavailable is not None:
             continue
         if opened and not protocol.complete and time.perf_counter() > latest:
@@ -243,16 +247,16 @@ def _open_all(
 
 
 def _measure_batch(
-    runners: list[_Runner], batch: int, slice_s: float, told: Told, *, complete: bool
+    runners: list[_Runner], batch: int, slice_s: float, told: Told, protocol: Protocol
 ) -> list[Measurement]:
     able = [runner for runner in runners if _is_able(runner, batch, told)]
-    best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * ROUNDS
-    for turn in range(ROUNDS):
+    best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * protocol.rounds
+    for turn in range(protocol.rounds):
         for runner in able:
-            if turn == 0 or complete or runner.median < LOSES_AT * best:
+            if turn == 0 or protocol.complete or runner.median < LOSES_AT * best:
                 runner.take_turn(slice_s)
         best = min((runner.median for runner in able), default=math.inf)
-        if time.perf_counter() > end and not complete:
+        if time.perf_counter() > end and not protocol.complete:
             break
     return [
         Measurement(

@@ -13,6 +13,9 @@ PIECE = 256 << 10
 
 CODINGS = "gzip, deflate"
 
+MOST_MEMBERS = 1024
+"""Of a gzip body: each costs time, even if it stands for nothing."""
+
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = {"", "identity"}
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
@@ -35,6 +38,7 @@ class Inflated(Identity):
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._window = _WINDOWS[coding]
+        self._members = 0
         self._stream: zlib._Decompress | None = None
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
@@ -61,6 +65,9 @@ class Inflated(Identity):
         more_inside = False
         while chunk or more_inside:
             if self._stream is None or self._stream.eof:
+                self._members += 1
+                if self._members > MOST_MEMBERS:
+                    raise self._unreadable(f"it has more than {MOST_MEMBERS} members")
                 self._stream = zlib.decompressobj(self._window_of(chunk))
             piece = self._stream.decompress(chunk, PIECE)
             yield piece

@@ -6,6 +6,7 @@ from typing import Any
 
 from hpi.serving.schema import InferRequest, Message, Options
 
+_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a whole PNG
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _OPTIONS = Options.model_json_schema()["properties"]
 _FORM = {
@@ -25,7 +26,7 @@ REQUEST: dict[str, Any] = {
             "application/json": {
                 "schema": InferRequest.model_json_schema(),
                 "examples": {
-                    "base64": {"value": {"image": "/9j/4AAQSkZJRgABAQ...", "detThreshold": 0.5, "visualize": False}},
+                    "base64": {"value": {"image": _PIXEL, "detThreshold": 0.5, "visualize": False}},
                     "URL": {"value": {"image": "https://example.org/people.jpg"}},
                 },
             },

@@ -131,7 +131,7 @@ def _read_json(body: bytes | bytearray) -> Any:
     Raises:
         RequestError: it is not JSON, or there is too much in it.
     """
-    if body.count(b",") > MOST_COMMAS:
+    if _has_too_many_commas(body):
         raise wrong("too_long", "body", f"JSON with at most {MOST_COMMAS} commas is taken")
     try:
         return from_json(body)
@@ -141,6 +141,15 @@ def _read_json(body: bytes | bytearray) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise wrong("json_invalid", "body", f"Invalid JSON: {error}") from error
+
+
+def _has_too_many_commas(body: bytes | bytearray) -> bool:
+    position = -1
+    for _ in range(MOST_COMMAS + 1):  # finding the few of a request is much faster than counting them
+        position = body.find(b",", position + 1)
+        if position < 0:
+            return False
+    return True
 
 
 async def while_waited_for(request: Request, work: Coroutine[Any, Any, T], deadline_s: float) -> T:

@@ -27,8 +27,10 @@ Score = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=1, allow_inf
 class Options(BaseModel):
     """What is wanted of an image."""
 
-    detThreshold: Score | None = Field(None, description="Keep people that score above it.")  # noqa: N815
-    visualize: bool | None = Field(None, description="Whether the answer holds a picture with the people drawn on it.")
+    detThreshold: Score | None = Field(default=None, description="Keep people that score above it.")  # noqa: N815
+    visualize: bool | None = Field(
+        default=None, description="Whether the answer holds a picture with the people drawn on it."
+    )
 
 
 class InferRequest(Options):
@@ -54,7 +56,7 @@ class InferResult(BaseModel):
     """The people of a photo."""
 
     persons: list[Person]
-    image: str | None = Field(None, description="A JPEG as base64.")
+    image: str | None = Field(default=None, description="A JPEG as base64.")
 
 
 class Answer(BaseModel):
@@ -70,7 +72,7 @@ class Message(BaseModel):
     """An answer that has none: an error, or a state."""
 
     logId: str  # noqa: N815
-    errorCode: int = Field(0, description="The HTTP status of an error, or 0.")  # noqa: N815
+    errorCode: int = Field(default=0, description="The HTTP status of an error, or 0.")  # noqa: N815
     errorMsg: str  # noqa: N815
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import httpcore
 
 from hpi.errors import InputError
-from hpi.fetch import is_url
+from hpi.fetch import ascii_url, is_url, shown
 from hpi.serving.limits import Received
 
 MOST_REDIRECTS = 5
@@ -44,27 +44,27 @@ async def fetch_public(url: str, into: Received, seconds: float) -> None:
         ) as pool:
             await asyncio.wait_for(_follow(pool, url, into), seconds)
     except asyncio.TimeoutError as error:
-        raise InputError(f"{url}: not fetched within {seconds:g} s") from error
+        raise InputError(f"{shown(url)}: not fetched within {seconds:g} s") from error
     except InputError:
         raise
     except (OSError, ValueError, httpcore.ProtocolError, httpcore.NetworkError, httpcore.UnsupportedProtocol) as error:
-        raise InputError(f"{url}: cannot be fetched: {error or type(error).__name__}") from error
+        raise InputError(f"{shown(url)}: cannot be fetched: {error or type(error).__name__}") from error
 
 
 async def _follow(pool: httpcore.AsyncConnectionPool, url: str, into: Received) -> None:
     for _ in range(MOST_REDIRECTS + 1):
         if not is_url(url):
-            raise InputError(f"{url}: only http and https are fetched")
-        async with pool.stream("GET", url, headers=_HEADERS) as answer:
+            raise InputError(f"{shown(url)}: only http and https are fetched")
+        async with pool.stream("GET", ascii_url(url), headers=_HEADERS) as answer:
             if answer.status not in _REDIRECTS:
                 if answer.status != 200:
-                    raise InputError(f"{url}: the server answers {answer.status}")
+                    raise InputError(f"{shown(url)}: the server answers {answer.status}")
                 async for chunk in answer.aiter_stream():
                     into.add(chunk)
                 return
             target = dict(_lower(answer.headers)).get("location", "")
         url = urljoin(url, target)
-    raise InputError(f"{url}: more than {MOST_REDIRECTS} redirects")
+    raise InputError(f"{shown(url)}: more than {MOST_REDIRECTS} redirects")
 
 
 def _lower(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:

@@ -75,10 +75,10 @@ def test_a_damaged_model_is_one_readable_line(program, broken, tmp_path):
         content = getattr(program.paddle, part).read_bytes()
         getattr(files, part).write_bytes(content[: len(content) // 2] if part == broken else content)
     cache = ArtifactCache(tmp_path / "artifacts")
-    with pytest.raises(BackendError, match="damaged: paddle2onnx could not convert") as error:
+    said = r"damaged: paddle2onnx could not convert .*complete" if broken == "program" else "truncated"
+    with pytest.raises(BackendError, match=said) as error:
         ensure_onnx(ModelFiles("damaged", files), cache)
     assert "\n" not in str(error.value)
-    assert "complete" in str(error.value)
     assert not list(cache.root.rglob("model.onnx"))
 
 

@@ -14,7 +14,7 @@ from hpi.backends.cpu import usable_cores
 from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
 
-from support import float_files
+from support import ROUNDING, float_files
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
@@ -48,7 +48,7 @@ def test_a_batch_is_its_items_one_by_one(pose, rng):
     together = pose.run({"image": batch})[0]
     alone = np.concatenate([pose.run({"image": batch[i : i + 1]})[0] for i in range(3)])
     assert together.shape == (3, 17, 64, 64)
-    assert np.abs(together - alone).max() < 1e-4
+    assert np.abs(together - alone).max() < ROUNDING
 
 
 def test_a_fixed_batch_of_one_is_split(detector, rng):
@@ -67,7 +67,7 @@ def test_the_runtimes_agree(backend, options, rng):
         BACKENDS[backend].load(files, options) as session,
     ):
         expected, found = reference.run({"image": batch})[0], session.run({"image": batch})[0]
-    assert np.abs(found - expected).max() < 1e-4
+    assert np.abs(found - expected).max() < ROUNDING
 
 
 def test_many_threads_may_call_it(pose, rng):
@@ -85,7 +85,7 @@ def test_many_threads_may_call_it(pose, rng):
     for thread in threads:
         thread.join()
     for index, one in enumerate(expected):
-        assert np.abs(found[index] - one).max() < 1e-5
+        assert np.abs(found[index] - one).max() < ROUNDING
 
 
 @pytest.mark.parametrize(

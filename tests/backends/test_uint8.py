@@ -7,7 +7,7 @@ from hpi.backends import BACKENDS
 from hpi.kernels.normalize import normalize
 from hpi.zoo import Zoo
 
-from support import float_files
+from support import ROUNDING, assert_same_detections, float_files
 
 
 @pytest.mark.parametrize("name", ["MoveNet-Thunder_256x256", "PicoDet-S_person_416"])
@@ -27,6 +27,7 @@ def test_uint8_images_give_what_normalized_floats_give(options, rng, name):
         assert (taken.dtype, taken.shape[1:]) == (np.uint8, (height, width, 3))
         found = raw.run({"image": images, **others})
         expected = plain.run({"image": tensor, **others})
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.shape == theirs.shape
-        assert np.abs(ours - theirs).max() < 1e-3  # boxes in pixels
+    if name.startswith("PicoDet"):
+        assert_same_detections(found, expected)
+    else:
+        assert np.abs(found[0] - expected[0]).max() < ROUNDING

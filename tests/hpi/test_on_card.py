@@ -19,6 +19,7 @@ from hpi.errors import BackendError
 from hpi.tasks import placement
 
 from host_cupy import HostArray, make_host_cupy
+from support import assert_same_keypoints, assert_same_people
 
 
 class CardSession(OnnxRuntimeSession):
@@ -64,12 +65,10 @@ def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
     ):
         assert isinstance(on_card.estimator.placement, placement.OnCard)
         assert {model["device"] for model in on_card.describe()["models"]} == {"gpu:0"}
-        for found, expected in zip(on_card.predict(images, 3), on_cpu.predict(images, 3), strict=True):
-            assert len(found["boxes"]) == len(expected["boxes"])
-            for person, other in zip(found["boxes"], expected["boxes"], strict=True):
-                assert np.abs(np.subtract(person["coordinate"], other["coordinate"])).max() < 0.05
-                # A level or two of the resized frame are rounded otherwise, which moves the box and so the crop.
-                assert np.abs(person["keypoints"] - other["keypoints"]).max() < 0.2
+        # Some levels of the resized frame are rounded otherwise, which moves a box by some 0.01 px, and so the crop.
+        found, expected = (list(one.predict(images, batch_size=3)) for one in (on_card, on_cpu))
+    assert len(expected[0]["boxes"]) == 2
+    assert_same_people(found, expected)
 
 
 def test_joints_in_given_boxes_and_the_exam(a_card, photo):
@@ -80,8 +79,10 @@ def test_joints_in_given_boxes_and_the_exam(a_card, photo):
         Predictor(name, device="cpu", backend="onnxruntime") as on_cpu,
     ):
         (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (on_card, on_cpu))
-    for person, other in zip(found["kpts"], expected["kpts"], strict=True):
-        assert np.abs(person["keypoints"] - other["keypoints"]).max() < 1e-3
+    keypoints, on_cpu = (np.array([person["keypoints"] for person in one["kpts"]]) for one in (found, expected))
+    assert_same_keypoints(keypoints, on_cpu)
+    # The crops are the same to the bit, and so are the heatmaps.
+    assert np.array_equal(keypoints[..., 2], on_cpu[..., 2])
 
 
 def test_two_cards(a_card, photo):
@@ -112,7 +113,5 @@ def test_every_runtime_on_a_real_card_gives_the_joints_of_the_cpu(backend, photo
             pytest.skip(str(error))
         raise
     with on_gpu, Predictor(name, device="cpu", backend="onnxruntime") as on_cpu:
-        for found, expected in zip(on_gpu.predict(images, 3), on_cpu.predict(images, 3), strict=True):
-            assert len(found["boxes"]) == len(expected["boxes"])
-            for person, other in zip(found["boxes"], expected["boxes"], strict=True):
-                assert np.abs(person["keypoints"] - other["keypoints"]).max() < 0.3
+        found, expected = (list(one.predict(images, batch_size=3)) for one in (on_gpu, on_cpu))
+    assert_same_people(found, expected)

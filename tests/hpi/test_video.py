@@ -9,7 +9,7 @@ import pytest
 
 from hpi import InputError, Predictor
 from hpi.sources import count_items, read_items
-from hpi.video import read_frames
+from hpi.sources.video import read_frames
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
 

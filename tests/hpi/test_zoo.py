@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpi import Predictor
 from hpi.archives import unpack
 from hpi.errors import ConfigError, ModelError
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
-from support import BUNDLED, NO_NETWORK, ROOT, run_python, serve
+from support import BUNDLED, NO_NETWORK, ROOT, run_hpi, run_python, serve
 
 DETECTOR = "PicoDet-S_person_416"
 MINE = "my-detector"
@@ -117,8 +119,6 @@ def test_an_unknown_model_names_the_known_ones(zoo):
 def test_two_processes_at_once_both_succeed(tmp_path):
     script = f"from hpi.zoo import Zoo; print(Zoo.default().find({DETECTOR!r}).folder)"
     environment = {"HPI_HOME": str(tmp_path)}
-    import os
-
     running = [
         subprocess.Popen(
             [sys.executable, "-c", script],
@@ -320,3 +320,279 @@ def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe, my_archive):
         )
     assert done.returncode == 0, done.stderr
     assert files_in(Path(done.stdout.strip())) == MODEL_FILES
+
+
+# What is damaged in the cache
+
+
+def cut(file):
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) - min(1000, len(content) // 2)])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
+def as_pointer(file):
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 5456137\n")
+
+
+DAMAGES = {
+    "cut": cut,
+    "flip": flip,
+    "gone": Path.unlink,
+    "empty": lambda file: file.write_bytes(b""),
+    "lfs": as_pointer,
+}
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "sources.json"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        pytest.param(damage, name, marks=[pytest.mark.full] if (damage != "flip" and name != "inference.onnx") else [])
+        for damage in DAMAGES
+        for name in MODEL_FILES[:-1]
+    ],
+)
+def test_a_model_damaged_in_the_cache_is_fetched_anew_with_one_warning(zoo, name, damage, caplog):
+    folder = zoo.find(DETECTOR).folder
+    whole = contents(folder)
+    DAMAGES[damage](folder / name)
+    assert zoo.cached(DETECTOR) is None
+    assert Zoo(zoo.home).find(DETECTOR).folder == folder
+    assert contents(folder) == whole
+    (warning,) = caplog.records
+    for part in (DETECTOR, name, str(folder), "damaged", "anew"):
+        assert part in warning.getMessage()
+    caplog.clear()
+    assert Zoo(zoo.home).find(DETECTOR).folder == folder
+    assert not caplog.records
+    assert files_in(zoo.home / "models") == [DETECTOR, *(f"{DETECTOR}/{name}" for name in MODEL_FILES)]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["{", *(pytest.param(n, marks=pytest.mark.full) for n in ("", "{}", "[1]", "\0", '{"sources": [], "files": 1}'))],
+)
+def test_a_damaged_note_is_a_damaged_model(zoo, note):
+    folder = zoo.find(DETECTOR).folder
+    (folder / "sources.json").write_text(note)
+    assert zoo.cached(DETECTOR) is None
+    assert zoo.find(DETECTOR).folder == folder
+    assert zoo.cached(DETECTOR) == folder
+
+
+def test_a_note_that_does_not_describe_the_files_still_counts(zoo):
+    """As it was written before."""
+    folder = zoo.find(DETECTOR).folder
+    sources = [source.model_dump() for source in zoo.models[DETECTOR].sources]
+    (folder / "sources.json").write_text(json.dumps(sources, indent=1))
+    assert zoo.cached(DETECTOR) == folder
+
+
+def test_a_copied_cache_is_whole(zoo, tmp_path, caplog):
+    """Times differ, content does not; it is read once, and noted."""
+    shutil.copytree(zoo.find(DETECTOR).folder, tmp_path / "copy" / "models" / DETECTOR, copy_function=shutil.copyfile)
+    copy = Zoo(tmp_path / "copy")
+    folder = copy.cached(DETECTOR)
+    assert folder
+    noted = json.loads((folder / "sources.json").read_text())["files"]
+    assert {name: entry["modified_ns"] for name, entry in noted.items()} == {
+        name: (folder / name).stat().st_mtime_ns for name in MODEL_FILES[:-1]
+    }
+    assert not caplog.records
+
+
+def test_a_whole_cache_is_not_read_at_each_start(zoo, monkeypatch):
+    zoo.find(DETECTOR)
+    monkeypatch.setattr("hpi.zoo.content_hash", lambda _: pytest.fail("a file was hashed"))
+    assert Zoo(zoo.home).find(DETECTOR)
+
+
+def test_what_is_damaged_and_cannot_be_fetched_is_said(zoo, describe, my_archive, caplog):
+    with serve(my_archive.parent) as address:
+        zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
+        folder = zoo.find(MINE).folder
+    cut(folder / "inference.onnx")
+    left = contents(folder)
+    with pytest.raises(ModelError) as error:
+        zoo.find(MINE)
+    for part in ("damaged in the cache", str(folder / ""), "inference.onnx", "cannot be fetched", "model_dir"):
+        assert part.rstrip("/") in str(error.value)
+    assert "\n" not in str(error.value)
+    assert contents(folder) == left
+    assert files_in(zoo.home / "models") == [MINE, *(f"{MINE}/{name}" for name in MODEL_FILES)]
+
+
+def test_two_processes_at_once_heal_a_model(tmp_path):
+    folder = Zoo(tmp_path).find(DETECTOR).folder
+    whole = contents(folder)
+    flip(folder / "inference.onnx")
+    script = f"from hpi.zoo import Zoo; print(Zoo.default().find({DETECTOR!r}).folder)"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env={**os.environ, "HPI_HOME": str(tmp_path)}, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    assert {process.communicate(timeout=120)[0].decode().strip() for process in running} == {str(folder)}
+    assert contents(folder) == whole
+
+
+@pytest.mark.parametrize(("damage", "said"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
+def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, said):
+    folder = zoo.find(DETECTOR).folder
+    (folder / "sources.json").unlink()
+    damage(folder / "inference.onnx")
+    left = contents(folder)
+    assert zoo.cached(DETECTOR) == folder
+    if said:
+        with pytest.raises(ModelError, match=rf"inference\.onnx: .*{said}"):
+            zoo.find(DETECTOR)
+    else:
+        assert zoo.find(DETECTOR).folder == folder
+    assert contents(folder) == left
+
+
+# A name and the folder that it is given
+
+
+@pytest.fixture
+def nameless(tmp_path, shared):
+    """Copies a real model without its name."""
+
+    def copy(name):
+        folder = tmp_path / "nameless" / name
+        shutil.copytree(shared / "models" / name, folder, copy_function=shutil.copyfile)
+        yml = yaml.safe_load((folder / "inference.yml").read_text())
+        yml.pop("Global", None)
+        (folder / "inference.yml").write_text(yaml.safe_dump(yml))
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "said"),
+    [
+        ("PP-TinyPose_128x96", "PP-TinyPose_256x192", ("keypoint_detection", "256x192", "128x96")),
+        ("PP-TinyPose_256x192", "PicoDet-S_pedestrian_320", ("object_detection", "320x320", "256x192")),
+        ("PicoDet-S_pedestrian_192", "PicoDet-S_pedestrian_320", ("320x320", "192x192")),
+        ("PP-YOLOE-S_human", "PP-TinyPose_128x96", ("keypoint_detection", "128x96", "640x640")),
+    ],
+)
+def test_a_known_name_for_another_model_is_an_error(zoo, nameless, name, other, said):
+    folder = nameless(other)
+    with pytest.raises(ModelError) as error:
+        zoo.find(name, folder)
+    for part in (str(folder), name, *said):
+        assert part in str(error.value)
+    shutil.copytree(folder, zoo.home / "models" / name)
+    with pytest.raises(ModelError, match=name):
+        zoo.find(name)
+
+
+def test_also_in_a_pipeline(nameless):
+    config = pipeline_of({"model_dir": str(nameless("PP-TinyPose_256x192")), "model_name": "PP-TinyPose_128x96"})
+    with pytest.raises(ModelError, match=r"256x192 .*128x96"):
+        Predictor("mine", config=config)
+
+
+def test_names_of_ones_own_are_free(zoo, nameless):
+    folder = nameless("PP-TinyPose_256x192")
+    assert zoo.find("PP-TinyPose_512x384", folder).input_size == (192, 256)
+    assert zoo.find("PP-TinyPose_256x192", folder).name == "PP-TinyPose_256x192"
+
+
+def pipeline_of(keypoints):
+    config = yaml.safe_load((ROOT / "configs" / "pipelines" / "human_keypoint_detection_lite.yaml").read_text())
+    config["SubModules"]["KeypointDetection"] |= keypoints
+    return config
+
+
+# What PaddleX has downloaded
+
+OFFICIAL = "PP-TinyPose_128x96"
+
+
+@pytest.fixture
+def paddlex_cache(tmp_path, shared, monkeypatch):
+    """PaddleX's cache with one model in it."""
+    home = tmp_path / "paddlex"
+    shutil.copytree(shared / "models" / OFFICIAL, home / "official_models" / OFFICIAL, copy_function=shutil.copyfile)
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(home))
+    return home / "official_models"
+
+
+def everything_in(folder):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_model_of_paddlex_is_found_and_left_as_it_is(zoo, paddlex_cache, photo):
+    before = everything_in(paddlex_cache.parent)
+    assert zoo.find(OFFICIAL).folder == paddlex_cache / OFFICIAL
+    assert zoo.cached(OFFICIAL) is None
+    with Predictor(OFFICIAL, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(photo)
+        assert predictor.describe()["models"][0]["model_dir"] == str(paddlex_cache / OFFICIAL)
+    assert len(result["kpts"]) == 1
+    assert everything_in(paddlex_cache.parent) == before
+    assert not (zoo.home / "models").exists()
+
+
+def test_paddlexs_cache_is_in_the_home_by_default(zoo, paddlex_cache, tmp_path, monkeypatch):
+    paddlex_cache.parent.rename(tmp_path / ".paddlex")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for unset in (True, False):
+        if unset:
+            monkeypatch.delenv("PADDLE_PDX_CACHE_HOME")
+        else:
+            monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", "")
+        assert zoo.find(OFFICIAL).folder == tmp_path / ".paddlex" / "official_models" / OFFICIAL
+
+
+def test_the_own_cache_comes_before_paddlexs(zoo, paddlex_cache):
+    own = shutil.copytree(paddlex_cache / OFFICIAL, zoo.home / "models" / OFFICIAL)
+    assert zoo.find(OFFICIAL).folder == own
+
+
+def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
+    done = run_hpi("models", cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), COLUMNS="200")
+    (line,) = [line for line in done.stdout.splitlines() if OFFICIAL in line and "128x96" in line.replace(OFFICIAL, "")]
+    assert "in PaddleX's cache" in line
+    (other,) = [line for line in done.stdout.splitlines() if line.strip().startswith("PP-TinyPose_256x192")]
+    assert "to download" in other
+
+
+@pytest.mark.parametrize("name", ["inference.json", "inference.pdiparams", "inference.yml"])
+@pytest.mark.parametrize("damage", [Path.unlink, cut, as_pointer])
+def test_what_paddlex_has_downloaded_by_half_is_left_aside(zoo, paddlex_cache, name, damage, monkeypatch, caplog):
+    damage(paddlex_cache / OFFICIAL / name) if name != "inference.yml" or damage is not cut else pytest.skip(
+        "too short"
+    )
+    before = everything_in(paddlex_cache.parent)
+    monkeypatch.setattr(Zoo, "_fetch_from_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
+    with pytest.raises(ModelError, match="to be downloaded"):
+        zoo.find(OFFICIAL)
+    (warning,) = caplog.records
+    assert str(paddlex_cache / OFFICIAL) in warning.getMessage()
+    assert everything_in(paddlex_cache.parent) == before
+
+
+@pytest.mark.parametrize("home", ["/proc/1/root/none", "/dev/null", "\udcff", "x" * 300])
+def test_a_cache_of_paddlex_that_cannot_be_read_is_none(zoo, monkeypatch, home):
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", home)
+    assert zoo.of_paddlex(OFFICIAL) is None
+
+
+def test_other_engines_variants_are_not_taken(zoo, paddlex_cache):
+    """PaddleX keeps them in folders of their own."""
+    (paddlex_cache / OFFICIAL).rename(paddlex_cache / f"{OFFICIAL}_safetensors")
+    assert zoo.of_paddlex(OFFICIAL) is None

@@ -35,8 +35,8 @@ def evaluate(
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
-    backend: Annotated[list[str], typer.Option(help="Repeat for several, a column each.")] = ["auto"],  # noqa: B006
-    precision: Annotated[list[str], typer.Option(help="Repeat for several, a column each.")] = ["fp32"],  # noqa: B006
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
     device: given.Device = None,
     debug: Debug = False,
 ) -> None:
@@ -47,7 +47,7 @@ def evaluate(
     asked["pipeline"] = None if model else name
     from hpi.cli.evaluate import Asked, run
 
-    run(Asked(**asked, backends=backend, precisions=precision))
+    run(Asked(**asked, backends=backend or (None,), precisions=precision or (None,)))
 
 
 def check_dataset(

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hpi.compat.paddlex.config import HpiConfig, backend_of, tolerant, tolerate
 from hpi.errors import BackendError, ConfigError
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 NO_FALLBACK = "PADDLE_PDX_DISABLE_DEVICE_FALLBACK"
 """PaddleX's environment variable that makes a missing GPU an error."""
+
+AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
 
 _TRUE = {"True", "true", "TRUE", "1"}
 _IMAGE_SIZES = {"img_size", "imgsz"}
@@ -173,8 +175,8 @@ def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Map
 
 
 def _on_device(
-    kind: type[Any], name: str | PathLike[str], device: str | None, strict_device: bool, **arguments: Any
-) -> Any:
+    kind: type[AnyPredictor], name: str | PathLike[str], device: str | None, strict_device: bool, **arguments: Any
+) -> AnyPredictor:
     """A predictor on a device; on the CPU where that is a GPU that cannot be used and the caller allows it."""
     asked = device or AUTO
     try:

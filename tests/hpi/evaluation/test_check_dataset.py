@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import struct
+import sys
 
 import cv2
 import pytest
+from PIL import Image
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.check_dataset import RESULT, check_dataset
 from hpi.files import write_whole
+from hpi.sources import decode_image
 
 from support import run_hpi
 
@@ -138,6 +142,100 @@ def test_categories_must_agree(folder):
     content["categories"][0]["name"] = "horse"
     write(folder, "val", content)
     assert "its categories are not those of instance_train.json" in refused(folder)
+
+
+def exif(kind, value, order="<"):
+    """EXIF data with an orientation of any type."""
+    head = struct.pack(f"{order}2sHI", {"<": b"II", ">": b"MM"}[order], 42, 8)
+    entry = struct.pack(f"{order}HHHI4sI", 1, 0x0112, kind, len(value) if kind == TEXT else 1, value.ljust(4, b"\0"), 0)
+    return b"Exif\0\0" + head + entry
+
+
+BYTE, TEXT, SHORT, LONG, FLOAT = 1, 2, 3, 4, 11
+ORIENTATIONS = {
+    **{str(number): exif(SHORT, struct.pack("<H", number)) for number in range(10)},
+    "262": exif(SHORT, struct.pack("<H", 262)),
+    "6 of the other byte order": exif(SHORT, struct.pack(">H", 6), ">"),
+    "6 as text": exif(TEXT, b"6\0"),
+    "8 as text": exif(TEXT, b"8\0"),
+    "text": exif(TEXT, b"up\0"),
+    "6 as a byte": exif(BYTE, b"\6"),
+    "6 as a long": exif(LONG, struct.pack("<I", 6)),
+    "6 as a float": exif(FLOAT, struct.pack("<f", 6)),
+    "damaged": b"Exif\0\0II*\0",
+    "none": b"Exif\0\0no exif at all",
+}
+
+
+def with_orientations(folder):
+    """Add a picture for each orientation and format, of 64 x 40 before it is turned; gives their entries by name."""
+    entries = {}
+    for kind in (".jpg", ".png", ".webp"):
+        for orientation, data in ORIENTATIONS.items():
+            name = f"{orientation}{kind}"
+            Image.effect_noise((64, 40), 50).convert("RGB").save(folder / "images" / name, exif=data)
+            entries[name] = {"file_name": name}
+    for orientation in range(1, 9):
+        name = f"{orientation}.tiff"
+        Image.effect_noise((64, 40), 50).convert("RGB").save(folder / "images" / name, tiffinfo={0x0112: orientation})
+        entries[name] = {"file_name": name}
+    for number, (name, entry) in enumerate(entries.items()):
+        path = folder / "images" / name
+        height, width = decode_image(path.read_bytes(), name).shape[:2]  # as it is read for a prediction
+        assert {width, height} == {64, 40}
+        entry |= {"id": number, "width": width, "height": height}
+    return entries
+
+
+def test_an_orientation_counts_as_in_a_prediction(folder):
+    """One that is wrong, damaged or written otherwise is no reason to abort, nor for an alarm."""
+    content, entries = read(folder, "val"), with_orientations(folder)
+    turned = {name for name, entry in entries.items() if entry["width"] == 40}
+    assert {"6.jpg", "8.png", "6 of the other byte order.webp", "6 as a byte.jpg", "5.tiff"} <= turned
+    assert not {"1.jpg", "4.png", "9.jpg", "0.jpg", "6 as text.jpg", "8 as text.jpg", "text.png", "none.jpg"} & turned
+    write(folder, "val", {**content, "images": [*content["images"], *entries.values()]})
+    check(folder)
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "6.jpg", "6 as text.jpg", "9.jpg", "6.png", "damaged.webp", "6.tiff"])
+def test_a_wrong_size_is_told_whatever_the_orientation(folder, name):
+    content, entry = read(folder, "val"), with_orientations(folder)[name]
+    width, height = entry["width"], entry["height"]
+    entry.update(width=height, height=width)
+    write(folder, "val", {**content, "images": [*content["images"], entry]})
+    said = f"image id {entry['id']}: width and height are {height} and {width}, but {folder / 'images' / name} is"
+    assert f"{said} {width} x {height} as it is shown" in refused(folder)
+
+
+def test_a_set_without_annotations(folder):
+    for name in ("train", "val"):
+        before = read(folder, name)
+        write(folder, name, {**before, "annotations": []})
+        message = refused(folder)
+        assert f"{place(folder, name)}: has no annotations" in message
+        assert "1 problem:" in message
+        write(folder, name, before)
+
+
+def test_sets_with_other_keypoints(folder):
+    content = read(folder, "val")
+    content["categories"][0]["keypoints"].reverse()
+    write(folder, "val", content)
+    assert "its categories are not those of instance_train.json" in refused(folder)
+
+
+def test_a_file_name_with_backslashes(folder):
+    content = read(folder, "val")
+    content["images"][0]["file_name"] = "sub\\a.jpg"
+    write(folder, "val", content)
+    assert "write / for \\ in file_name" in refused(folder)
+
+
+def test_missing_matplotlib_is_told_before_the_work(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[evaluate\]"'):
+        check(folder)
+    assert not (folder.parent / "output").exists()
 
 
 @pytest.mark.parametrize(

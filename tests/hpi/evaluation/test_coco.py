@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
@@ -38,6 +41,12 @@ def places(shared):
 @pytest.fixture(scope="module")
 def truth(places):
     return json.loads(places[0].read_text())
+
+
+@pytest.fixture
+def estimator():
+    with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
+        yield predictor
 
 
 def folder_of(shared, model):
@@ -149,6 +158,84 @@ def test_oks_is_that_of_pycocotools(places, truth, random_people, tmp_path):
                 assert found == pytest.approx(evaluation.ious[image, 1][:, column], abs=1e-12)
                 checked += 1
     assert checked > 30
+
+
+def numbered(truth, images, annotations, category):
+    """The same people under other ids."""
+    of_images = dict(zip((image["id"] for image in truth["images"]), images, strict=True))
+    return {
+        **truth,
+        "images": [{**image, "id": of_images[image["id"]]} for image in truth["images"]],
+        "categories": [{**one, "id": category} for one in truth["categories"]],
+        "annotations": [
+            {**one, "id": number, "image_id": of_images[one["image_id"]], "category_id": category}
+            for one, number in zip(truth["annotations"], annotations, strict=True)
+        ],
+    }
+
+
+def themselves(content):
+    """The annotated people as predictions; those of crowds as boxes only."""
+    found = {image["id"]: [] for image in content["images"]}
+    for one in content["annotations"]:
+        x, y, width, height = one["bbox"]
+        joints = np.array(one["keypoints"], np.float32).reshape(17, 3) * (1 - one["iscrowd"])
+        found[one["image_id"]].append(Person((x, y, x + width, y + height), 1.0, one["id"], joints))
+    return found
+
+
+def check_that_truth_meets_itself(content, images, file):
+    file.write_text(json.dumps(content))
+    dataset, predictions = CocoDataset(file, images), themselves(content)
+    keypoints, boxes = dataset.keypoint_figures(predictions), dataset.box_figures(predictions)
+    assert [keypoints["AP"], keypoints["AR"], boxes["AP"], boxes["AR100"]] == pytest.approx([100] * 4)
+    measured = {one["id"] for one in content["annotations"] if one["num_keypoints"] and not one["iscrowd"]}
+    assert {case.annotation for case in dataset.cases(predictions) if case.value > 1 - 1e-6} == measured
+
+
+@pytest.mark.parametrize("first", [0, 1, -7, 2**31 - 3, 2**53 - 1, 2**63 - 3, 10**30], ids=str)
+def test_ground_truth_meets_itself_whatever_the_ids(places, truth, tmp_path, first):
+    images, people = len(truth["images"]), len(truth["annotations"])
+    content = numbered(truth, range(first, first + images), range(first, first + people), first)
+    check_that_truth_meets_itself(content, places[1], tmp_path / "annotations.json")
+
+
+@pytest.mark.full
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_ground_truth_meets_itself_under_any_ids(places, truth, tmp_path, data):
+    """Sparse, shuffled, negative and huge ids; any category; people that become crowds or lose their keypoints."""
+    numbers = st.integers() | st.integers(-50, 50)
+    images, people = (
+        data.draw(st.lists(numbers, unique=True, min_size=len(truth[name]), max_size=len(truth[name])))
+        for name in ("images", "annotations")
+    )
+    content = numbered(truth, images, people, data.draw(numbers))
+    ignored = data.draw(st.lists(st.sampled_from(range(len(people))), unique=True, max_size=30))
+    for number in ignored:
+        content["annotations"][number].update(
+            data.draw(st.sampled_from([{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}]))
+        )
+    check_that_truth_meets_itself(content, places[1], tmp_path / "annotations.json")
+
+
+def test_an_id_of_0_changes_no_figure(places, truth, random_people, tmp_path):
+    """Each person in turn could be the one with id 0; here everyone has another id, and one of them 0."""
+    file = tmp_path / "annotations.json"
+    images = [image["id"] for image in truth["images"]]
+    file.write_text(json.dumps(numbered(truth, images, range(-40, len(truth["annotations"]) - 40), 0)))
+    expected, found = CocoDataset(*places, "detector"), CocoDataset(file, places[1], "detector")
+    assert found.keypoint_figures(random_people) == expected.keypoint_figures(random_people)
+    assert found.box_figures(random_people) == expected.box_figures(random_people)
+
+
+def test_one_person_alone_with_id_0(tiny):
+    content, read = tiny
+    content["annotations"][0]["id"] = content["images"][0]["id"] = content["categories"][0]["id"] = 0
+    content["annotations"][0]["category_id"] = content["annotations"][0]["image_id"] = 0
+    person = Person((39, 77, 159, 477), 1.0, 0, np.array(JOINT * 17, np.float32).reshape(17, 3))
+    assert read().keypoint_figures({0: [person]})["AP"] == pytest.approx(100)
+    assert read().box_figures({0: [person]})["AP"] == pytest.approx(100)
 
 
 def test_cases_tell_how_each_person_was_met(places, truth):
@@ -277,13 +364,63 @@ def test_bad_boxes_are_one_error(tiny, tmp_path):
         ({}, "boxes.json"),
         ([{**good, "score": float("inf")}], "0.score"),
         ([{**good, "bbox": [0, 0, 9]}], "0.bbox"),
-        ([{**good, "image_id": 3}], "none of its 1 boxes"),
+        ([{**good, "score": None}], "'0.score' of image id 1"),
+        ([{name: value for name, value in good.items() if name != "score"}], "'0.score' of image id 1 is missing"),
+        ([{**good, "score": 87}], "'0.score' of image id 1"),
+        ([{**good, "image_id": 3}], "none of its 1 boxes is of a person in a photo of"),
+        ([{**good, "image_id": 3}], "they are of image id 3, category id 1"),
+        ([{**good, "category_id": 0}], "category id 0, and people have category id 1"),
+        ([{**good, "bbox": [0.1, 0.1, 0.5, 0.5]}], "are fractions of the images"),
+        ([{**good, "bbox": [300, 200, 630, 470]}] * 3, "are two corners"),
     ):
         file = tmp_path / "boxes.json"
         file.write_text(json.dumps(content))
         with pytest.raises(InputError) as error:
             read(file)
         assert said in str(error.value)
+
+
+def test_boxes_of_only_some_images_are_told(places, truth, tmp_path, estimator):
+    (image, *_) = [one["image_id"] for one in truth["annotations"] if one["num_keypoints"]]
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps([{"image_id": str(image), "category_id": 1.0, "bbox": [9, 9, 90, 90], "score": 1}]))
+    (told,) = CocoDataset(*places, file).check(estimator)
+    assert told.startswith("boxes.json has no box for image ids 139, 34417, 109313, ")
+    assert "people count as missed" in told
+
+
+def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimator, monkeypatch):
+    """Whatever it calls them: one of another number, and one whose skeleton says so."""
+    dataset = CocoDataset(*places)
+    skeleton = estimator.estimator.skeleton
+    monkeypatch.setattr(estimator.estimator, "skeleton", skeleton.model_copy(update={"joints": skeleton.joints[::-1]}))
+    with pytest.raises(ConfigError, match="its 17 keypoints are others than those measured: OKS is defined for COCO's"):
+        dataset.check(estimator)
+    monkeypatch.setattr(estimator.estimator, "predict", lambda *_: [np.zeros((1, 16, 3), np.float32)])
+    with pytest.raises(ConfigError, match="the model has 16 joints, but OKS is defined for COCO's 17"):
+        dataset.check(estimator)
+
+
+def test_a_missing_pycocotools_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[evaluate\]"'):
+        CocoDataset(tmp_path / "none.json", tmp_path)
+
+
+def test_messages_stay_short_however_many_are_wrong(tiny):
+    content, read = tiny
+    (person,) = content["annotations"]
+    content["annotations"] = [{**person, "id": 10**200 + number, "area": None} for number in range(5000)]
+    with pytest.raises(InputError) as error:
+        read()
+    assert "and 4994 more" in str(error.value)
+    assert len(str(error.value)) < 1500
+    content["annotations"] = [{**person, "id": number, "area": "x" * 10_000} for number in range(5000)]
+    with pytest.raises(InputError) as error:
+        read()
+    assert "'annotations.0.area' of annotation id 0" in str(error.value)
+    assert "4995 more" in str(error.value)
+    assert len(str(error.value)) < 1500
 
 
 def test_people_that_cannot_be_cropped_are_counted(tiny):

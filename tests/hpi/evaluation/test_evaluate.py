@@ -1,6 +1,7 @@
 """hpi evaluate: going on where a run was broken off, the report, the pictures, and wrong usage."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -69,9 +70,10 @@ def test_a_later_run_goes_on(people, capsys):
     assert "are done" not in capsys.readouterr().err
     assert report(people)["rows"][0]["figures"] == figures
 
-    journal.write_bytes(b'{"photo": 1}\n')
-    with pytest.raises(ConfigError, match=r"line 1 is damaged; --fresh"):
-        run(people)
+    for damaged in (b'{"photo": 1}\n', re.sub(rb'"joints": \[\[[^,]*', b'"joints": [[NaN', whole)):
+        journal.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"line \d is damaged; --fresh"):
+            run(people)
 
 
 def test_other_predictions_have_another_file(people, tmp_path):
@@ -114,6 +116,28 @@ def test_the_report(people, capsys):
     for rank, one in enumerate(shown, 1):
         assert cv2.imread(str(people.output / one["picture"])).shape == (548, 968, 3)
         assert f"![number {rank}]({one['picture']})" in text
+
+
+def test_what_one_should_know_of_the_figures_is_told_and_reported(people, capsys):
+    content = json.loads(people.annotations.read_text())
+    for one in content["annotations"]:
+        del one["iscrowd"]
+    people.annotations.write_text(json.dumps(content))
+    run(people)
+    said = f"annotation id {content['annotations'][0]['id']}: iscrowd is missing, so that it counts as 0"
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert said in report(people)["rows"][0]["warnings"][0]
+    assert f"- {said}" in (people.output / "coco.md").read_text()
+
+
+def test_a_file_that_spoils_the_figures_is_refused_before_the_work(people, capsys):
+    content = json.loads(people.annotations.read_text())
+    for one in content["annotations"]:
+        one["area"] = 0
+    people.annotations.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"area is 0 in a box"):
+        run(people)
+    assert not people.output.exists()
 
 
 def test_a_pipeline(people):

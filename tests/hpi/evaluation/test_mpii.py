@@ -47,6 +47,13 @@ def read(tmp_path):
     return read
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """A model with COCO's joints."""
+    with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
+        yield predictor
+
+
 def predicted(of, joints=COCO, **moved):
     """The true joints in the order of a model, some moved to the right by so many pixels."""
     true = {name: of["joints"][MPII.index(name)] for name in joints if name in MPII}
@@ -121,6 +128,53 @@ def test_people_without_a_head_size_are_counted(read):
     assert dataset.counts == {"photos without a file": 1, "people without a head size or a labelled joint": 2}
     assert [[person.annotation for person in photo.given] for photo in dataset.photos] == [[0]]
     assert set(dataset.figures({}, PREDICTOR).values()) == {None}
+
+
+def test_people_without_center_or_scale_are_told(read, plain):
+    """-1, as MPII's toolkit writes where they are missing."""
+    dataset = read(entry(), entry(scale=-1), entry(center=[-1, -1]))
+    assert dataset.counts == {"people without center or scale": 2}
+    assert [[person.annotation for person in photo.given] for photo in dataset.photos] == [[0]]
+    assert dataset.check(plain) == ["left out: 2 people without center or scale, number 1, 2 (from 0)"]
+
+
+def test_head_boxes_of_no_size_measure_nobody(read, tmp_path, plain):
+    boxes = np.zeros((2, 2, 3))
+    boxes[1, :, 0], boxes[1, :, 1] = (30, 40), (0.3, 0.4)
+    file = tmp_path / "heads.json"
+    file.write_text(json.dumps({"headboxes_src": boxes.tolist()}))
+    dataset = read(entry(), entry(), entry(), headboxes=file)
+    assert dataset.counts == {"people without a head size or a labelled joint": 2}
+    assert "number 1, 2 (from 0)" in dataset.check(plain)[0]
+    file.write_text(json.dumps({"headboxes_src": (boxes / 100).tolist()}))
+    with pytest.raises(InputError, match="none of its 3 people can be measured"):
+        read(entry(), entry(), entry(), headboxes=file)
+
+
+def test_missing_joints_that_are_labelled_are_told(read, plain):
+    nowhere, beyond = entry(), entry()
+    nowhere["joints"][0], beyond["joints"][0] = [-1, -1], [0, 0]
+    assert "people number 1, 2 (from 0): a joint at 0, 0" in read(entry(), nowhere, beyond).check(plain)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        (lambda one: one, True),
+        (lambda one: one | {"scale": one["scale"] * 200}, False),
+        (lambda one: one | {"scale": one["scale"] / 200}, False),
+        (lambda one: one | {"center": [value / 640 for value in one["center"]]}, False),
+        (lambda one: one | {"joints": (np.array(one["joints"]) / 640).tolist()}, False),
+    ],
+)
+def test_center_and_scale_in_other_units_are_refused(read, change, fits):
+    moved = (np.array(entry()["joints"]) + 400).tolist()
+    people = [change(entry(joints=moved, center=[501, 501])) for _ in range(12)]
+    if fits:
+        assert len(read(*people).photos) == 1
+    else:
+        with pytest.raises(InputError, match="do not frame the joints"):
+            read(*people)
 
 
 @pytest.mark.parametrize(

@@ -254,3 +254,50 @@ def cut_or_scrambled(chance):
     if chance.random() < 0.5:
         return PHOTO[: chance.randrange(2000)]
     return bytes(8) + chance.randbytes(chance.randrange(500))
+
+
+# The keypoint model, answering NaN for people whose crop has no blue.
+NOT_A_NUMBER = """
+import numpy as np
+from hpi.tasks.keypoints import KeypointEstimator
+build = KeypointEstimator.__init__
+def spoil(estimator, spec, session, *others):
+    build(estimator, spec, session, *others)
+    run = session.run
+    def spoiled(feeds):
+        crops = feeds["image"]
+        blue = crops[..., 0] if crops.dtype == np.uint8 else crops[:, 2]
+        heatmaps, *rest = run(feeds)
+        heatmaps = np.array(heatmaps)
+        heatmaps[np.ptp(blue.reshape(len(blue), -1), axis=1) == 0] = np.nan
+        return [heatmaps, *rest]
+    session.run = spoiled
+KeypointEstimator.__init__ = spoil
+from hpi.cli import main
+main()
+"""
+
+
+def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service, tmp_path):
+    """The others went through the models in the same batch."""
+    yml = tmp_path / "pipeline.yaml"
+    yml.write_text(
+        (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
+        + "\nServing: {extra: {max_batch: 4, max_wait_ms: 5000}}\n"
+    )
+    service = start_service("--pipeline", str(yml), "--backend", "onnxruntime", code=NOT_A_NUMBER)
+    image = cv2.imread(str(EXAMPLE))
+    image[..., 0] = 0
+    bad = cv2.imencode(".png", image)[1].tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        post = lambda body: httpx.post(service.route, content=body, headers=PNG, timeout=60)  # noqa: E731
+        answers = list(pool.map(post, [PHOTO, bad, PHOTO, PHOTO]))
+    assert figure(service, "hpi_batch_size_sum") == 4
+    assert figure(service, "hpi_batch_size_count") == 1
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+    failed = answers[1].json()
+    assert (failed["errorCode"], failed["errorMsg"]) == (500, "Internal server error")
+    assert failed["logId"] in service.log.read_text()
+    people = answers[0].json()["result"]["persons"]
+    assert len(people) == 2
+    assert all(answer.json()["result"]["persons"] == people for answer in answers[2:])

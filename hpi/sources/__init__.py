@@ -1,0 +1,226 @@
+"""What a user passes as input becomes a stream of images: files, folders, URLs, images in memory, lists of these.
+
+One module a kind: arrays, files, folders, images, tiff, pdf, video.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Union
+
+from numpy.typing import NDArray
+
+from hpi.errors import InputError
+from hpi.fetch import is_url, shown, url_path
+from hpi.sources.arrays import as_array, check_image, from_pillow, is_pillow, own_image
+from hpi.sources.files import load_file, load_stream, load_url
+from hpi.sources.folders import list_folder
+from hpi.sources.images import IMAGE_SUFFIXES, decode_image, decode_pixels, image_size, read_content
+from hpi.sources.items import MAX_PIXELS, Image, Item, Picture, check_size
+from hpi.sources.video import VIDEO_SUFFIXES, count_frames, read_frames
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "VIDEO_SUFFIXES",
+    "Image",
+    "Input",
+    "Item",
+    "check_image",
+    "check_input",
+    "count_items",
+    "decode_image",
+    "decode_pixels",
+    "image_size",
+    "is_several",
+    "is_single",
+    "is_video",
+    "read_items",
+]
+
+Input = Union[
+    str, PathLike[str], PathLike[bytes], NDArray[Any], bytes, bytearray, memoryview, IO[bytes], "Pillow.Image",
+    Iterable["Input"],
+]  # fmt: skip
+
+KINDS = (
+    "a BGR uint8 array, the path of an image, video or folder, an http(s) URL, a Pillow image, the bytes of an image "
+    "file, or a file open in binary mode"
+)
+MAX_IMAGE_BYTES = 256 << 20
+MAX_FETCH_S = 60
+
+IN_MEMORY = "image in memory"
+
+
+def check_input(source: Input) -> None:
+    """Refuse at once what is no input at all; what else is wrong, comes as an item.
+
+    Raises:
+        InputError: it is of another type, or an empty path.
+    """
+    if not is_several(source):
+        _open(source)
+
+
+def read_items(source: Input, *, one_each: bool = False) -> Generator[Item]:
+    """Read images one by one, as the iterator is advanced. What cannot be read is returned, not raised.
+
+    Args:
+        source: what the caller gave.
+        one_each: whatever shows more than one image, a folder or a document of two pages, is an error in its place.
+    """
+    if is_several(source):
+        for entry in source:
+            yield from read_items(entry, one_each=one_each)
+    elif one_each:
+        found = list(islice(_read_one(source), 2))
+        several = InputError(f"{found[0].path}: shows more than one image, where one is needed")
+        yield found[0] if len(found) == 1 else Item(found[0].path, several)
+    else:
+        yield from _read_one(source)
+
+
+def count_items(source: Input) -> int:
+    """About how many images :func:`read_items` will return, without reading any.
+
+    The frames of a video are counted as its header says; documents, animations and iterators count as one.
+    """
+    if is_several(source):
+        return sum(map(count_items, source)) if isinstance(source, Collection) else 1
+    if _is_folder(source):
+        return sum(count_items(found) for found in list_folder(_path(source)) if isinstance(found, str))
+    return count_frames(Path(_path(source))) if is_video(source) else 1
+
+
+def is_single(source: Input) -> bool:
+    """Whether the input is one image, or a list of just that; not a folder, a video or a PDF."""
+    if is_several(source):
+        return isinstance(source, Sequence) and len(source) == 1 and is_single(source[0])
+    return not (_is_folder(source) or is_video(source) or _suffix(source) == ".pdf")
+
+
+def is_several(source: object) -> bool:
+    """Whether the input is a collection or an iterator of inputs, rather than one."""
+    return (
+        isinstance(source, Iterable)
+        and not isinstance(source, (str, PathLike, bytes, bytearray, memoryview, Mapping))
+        and not hasattr(source, "__array__")  # arrays and tensors
+        and not hasattr(source, "read")  # open files
+        and not is_pillow(source)
+    )
+
+
+def is_video(source: object) -> bool:
+    """Whether an input is taken for a video, by its suffix."""
+    return _suffix(source) in VIDEO_SUFFIXES
+
+
+def _path(source: object) -> str:
+    """The path that an input is; empty where it is none."""
+    return os.fsdecode(source) if isinstance(source, (str, PathLike)) else ""
+
+
+def _suffix(source: object) -> str:
+    path = _path(source)
+    return Path(url_path(path) if is_url(path) else path).suffix.lower()
+
+
+def _is_folder(source: object) -> bool:
+    path = _path(source)
+    return bool(path) and not is_url(path) and os.path.isdir(path)  # noqa: PTH112 - never raises
+
+
+def _read_one(source: Input) -> Iterator[Item]:
+    if not _is_folder(source):
+        yield from _read_leaf(source)
+        return
+    empty = True
+    for found in list_folder(_path(source)):
+        empty = False
+        if isinstance(found, InputError):
+            yield Item(_path(source), found, from_folder=True)
+        else:
+            yield from (replace(item, from_folder=True) for item in _read_leaf(found))
+    if empty:
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+        yield Item(_path(source), InputError(f"{_path(source)}: no images in this folder ({suffixes})"))
+
+
+def _read_leaf(source: Input) -> Iterator[Item]:
+    path = None
+    try:
+        path, pictures = _open(source)
+        for image, page, frame in pictures:
+            yield Item(path, image, page=page, frame=frame)
+    except InputError as error:
+        yield Item(path, error)
+
+
+def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
+    """The name and the pictures of an input that is no folder; nothing is read before the first picture is asked for.
+
+    Raises:
+        InputError: it is no input.
+    """
+    if isinstance(source, (str, PathLike)):
+        return _open_path(os.fsdecode(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return None, _read_bytes(source)
+    if is_pillow(source):
+        return None, _read_pillow(source)
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        path = name if isinstance(name, str) else None
+        return path, _read_stream(source, path or IN_MEMORY)
+    if hasattr(source, "__array__"):
+        return None, _read_array(source)
+    raise InputError(f"input of type {type(source).__name__}: give {KINDS}, or a list of these")
+
+
+def _open_path(path: str) -> tuple[str, Iterator[Picture]]:
+    if not path:
+        raise InputError('the path is empty; the current folder is "."')
+    if is_url(path):
+        return shown(path), _read_url(path)
+    return path, _read_video(path) if is_video(path) else _read_file(path)
+
+
+def _read_array(source: Any) -> Iterator[Picture]:
+    yield Picture(own_image(as_array(source)))
+
+
+def _read_pillow(source: Any) -> Iterator[Picture]:
+    yield Picture(from_pillow(source, IN_MEMORY))
+
+
+def _read_bytes(source: bytes | bytearray | memoryview) -> Iterator[Picture]:
+    return read_content(bytes(source), IN_MEMORY)
+
+
+def _read_stream(stream: Any, label: str) -> Iterator[Picture]:
+    yield from read_content(load_stream(stream, label), label)
+
+
+def _read_file(path: str) -> Iterator[Picture]:
+    yield from read_content(load_file(path), path)
+
+
+def _read_url(url: str) -> Iterator[Picture]:
+    if is_video(url):
+        raise InputError(f"{shown(url)}: videos are read from files; download it first")
+    yield from read_content(load_url(url), shown(url))
+
+
+def _read_video(path: str) -> Iterator[Picture]:
+    for index, image in enumerate(read_frames(Path(path), partial(check_size, label=path))):
+        yield Picture(image, frame=index)

@@ -1,0 +1,109 @@
+"""Images that lie in memory: arrays, and what Pillow has opened."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.errors import InputError
+from hpi.sources.depth import to_8_bit
+from hpi.sources.items import Image, check_size
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+PILLOW = "Pillow image"
+
+
+def check_image(array: NDArray[Any]) -> Image:
+    """Bring an array into the form that the kernels take.
+
+    Args:
+        array: ``[H, W, 3]`` uint8 BGR; also ``[H, W]`` or ``[H, W, 1]`` grey and ``[H, W, 4]`` BGRA, whose alpha is
+            dropped. Any memory layout.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR, C-contiguous; a copy only where needed.
+
+    Raises:
+        InputError: another shape or dtype, empty, masked, or too large.
+    """
+    if array.dtype != np.uint8:
+        raise InputError(
+            f"image array of dtype {array.dtype}: give uint8 BGR in 0..255; scale other ranges yourself, since theirs "
+            "is not known"
+        )
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in {2, 3} or channels not in {1, 3, 4} or array.size == 0:
+        batch = "; of a batch give list(array)" if array.ndim == 4 else ""
+        raise InputError(f"image array of shape {array.shape}: give [height, width, 3], BGR{batch}")
+    if np.ma.is_masked(array):
+        raise InputError(f"image array of shape {array.shape}: masked pixels have no colour; give array.filled(...)")
+    check_size((array.shape[1], array.shape[0]), f"image array of shape {array.shape}")
+    return to_bgr(np.ascontiguousarray(array))
+
+
+def to_bgr(image: Image) -> Image:
+    """Grey, BGR or BGRA ``[H, W]`` or ``[H, W, 1 | 3 | 4]``, contiguous, as ``[H, W, 3]``."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channels == 3:
+        return image
+    convert = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR
+    return np.asarray(cv2.cvtColor(image, convert), np.uint8)
+
+
+def own_image(array: NDArray[Any]) -> Image:
+    """:func:`check_image`, in memory of its own: a caller may fill the same buffer again while a result is held."""
+    image = check_image(array)
+    return image.copy() if np.may_share_memory(image, array) else image
+
+
+def as_array(thing: Any) -> NDArray[Any]:
+    """The array of something that can become one, such as a tensor.
+
+    Raises:
+        InputError: it cannot here; a tensor on a GPU, for instance.
+    """
+    try:
+        return np.asarray(thing)
+    except Exception as error:  # other libraries' own
+        raise InputError(f"{type(thing).__name__} does not become a NumPy array: {error}") from error
+
+
+def is_pillow(thing: object) -> bool:
+    """Whether something is an image of Pillow's; does not import it."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(thing, pillow.Image)
+
+
+def from_pillow(image: Pillow.Image, label: str = PILLOW) -> Image:
+    """An image of Pillow's, of any mode: upright by its EXIF orientation, without alpha, its present frame.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR, a copy.
+
+    Raises:
+        InputError: too large, or its file cannot be decoded.
+    """
+    from PIL import ImageOps
+
+    check_size(image.size, label)
+    if 0 in image.size:
+        raise InputError(f"{label}: {image.size[0]}x{image.size[1]} pixels")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith(("I", "F")):
+            samples = np.asarray(upright)
+            if samples.dtype == np.int32 and samples.min() >= 0 and samples.max() < 1 << 16:
+                samples = samples.astype(np.uint16)  # mode I is also what 16-bit files are opened in
+            return to_bgr(np.ascontiguousarray(to_8_bit(samples, label)))
+        rgb = np.asarray(upright.convert("RGB"))
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{label}: a damaged or cut-off image: {error}") from error
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)

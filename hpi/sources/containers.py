@@ -1,0 +1,66 @@
+"""How long a media file says it is, by its outermost parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_BOXES = {
+    b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"free", b"skip", b"wide", b"pnot", b"sidx", b"ssix", b"emsg",
+    b"prft", b"meta", b"udta", b"uuid",
+}  # fmt: skip
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_EBML_HEADER, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_LONGEST_HEAD = 24
+
+
+def missing_bytes(path: Path) -> int:
+    """How many bytes a file lacks at its end: its last part says that it is longer than what is left of the file.
+
+    MP4 and its kin, Matroska and WebM, AVI and ASF are chains of parts that begin with their length; 0 for others, and
+    where a part's length was not known when it was begun, as in a live stream.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    position = 0
+    with path.open("rb") as stream:
+        while position < size:
+            stream.seek(position)
+            head = stream.read(_LONGEST_HEAD)
+            length = next((found for read in (_box, _riff, _ebml, _asf) if (found := read(head))), 0)
+            if not length:
+                return 0
+            position += length
+    return position - size
+
+
+def _box(head: bytes) -> int:
+    """A box of an ISO base media file."""
+    length = int.from_bytes(head[:4], "big")
+    if length == 1:
+        length = int.from_bytes(head[8:16], "big")
+    return length if head[4:8] in _BOXES and length >= 8 else 0
+
+
+def _riff(head: bytes) -> int:
+    """A list of an AVI file, which has a second one after a gigabyte."""
+    length = int.from_bytes(head[4:8], "little")
+    return 8 + length + length % 2 if head[:4] == b"RIFF" and head[8:11] == b"AVI" and length else 0
+
+
+def _ebml(head: bytes) -> int:
+    """The header or the segment of a Matroska file: the count of leading zero bits tells the width of the length."""
+    if head[:4] not in {_EBML_HEADER, _SEGMENT} or len(head) < 12 or not head[4]:
+        return 0
+    width = 9 - head[4].bit_length()
+    most = (1 << 7 * width) - 1
+    length = int.from_bytes(head[4 : 4 + width], "big") & most
+    return 0 if length == most else 4 + width + length
+
+
+def _asf(head: bytes) -> int:
+    """The header or the data of an ASF file."""
+    length = int.from_bytes(head[16:24], "little")
+    return length if head[:16] in {_ASF_HEADER, _ASF_DATA} and length >= 24 else 0

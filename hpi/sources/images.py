@@ -1,0 +1,227 @@
+"""What the content of a file shows: one picture, pages, or frames."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hpi.errors import InputError
+from hpi.sources import pdf, tiff
+from hpi.sources.arrays import from_pillow
+from hpi.sources.depth import BRIGHTEST_SUSPECT, to_8_bit, tone_mapped
+from hpi.sources.items import MAX_PIXELS, Image, Picture, check_size
+
+logger = logging.getLogger(__name__)
+
+Content = bytes | bytearray
+
+IMAGE_SUFFIXES = {
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".hdr", ".heic", ".heif", ".hif", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pdf", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif",
+    ".tiff", ".webp",
+}  # fmt: skip
+"""Names under which images and documents are looked for in a folder; a file that is named is known by its content."""
+
+_SIGNATURES = re.compile(
+    rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<GIF>GIF8[79]a)|(?P<BMP>BM)|(?P<WEBP>RIFF....WEBP)|"
+    rb"(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<PPM>P[1-6]\s)|(?P<SUN>\x59\xa6\x6a\x95)|(?P<HDR>#\?(?:RADIANCE|RGBE))|"
+    rb"(?P<JPEG2000>\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n)|"
+    rb"(?P<AVIF>....ftyp(?:avi[fs]|mi[af]1.{4}(?:....)*?avi[fs]))|(?P<HEIF>....ftyp(?:he[iv][cxms]|mi[af]1|msf1))|"
+    rb"(?P<PDF>.{0,1019}%PDF-)",
+    re.DOTALL,
+)
+_OPENERS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "PPM": ("PIL.PpmImagePlugin", "PpmImageFile"),
+    "SUN": ("PIL.SunImagePlugin", "SunImageFile"),
+    "JPEG2000": ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIF": ("pillow_heif", "HeifImageFile"),
+}
+"""Pillow's classes that read a header; its ``open`` warns of large images, which no thread can silence for itself."""
+_BY_PILLOW = {"GIF", "AVIF", "HEIF"}
+_ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}
+_MAYBE_DEEP = {"PNG", "PPM", "JPEG2000"}
+_RADIANCE_SIZE = re.compile(rb"\n[-+]([XY]) (\d{1,9}) [-+][XY] (\d{1,9})\n")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the beginning of a file says.
+
+    Attributes:
+        kind: one of the names in the signatures.
+        size: width and height of the first picture, pixels.
+        opened: Pillow's reader, where it reads the header.
+        pages: of a TIFF.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    opened: Any = None
+    pages: list[tiff.Page] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether the file has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen."""
+        if self.pages is not None:
+            return len(self.pages) > 1
+        return self.kind in _ANIMATED and bool(getattr(self.opened, "is_animated", False))
+
+
+def read_content(data: Content, label: str) -> Iterator[Picture]:
+    """Decode every picture of a file, one by one as the iterator is advanced: pages, frames, or the only one.
+
+    Raises:
+        InputError: empty, not an image or PDF, broken off, or too large.
+    """
+    if _kind(data, label) == "PDF":
+        for index, page in enumerate(pdf.read_pages(data, label)):
+            yield Picture(page, page=index)
+        return
+    header = _header(data, label, MAX_PIXELS)
+    if not header.several:
+        yield Picture(_decoded(data, label, header))
+    elif header.pages is not None:
+        for index, page in enumerate(header.pages):
+            check_size(page.size, label)
+            yield Picture(tiff.read_page(data, page, label), page=index)
+    else:
+        yield from _read_frames(header.opened, label)
+
+
+def decode_image(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decode an image file, the first page or frame of several: 8-bit BGR, upright by its EXIF orientation, no alpha.
+
+    Args:
+        data: content of the file.
+        label: its name, for errors.
+        max_pixels: a larger one is refused before it is decoded.
+
+    Raises:
+        InputError: empty, not an image, broken off, or too large.
+    """
+    return _decoded(data, label, _first_header(data, label, max_pixels))
+
+
+def image_size(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of an image file, from its header; errors as :func:`decode_image`."""
+    return _first_header(data, label, max_pixels).size
+
+
+def decode_pixels(data: Content, label: str) -> Image:
+    """:func:`decode_image` of a file that :func:`image_size` has found to be sound."""
+    return _decoded(data, label, _header(data, label, MAX_PIXELS))
+
+
+def _first_header(data: Content, label: str, max_pixels: int) -> _Header:
+    """The header of a file of which only the first picture is wanted."""
+    if _kind(data, label) == "PDF":
+        raise InputError(f"{label}: a PDF, where an image is needed")
+    header = _header(data, label, max_pixels)
+    if header.several:
+        logger.warning("%s: has several pages or frames; only the first is used", label)
+    return header
+
+
+def _kind(data: Content, label: str) -> str:
+    if not data:
+        raise InputError(f"{label}: the file is empty")
+    found = _SIGNATURES.match(data)
+    if not found:
+        raise InputError(
+            f"{label}: not an image or PDF that is read ({', '.join(sorted(IMAGE_SUFFIXES))}); videos are known by "
+            "the ends of their names"
+        )
+    return str(found.lastgroup)
+
+
+def _header(data: Content, label: str, max_pixels: int) -> _Header:
+    kind = _kind(data, label)
+    with _blaming(label):
+        if kind == "TIFF":
+            pages = tiff.list_pages(data)
+            header = _Header(kind, pages[0].size, pages=pages)
+        elif kind == "HDR":
+            header = _Header(kind, _radiance_size(data))
+        else:
+            opened = _opener(kind, label)(io.BytesIO(data))
+            header = _Header(kind, opened.size, opened)
+    check_size(header.size, label, max_pixels)
+    return header
+
+
+@contextmanager
+def _blaming(label: str) -> Iterator[None]:
+    """Whatever a decoder raises on hostile data is the fault of the data."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{label}: not an image, or a damaged or cut-off one") from error
+
+
+def _opener(kind: str, label: str) -> Any:
+    """The class that reads the header of a kind of file."""
+    module, name = _OPENERS[kind]
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        install = '"hpi-pose[formats]"' if kind == "HEIF" else '"pillow>=11.3"'
+        raise InputError(f"{label}: {kind} images are read with a package; pip install {install}") from error
+
+
+def _radiance_size(data: Content) -> tuple[int, int]:
+    axis, first, second = _RADIANCE_SIZE.search(data[:65536]).groups()  # type: ignore[union-attr]
+    return (int(second), int(first)) if axis == b"Y" else (int(first), int(second))
+
+
+def _decoded(data: Content, label: str, header: _Header) -> Image:
+    """The first picture of a file."""
+    if header.pages is not None:
+        return tiff.read_page(data, header.pages[0], label)
+    if header.kind in _BY_PILLOW:
+        return from_pillow(header.opened, label)
+    if header.kind == "HDR":
+        return tone_mapped(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR))
+    image = _by_opencv(data, label, cv2.IMREAD_COLOR)
+    if header.kind in _MAYBE_DEEP and image.max() < BRIGHTEST_SUSPECT:
+        return to_8_bit(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR), label)
+    return image
+
+
+def _by_opencv(data: Content, label: str, flags: int) -> Any:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise InputError(f"{label}: cannot be decoded: {error.err}") from error
+    if image is None:
+        raise InputError(f"{label}: a damaged or cut-off image, or a kind that OpenCV does not decode")
+    return image
+
+
+def _read_frames(animation: Any, label: str) -> Iterator[Picture]:
+    index = 0
+    while True:
+        try:
+            animation.seek(index)
+        except EOFError:
+            return
+        except Exception as error:
+            raise InputError(f"{label}: damaged or cut off after {index} frames") from error
+        yield Picture(from_pillow(animation, label), frame=index)
+        index += 1

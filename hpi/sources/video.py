@@ -1,0 +1,148 @@
+"""Frames of a video file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.errors import InputError, InputNotFoundError
+from hpi.sources.containers import missing_bytes
+
+Image = NDArray[np.uint8]
+
+VIDEO_SUFFIXES = {
+    ".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
+}  # fmt: skip
+
+# Whatever a file is called, it is not read as a playlist that names other files or addresses.
+_SAFE = {
+    "format_whitelist": "asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,mxf,ogg",
+    "protocol_whitelist": "file",
+}
+_STATE_A_DURATION = {"flv", "mxf"}
+
+
+def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> Iterator[Image]:
+    """Decode a video frame by frame, as the iterator is advanced.
+
+    A file that breaks off gives the frames it has, and then an error. It is known by the bytes that are missing (MP4,
+    MOV, 3GP, MKV, WebM, AVI, WMV), or by the time (FLV, MXF). It is not known where the file states neither: MPEG-TS,
+    MPEG-PS and Ogg have nothing of the kind, MKV and WebM may have been written as a live stream, and a fragmented MP4
+    may end between two fragments.
+
+    Args:
+        path: the file.
+        check_size: called with width and height of each frame before it is converted; raises InputError.
+
+    Yields:
+        ``[H, W, 3]`` uint8 BGR, turned upright where the file says that the camera was held sideways.
+
+    Raises:
+        InputError: PyAV is not installed, or the file is no video, or a damaged one, or breaks off.
+    """
+    with _opened(path) as stream:
+        from av import FFmpegError
+
+        check_size((stream.width, stream.height))
+        clock = _Clock()
+        count = 0
+        try:
+            for packet in stream.container.demux():
+                clock.note(packet)
+                for frame in packet.decode() if packet.stream is stream else ():
+                    check_size((frame.width, frame.height))
+                    yield _upright(frame)
+                    count += 1
+        except FFmpegError as error:
+            cut = _breaks_off(path, count, stream.frames) or f"is damaged after {count} frames"
+            raise InputError(f"{path}: {cut}: {_reason(error)}") from error
+        if cut := _breaks_off(path, count, stream.frames) or clock.breaks_off(stream.container, count):
+            raise InputError(f"{path}: {cut}")
+
+
+def count_frames(path: Path) -> int:
+    """About how many frames a video has, as its header says; 1 where that does not tell or cannot be read."""
+    try:
+        with _opened(path) as stream:
+            seconds = float((stream.container.duration or 0) / 1_000_000)
+            return max(1, stream.frames or round(seconds * float(stream.average_rate or 0)))
+    except InputError:
+        return 1
+
+
+def _upright(frame: Any) -> Image:
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24"), round(frame.rotation / 90)))
+
+
+class _Clock:
+    """Notes how far a video goes, where the header states a duration."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, float] = {}
+        self._longest_step = 0.0
+        self._end = 0.0
+
+    def note(self, packet: Any) -> None:
+        if packet.dts is None:
+            return
+        stream, time = packet.stream_index, float(packet.dts * packet.time_base)
+        self._longest_step = max(self._longest_step, time - self._last.get(stream, time))
+        self._last[stream] = time
+        shown = packet.dts if packet.pts is None else packet.pts
+        self._end = max(self._end, float((shown + (packet.duration or 0)) * packet.time_base))
+
+    def breaks_off(self, container: Any, count: int) -> str:
+        """What is wrong where the video ends long before it should; the last frame may stay as long as any other."""
+        stated = (container.duration or 0) / 1_000_000
+        end = self._end - (container.start_time or 0) / 1_000_000
+        allowed = max(1.5 * self._longest_step, 0.01 * stated)
+        if container.format.name not in _STATE_A_DURATION or not self._longest_step or stated - end <= allowed:
+            return ""
+        return f"breaks off after {count} frames, at {end:.2f} of {stated:.2f} s"
+
+
+def _breaks_off(path: Path, count: int = 0, stated: int = 0) -> str:
+    """What is wrong where the end of a file is missing; empty where it is not."""
+    missing = missing_bytes(path)
+    if not missing:
+        return ""
+    of_all = f" of {stated}" if stated > count else ""
+    return f"breaks off after {count}{of_all} frames; its last {missing} bytes are missing"
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The first video stream of a file."""
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(
+            f'{path}: videos are read with PyAV; install it with: pip install "hpi-pose[video]"'
+        ) from error
+    try:
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: cannot be read: No such file or directory")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file")
+        # The whole path, since FFmpeg takes what stands before a colon for a protocol.
+        with av.open(str(path.resolve()), options=dict(_SAFE)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: has no pictures, only sound or text")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            yield stream
+    except InputError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        cut = _breaks_off(path)
+        raise InputError(f"{path}: not a video, or a damaged one: {cut or _reason(error)}") from error

@@ -1,0 +1,115 @@
+"""Pages of other origins: what browsers ask before, and the headers of every answer, errors too."""
+
+import re
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from hpi.errors import ConfigError
+from hpi.serving.settings import read_settings
+
+from odd_requests import JPEG, PNG
+
+PAGE = "https://page.example"
+IMAGE = {"Content-Type": "image/jpeg", "Authorization": "Bearer secret"}
+
+# The pipeline, failing on images 33 pixels wide.
+FAILING = """
+from hpi.pipelines import HumanPose
+predict = HumanPose.predict
+def failing(pipeline, images, threshold=None):
+    if any(image.shape[1] == 33 for image in images):
+        raise RuntimeError("the runtime failed")
+    return predict(pipeline, images, threshold)
+HumanPose.predict = failing
+from hpi.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def open_service(start_service):
+    """A service for the pages of two origins, with a token."""
+    origins = ("--cors", PAGE, "--cors", "http://localhost:3000")
+    return start_service(*origins, "--max_body_mb", "1", code=FAILING, HPI_TOKEN="secret")
+
+
+def preflight(origin, method="POST", headers="authorization,content-type"):
+    return {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+
+
+@pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000"])
+def test_browsers_are_told_that_they_may(open_service, origin):
+    """Before they have a token."""
+    answer = httpx.options(
+        open_service.route, headers=preflight(origin, headers="authorization,content-encoding,content-type")
+    )
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    answer = httpx.post(open_service.route, content=JPEG, headers={**IMAGE, "Origin": origin})
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "Origin" in answer.headers["vary"]
+    assert "Server-Timing" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://other.example", "https://page.example.org", "null", "http://page.example"])
+def test_other_origins_are_not(open_service, origin):
+    asked = httpx.options(open_service.route, headers=preflight(origin))
+    assert asked.status_code == 400
+    for answer in (asked, httpx.get(f"{open_service.url}/health", headers={"Origin": origin})):
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_errors_can_be_read_too(open_service):
+    deadly = cv2.imencode(".png", np.zeros((40, 33, 3), np.uint8))[1].tobytes()
+    html = {**IMAGE, "Content-Type": "text/html"}
+    answers = {
+        401: httpx.post(open_service.route, content=JPEG, headers={"Origin": PAGE}),
+        404: httpx.get(f"{open_service.url}/nothing", headers={"Origin": PAGE}),
+        405: httpx.get(open_service.route, headers={"Origin": PAGE}),
+        413: httpx.post(open_service.route, content=bytes(2 << 20), headers={**IMAGE, "Origin": PAGE}),
+        415: httpx.post(open_service.route, content=b"x", headers={**html, "Origin": PAGE}),
+        422: httpx.post(open_service.route, content=b"x", headers={**IMAGE, "Origin": PAGE}),
+        500: httpx.post(open_service.route, content=deadly, headers={**IMAGE, "Origin": PAGE}),
+    }
+    for status, answer in answers.items():
+        assert (answer.status_code, answer.json()["errorCode"]) == (status, status)
+        assert answer.headers["access-control-allow-origin"] == PAGE
+
+
+def test_preflights_are_logged_as_other_requests(open_service):
+    before = len(open_service.log.read_text())
+    httpx.options(open_service.route, headers=preflight(PAGE))
+    assert re.search(r"OPTIONS /human-keypoint-detection 200", open_service.log.read_text()[before:])
+
+
+def test_without_the_option_there_are_no_such_headers(service):
+    assert httpx.options(service.route, headers=preflight(PAGE)).status_code == 405
+    answer = httpx.post(service.route, content=PNG, headers={"Content-Type": "image/png", "Origin": PAGE})
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_origins_of_the_yaml_and_of_the_command_line():
+    section = {"extra": {"cors_origins": ["HTTPS://Page.Example", "*"]}}
+    assert read_settings(section, {"cors_origins": None}).cors_origins == (PAGE, "*")
+    assert read_settings(section, {"cors_origins": ["http://[::1]:80"]}).cors_origins == ("http://[::1]:80",)
+    assert read_settings(None, {}).cors_origins == ()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["page.example", "https://page.example/", "https://page.example/a", "https://", "null", "", "https://a b", "**"],
+)
+def test_what_no_browser_would_send_as_an_origin_is_refused(origin):
+    with pytest.raises(ConfigError, match=r"cors_origins.*write an origin as https://"):
+        read_settings({"extra": {"cors_origins": [origin]}}, {})
