@@ -121,6 +121,8 @@ def start_log(*, json_logs: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    package = logging.getLogger("hpi")
+    package.setLevel(min(package.level or logging.INFO, logging.INFO))  # --debug asks for more
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is for its client
 
 
