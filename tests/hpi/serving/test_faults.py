@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
-from support import EXAMPLE
+from support import EXAMPLE, run_python
 
 PHOTO = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -256,7 +256,7 @@ def cut_or_scrambled(chance):
     return bytes(8) + chance.randbytes(chance.randrange(500))
 
 
-# The keypoint model, answering NaN for people whose crop has no blue.
+# The keypoint model, answering NaN for crops of which SPOILED is true.
 NOT_A_NUMBER = """
 import numpy as np
 from hpi.tasks.keypoints import KeypointEstimator
@@ -265,17 +265,28 @@ def spoil(estimator, spec, session, *others):
     build(estimator, spec, session, *others)
     run = session.run
     def spoiled(feeds):
-        crops = feeds["image"]
-        blue = crops[..., 0] if crops.dtype == np.uint8 else crops[:, 2]
+        crops = feeds["image"] if feeds["image"].dtype == np.uint8 else feeds["image"].transpose(0, 2, 3, 1)[..., ::-1]
+        blue, green, _ = (np.ptp(crops[..., channel].reshape(len(crops), -1), axis=1) for channel in range(3))
         heatmaps, *rest = run(feeds)
         heatmaps = np.array(heatmaps)
-        heatmaps[np.ptp(blue.reshape(len(blue), -1), axis=1) == 0] = np.nan
+        heatmaps[SPOILED] = np.nan
         return [heatmaps, *rest]
     session.run = spoiled
 KeypointEstimator.__init__ = spoil
 from hpi.cli import main
 main()
 """
+WITHOUT_BLUE = NOT_A_NUMBER.replace("SPOILED", "(blue == 0) & (green > 0)")
+
+
+@pytest.mark.full
+def test_a_model_that_always_answers_what_is_no_number_is_told_before_it_is_served(tmp_path):
+    for workers in ("1", "2"):
+        arguments = ("serve", "--device", "cpu", "--backend", "onnxruntime", "--workers", workers, "--port", "65003")
+        done = run_python("-c", NOT_A_NUMBER.replace("SPOILED", "..."), *arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "returns NaN or infinity" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
 
 
 def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service, tmp_path):
@@ -285,7 +296,7 @@ def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service,
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
         + "\nServing: {extra: {max_batch: 4, max_wait_ms: 5000}}\n"
     )
-    service = start_service("--pipeline", str(yml), "--backend", "onnxruntime", code=NOT_A_NUMBER)
+    service = start_service("--pipeline", str(yml), "--backend", "onnxruntime", code=WITHOUT_BLUE)
     image = cv2.imread(str(EXAMPLE))
     image[..., 0] = 0
     bad = cv2.imencode(".png", image)[1].tobytes()
