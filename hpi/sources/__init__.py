@@ -5,6 +5,7 @@ One module a kind: arrays, files, folders, images, tiff, pdf, video.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from functools import partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Union
+from typing import IO, TYPE_CHECKING, Any, TypeGuard, Union
 
 from numpy.typing import NDArray
 
@@ -102,14 +103,14 @@ def count_items(source: Input) -> int:
     return count_frames(Path(_path(source))) if is_video(source) else 1
 
 
-def is_single(source: Input) -> bool:
+def is_single(source: object) -> bool:
     """Whether the input is one image, or a list of just that; not a folder, a video or a PDF."""
     if is_several(source):
         return isinstance(source, Sequence) and len(source) == 1 and is_single(source[0])
     return not (_is_folder(source) or is_video(source) or _suffix(source) == ".pdf")
 
 
-def is_several(source: object) -> bool:
+def is_several(source: object) -> TypeGuard[Iterable[Input]]:
     """Whether the input is a collection or an iterator of inputs, rather than one."""
     return (
         isinstance(source, Iterable)
@@ -178,6 +179,8 @@ def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
         return None, _read_bytes(source)
     if is_pillow(source):
         return None, _read_pillow(source)
+    if isinstance(source, io.TextIOBase):
+        raise InputError("input is a file that is open as text: open it in binary mode")
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         path = name if isinstance(name, str) else None

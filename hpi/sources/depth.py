@@ -15,6 +15,7 @@ from hpi.sources.items import Image
 logger = logging.getLogger(__name__)
 
 _SENSOR_BITS = (8, 10, 12, 14)
+_BRIGHTEST = 65504.0  # radiance, in the place of infinity
 BRIGHTEST_SUSPECT = 64
 """A picture of 16 bits a sample that has nothing above this in 8 bits may use fewer bits than it has."""
 
@@ -62,6 +63,6 @@ def _from_floats(image: NDArray[Any], label: str) -> Image:
 
 def tone_mapped(radiance: NDArray[np.float32]) -> Image:
     """Radiances ``[H, W, 3]`` float32, without an upper bound, as a picture: Reinhard's operator."""
-    clean = np.nan_to_num(np.maximum(radiance, 0), posinf=np.finfo(np.float16).max)
+    clean = np.nan_to_num(np.maximum(radiance, 0), posinf=_BRIGHTEST)
     shown = np.nan_to_num(cv2.createTonemapReinhard(gamma=2.2).process(clean))
     return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)

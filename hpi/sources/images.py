@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from hpi.errors import InputError
 from hpi.sources import pdf, tiff
@@ -55,6 +56,7 @@ _OPENERS = {
 _BY_PILLOW = {"GIF", "AVIF", "HEIF"}
 _ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}
 _MAYBE_DEEP = {"PNG", "PPM", "JPEG2000"}
+_ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
 _RADIANCE_SIZE = re.compile(rb"\n[-+]([XY]) (\d{1,9}) [-+][XY] (\d{1,9})\n")
 
 
@@ -65,21 +67,16 @@ class _Header:
     Attributes:
         kind: one of the names in the signatures.
         size: width and height of the first picture, pixels.
+        several: it has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen.
         opened: Pillow's reader, where it reads the header.
         pages: of a TIFF.
     """
 
     kind: str
     size: tuple[int, int]
+    several: bool = False
     opened: Any = None
     pages: list[tiff.Page] | None = None
-
-    @property
-    def several(self) -> bool:
-        """Whether the file has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen."""
-        if self.pages is not None:
-            return len(self.pages) > 1
-        return self.kind in _ANIMATED and bool(getattr(self.opened, "is_animated", False))
 
 
 def read_content(data: Content, label: str) -> Iterator[Picture]:
@@ -89,8 +86,8 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
         InputError: empty, not an image or PDF, broken off, or too large.
     """
     if _kind(data, label) == "PDF":
-        for index, page in enumerate(pdf.read_pages(data, label)):
-            yield Picture(page, page=index)
+        for index, rendered in enumerate(pdf.read_pages(data, label)):
+            yield Picture(rendered, page=index)
         return
     header = _header(data, label, MAX_PIXELS)
     if not header.several:
@@ -101,6 +98,8 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
             yield Picture(tiff.read_page(data, page, label), page=index)
     else:
         yield from _read_frames(header.opened, label)
+        if header.kind == "GIF" and not data.rstrip(b"\0").endswith(b";"):
+            raise InputError(f"{label}: breaks off between two frames")
 
 
 def decode_image(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> Image:
@@ -154,12 +153,12 @@ def _header(data: Content, label: str, max_pixels: int) -> _Header:
     with _blaming(label):
         if kind == "TIFF":
             pages = tiff.list_pages(data)
-            header = _Header(kind, pages[0].size, pages=pages)
+            header = _Header(kind, pages[0].size, several=len(pages) > 1, pages=pages)
         elif kind == "HDR":
             header = _Header(kind, _radiance_size(data))
         else:
             opened = _opener(kind, label)(io.BytesIO(data))
-            header = _Header(kind, opened.size, opened)
+            header = _Header(kind, opened.size, kind in _ANIMATED and opened.is_animated, opened)
     check_size(header.size, label, max_pixels)
     return header
 
@@ -181,8 +180,10 @@ def _opener(kind: str, label: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        install = '"hpi-pose[formats]"' if kind == "HEIF" else '"pillow>=11.3"'
-        raise InputError(f"{label}: {kind} images are read with a package; pip install {install}") from error
+        needed = (
+            'pillow-heif: pip install "hpi-pose[formats]"' if kind == "HEIF" else 'Pillow: pip install "pillow>=11.3"'
+        )
+        raise InputError(f"{label}: {kind} images are read with {needed}") from error
 
 
 def _radiance_size(data: Content) -> tuple[int, int]:
@@ -197,14 +198,14 @@ def _decoded(data: Content, label: str, header: _Header) -> Image:
     if header.kind in _BY_PILLOW:
         return from_pillow(header.opened, label)
     if header.kind == "HDR":
-        return tone_mapped(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR))
-    image = _by_opencv(data, label, cv2.IMREAD_COLOR)
+        return tone_mapped(_by_opencv(data, label, _ANY_DEPTH))
+    image = np.asarray(_by_opencv(data, label, cv2.IMREAD_COLOR), np.uint8)
     if header.kind in _MAYBE_DEEP and image.max() < BRIGHTEST_SUSPECT:
-        return to_8_bit(_by_opencv(data, label, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR), label)
+        image = to_8_bit(_by_opencv(data, label, _ANY_DEPTH), label)
     return image
 
 
-def _by_opencv(data: Content, label: str, flags: int) -> Any:
+def _by_opencv(data: Content, label: str, flags: int) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -1,14 +1,22 @@
+import io
 import json
+import os
+import re
+import unicodedata
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from hpi import InputError
 from hpi.draw import draw_boxes, draw_people
+from hpi.results import Names, Result
 from hpi.zoo import Zoo
 
-from support import EXAMPLE
+from support import EXAMPLE, serve
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,35 @@ def test_save_all(result, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_paddlex_documentation_s_spelling_of_print(result, capsys):
+    result.print(format_json=True, indent=2, ensure_ascii=True, sort_keys=True)
+    printed = capsys.readouterr().out
+    assert printed == json.dumps(result.json, indent=2, ensure_ascii=True, sort_keys=True) + "\n"
+    result.print(format_json=False)
+    assert capsys.readouterr().out.startswith("{'res': {'input_path': '")
+
+
+def test_other_options_of_json_are_passed_on(result, tmp_path):
+    text = result.save_to_json(tmp_path / "a.json", sort_keys=True, separators=(",", ":")).read_text()
+    assert text == json.dumps(result.json["res"], indent=4, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    with pytest.raises(TypeError):
+        result.save_to_json(tmp_path / "b.json", sort_key=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("json_format", [True, False])
+def test_an_output_that_cannot_show_a_name_gets_it_escaped(lite, tmp_path, monkeypatch, json_format):
+    path = tmp_path / "фото.png"
+    path.write_bytes(EXAMPLE.read_bytes())
+    (one,) = lite.predict(path)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", stream)
+    one.print(json_format=json_format)
+    stream.flush()
+    text = stream.buffer.getvalue().decode("cp1252")
+    assert (json.dumps(str(path)) if json_format else ascii(str(path))) in text
+
+
 def test_an_array_is_named_by_the_time(lite, photo, tmp_path):
     (one,) = lite.predict(photo)
     assert one["input_path"] is None
@@ -82,7 +119,13 @@ def test_an_array_is_named_by_the_time(lite, photo, tmp_path):
     picture, text = sorted(tmp_path.iterdir(), key=lambda path: path.suffix, reverse=True)
     assert picture.stem == text.stem
     assert picture.suffix == ".png"
-    assert picture.stem.removesuffix("_res").replace("_", "").isdigit()
+    assert re.fullmatch(r"\d{10}_\d{16}_res", picture.stem)
+
+
+def test_arrays_have_names_of_their_own_between_calls_too(photo):
+    """The time alone, or with a few digits, is the same for some of so many."""
+    names = {Result({"input_path": None, "input_img": photo}).name for _ in range(20_000)}
+    assert len(names) == 20_000
 
 
 def test_writing_fails_clearly_and_leaves_nothing(result, tmp_path):
@@ -92,6 +135,44 @@ def test_writing_fails_clearly_and_leaves_nothing(result, tmp_path):
     with pytest.raises(InputError, match="OpenCV does not write"):
         result.save_to_img(tmp_path / "a.gifv.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_the_input_is_not_overwritten(lite, tmp_path, link):
+    path = saved = tmp_path / "a.png"
+    path.write_bytes(EXAMPLE.read_bytes())
+    if link:
+        saved = tmp_path / "b.png"
+        link(path, saved)
+    (one,) = lite.predict(path)
+    with pytest.raises(InputError, match="is the input itself"):
+        one.save_to_img(saved)
+    assert path.read_bytes() == EXAMPLE.read_bytes()
+    one.save_to_img(tmp_path / "a_res.png")
+    one.save_to_img(tmp_path / "a_res.png")  # an earlier result is
+
+
+def test_pictures_are_as_large_as_paddlex_s(shared, lite, tmp_path):
+    """It saves with Pillow's defaults; OpenCV's give JPEGs of more than twice the size."""
+    sizes = {".jpg": [0, 0], ".webp": [0, 0], ".png": [0, 0]}
+    for path in sorted((shared / "data" / "photos").glob("*.jpg")):
+        (one,) = lite.predict(path)
+        for suffix, total in sizes.items():
+            total[0] += one.save_to_img(tmp_path / f"ours{suffix}").stat().st_size
+            one.img["res"].save(tmp_path / f"theirs{suffix}")
+            total[1] += (tmp_path / f"theirs{suffix}").stat().st_size
+    assert all(0.9 < ours / theirs < 1.1 for ours, theirs in sizes.values()), sizes
+
+
+def test_quality(result, tmp_path):
+    sizes = [
+        result.save_to_img(tmp_path / "a.jpg", quality=quality).stat().st_size for quality in (10, 75, None, 95, 100)
+    ]
+    assert sizes[1] == sizes[2]
+    assert sorted(sizes) == sizes
+    for quality in (0, 101, "high", 50.0):
+        with pytest.raises(InputError, match="quality"):
+            result.save_to_img(tmp_path / "b.jpg", quality=quality)
 
 
 @pytest.mark.parametrize(("name", "saved"), [("a.pgm", "a_res.png"), ("a.jfif", "a_res.png"), ("a.JPG", "a_res.JPG")])
@@ -147,3 +228,129 @@ def test_boxes_over_the_border_are_drawn(photo):
     picture = draw_boxes(photo, [[-50, -50, 900, 700], [10, 10, 60, 90]], ["person 0.90", "person 0.80"])
     assert picture.shape == photo.shape
     assert (picture != photo).any()
+
+
+# Names within one call
+
+
+@pytest.fixture
+def save_all(lite, tmp_path):
+    """Saves all results of inputs into one folder; gives which input each JSON is of."""
+
+    def save(source, **options):
+        out = tmp_path / "out"
+        for result in lite.predict(source, **options):
+            result.save_to_json(out)
+            result.save_to_img(out)
+        names = sorted(path.name for path in out.iterdir())
+        stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        assert len(names) == 2 * len(stems)
+        return {stem.removesuffix("_res"): json.loads((out / f"{stem}.json").read_text()) for stem in stems}
+
+    return save
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Copies of the example under these names, and their paths."""
+
+    def copy(*names):
+        paths = [tmp_path / "in" / name for name in names]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(EXAMPLE.read_bytes())
+        return list(map(str, paths))
+
+    return copy
+
+
+def test_results_of_a_folder_do_not_overwrite_each_other(save_all, copies, tmp_path):
+    copies("a.jpg", "a.png", "b/a.jpg", "c/A.PNG", "d/e/a_2.jpg")
+    saved = save_all(tmp_path / "in")
+    assert set(saved) == {"a", "a_2", "a_3", "A_4", "a_2_2"}
+    assert len({content["input_path"] for content in saved.values()}) == 5
+
+
+def test_a_number_that_is_added_is_not_another_file_s(save_all, copies):
+    saved = save_all(copies("a_2.jpg", "a.jpg", "b/a.jpg", "c/a.jpg"))
+    assert set(saved) == {"a_2", "a", "a_3", "a_4"}
+    assert saved["a_2"]["input_path"].endswith("a_2.jpg")
+
+
+def test_urls_and_the_same_file_twice(save_all):
+    with serve(EXAMPLE.parent) as address:
+        saved = save_all([f"{address}/{EXAMPLE.name}", f"{address}/./{EXAMPLE.name}", EXAMPLE, EXAMPLE])
+    assert set(saved) == {"basketball", "basketball_2", "basketball_3", "basketball_4"}
+
+
+def test_pages_and_frames_do_not_overwrite_each_other(save_all, copies, photo, tmp_path):
+    pages = [Image.fromarray(photo[:200, :200, ::-1]), Image.fromarray(photo[100:300, :200, ::-1])]
+    for name in ("a.tif", "b/a.tif", "a.gif", "b/a.gif"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        pages[0].save(tmp_path / "in" / name, save_all=True, append_images=pages[1:])
+    copies("a_0.png", "a_000001.png", "a_7.png", "c.png")
+    saved = save_all(tmp_path / "in")
+    assert set(saved) == {
+        *("a_000000", "a_000001", "a_2_000000", "a_2_000001"),  # a.gif, b/a.gif
+        *("a_0", "a_1", "a_3_0", "a_3_1"),  # a.tif, b/a.tif
+        *("a_0_2", "a_000001_2", "a_7_2", "c"),  # of a document every number may be a page
+    }
+
+
+def test_names_that_a_file_system_takes_for_the_same(save_all, copies):
+    saved = save_all(copies("é.png", "e\u0301.png", "É.png"))
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in saved}) == 3
+
+
+def test_a_long_name_can_be_saved(save_all, copies):
+    saved = save_all(copies("a" * 250 + ".png", "b/" + "a" * 250 + ".png", "ж" * 125 + ".png"))
+    assert len(saved) == 3
+
+
+def test_the_name_in_a_url_is_a_file_name(tmp_path):
+    for url, name in {
+        "http://a/b/c.jpg?d=/e.png": "c.jpg",
+        "http://a/%D1%84%20%2B.jpg": "ф +.jpg",
+        "http://a/..%2F..%2Fetc%2Fpasswd": "passwd",
+        "http://a/b:c%00|d.png": "b_c__d.png",
+        "http://a/b%5C..%5Cc.png": "b_.._c.png",
+        "http://a/": "image.png",
+        "http://a": "image.png",
+        "http://a/..": "image.png",
+    }.items():
+        assert Result({"input_path": url}).name == name
+
+
+ENTRIES = st.tuples(
+    st.sampled_from(["a", "A", "a_0", "a_1", "a_000001", "a_2", "b", "a_2_0", "a_2_000000"]),
+    st.sampled_from([None, "page_index", "frame_index"]),
+    st.integers(1, 3),
+)
+
+
+@given(st.lists(ENTRIES, max_size=12))
+def test_no_two_results_have_the_same_name(entries):
+    names, given_names = Names(), []
+    for place, (stem, kind, count) in enumerate(entries):
+        for index in range(count if kind else 1):
+            result = Result({"input_path": f"{place}/{stem}.png", **({kind: index} if kind else {})})
+            names.give(result)
+            given_names.append(result.name.rsplit(".", 1)[0].casefold())
+    assert len(set(given_names)) == len(given_names)
+
+
+def test_names_of_one_long_video_take_no_memory():
+    names = Names()
+    for index in range(10_000):
+        names.give(Result({"input_path": "a.mp4", "frame_index": index}))
+        names.give(Result({"input_path": None}))
+    assert len(names._taken) + len(names._series) + len(names._next) == 1
+
+
+def test_many_files_of_one_name_take_no_longer_each():
+    names = Names()
+    for place in range(20_000):
+        names.give(Result({"input_path": f"{place}/image.png"}))
+    result = Result({"input_path": "image.png"})
+    names.give(result)
+    assert result.name == "image_20001.png"

@@ -1,0 +1,168 @@
+"""A folder gives what can be read in it, in the order in which people count, and says what it leaves out."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpi import InputError
+from hpi.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, count_items, read_items
+from hpi.sources.folders import _natural, list_folder
+
+from support import EXAMPLE
+
+
+@pytest.fixture
+def fill(tmp_path):
+    """Puts the example into files of a folder, and gives the names that are then listed, in order."""
+
+    def listed(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(EXAMPLE.read_bytes())
+        return [os.path.relpath(found, tmp_path) for found in list_folder(str(tmp_path)) if isinstance(found, str)]
+
+    return listed
+
+
+def test_a_folder_is_read_in_order_with_its_subfolders(fill, items, tmp_path):
+    fill("b.png", "a.jpg", "sub/c.PNG")
+    found = items(tmp_path)
+    assert [item.path for item in found] == [str(tmp_path / name) for name in ("a.jpg", "b.png", "sub/c.PNG")]
+    assert all(item.from_folder for item in found)
+    assert count_items(str(tmp_path)) == 3
+
+
+def test_numbers_are_ordered_as_numbers(fill):
+    names = ["frame_1.png", "frame_2.png", "frame_10.png", "run2/5.png", "run10/1.png", "x01.png", "x1.png", "x1b.png"]
+    assert fill(*reversed(names)) == names
+
+
+@given(st.lists(st.from_regex(r"\A[a-c]?[0-9٣]{0,3}[ab]?\Z"), unique=True))
+def test_any_names_have_an_order(names):
+    backwards = names[::-1]
+    assert sorted(names, key=_natural) == sorted(backwards, key=_natural)
+
+
+def test_hidden_and_thumbnail_folders_are_left_out(fill, items, tmp_path):
+    hidden = [".thumbs/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", "sub/.hidden/a.jpg", "._a.jpg", ".a.jpg"]
+    assert fill("a.jpg", *hidden) == ["a.jpg"]
+    assert len(items(tmp_path / ".thumbs")) == 1  # named, it is read
+
+
+def test_what_is_read_when_named_is_read_in_a_folder(fill):
+    names = sorted(f"a{suffix}" for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    assert sorted(fill(*names, "A.JPG")) == sorted([*names, "A.JPG"])
+
+
+def test_what_is_left_out_is_said(fill, caplog, tmp_path):
+    with caplog.at_level(logging.WARNING):
+        assert fill("a.jpg", "b.psd", "c.psd", "README", "sub/notes.txt") == ["a.jpg"]
+    (record,) = caplog.records
+    assert str(tmp_path) in record.message
+    assert all(said in record.message for said in ("2 .psd", "1 .txt", "1 without a suffix"))
+
+
+def test_a_file_that_is_no_image_is_an_error_of_its_own(fill, items, tmp_path):
+    fill("a.png", "c.png")
+    (tmp_path / "b.heic").write_bytes(b"no image")
+    found = items(tmp_path)
+    assert [isinstance(item.image, InputError) for item in found] == [False, True, False]
+    assert found[1].from_folder
+
+
+def test_a_folder_without_images(tmp_path, only_error):
+    (tmp_path / "a.txt").write_text("")
+    said = only_error(str(tmp_path))
+    assert "no images" in said
+    assert ".gif" in said
+    assert ".mpg" in said
+
+
+def test_links_to_folders_are_not_followed_and_those_to_files_are(fill, caplog, tmp_path):
+    fill("real/a.png")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    (tmp_path / "real" / "up").symlink_to("..")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "linked.png").symlink_to(EXAMPLE)
+    with caplog.at_level(logging.WARNING):
+        assert fill() == ["linked.png", "real/a.png"]
+    assert f"{tmp_path / 'circle'}: a link to a folder" in caplog.text
+    assert f"{tmp_path / 'real' / 'up'}: a link to a folder" in caplog.text
+
+
+def test_a_folder_that_is_a_link_is_read(fill, items, tmp_path):
+    fill("real/a.png")
+    (tmp_path / "link").symlink_to("real")
+    assert [item.path for item in items(tmp_path / "link")] == [str(tmp_path / "link" / "a.png")]
+
+
+def test_what_cannot_be_read_costs_only_itself(items, tmp_path, fill):
+    fill("a.png", "z.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to("folder.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    found = items(tmp_path)
+    errors = [item for item in found if isinstance(item.image, InputError)]
+    assert len(found) - len(errors) == 2
+    assert sorted(str(error.image).rsplit(": ", 1)[1] for error in errors) == [
+        "No such file or directory",
+        "not a regular file",
+        "not a regular file",
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(items, tmp_path, fill, monkeypatch):
+    fill("a.png", "locked/b.png", "z.png")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if os.fspath(folder).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("os.scandir", refuse)  # root may read everything
+    found = items(tmp_path)
+    assert [isinstance(item.image, InputError) for item in found] == [False, True, False]
+    assert "locked: cannot be listed: Permission denied" in str(found[1].image)
+
+
+def test_a_file_that_vanishes_is_an_error(tmp_path, fill):
+    fill("a.png", "b.png", "c.png")
+    stream = read_items(tmp_path)
+    next(stream)
+    (tmp_path / "b.png").unlink()
+    assert [isinstance(item.image, InputError) for item in stream] == [True, False]
+
+
+def test_folders_may_be_deep(fill):
+    name = "d/" * 300 + "a.png"
+    assert fill(name) == [name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_names_that_are_no_text(lite, tmp_path, capsys):
+    name = os.fsencode(tmp_path) + b"/\xff\xe4.png"
+    Path(os.fsdecode(name)).write_bytes(EXAMPLE.read_bytes())
+    (result,) = lite.predict(tmp_path)
+    assert os.fsencode(result["input_path"]) == name
+    result.save_all(tmp_path / "out")
+    result.print(json_format=True)
+    assert "\\udcff" in capsys.readouterr().out
+    assert {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()} == {
+        b"\xff\xe4_res.json",
+        b"\xff\xe4_res.png",
+    }
+
+
+def test_the_current_folder_is_read_when_named(monkeypatch, tmp_path, items, fill, photo):
+    fill("a.png")
+    monkeypatch.chdir(tmp_path)
+    (item,) = items(".")
+    assert np.array_equal(item.image, photo)

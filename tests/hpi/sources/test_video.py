@@ -1,0 +1,305 @@
+"""Videos are read frame by frame, whole or with an error, and only videos."""
+
+import os
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpi import InputError, Predictor
+from hpi.sources import count_items, read_items
+from hpi.sources.containers import missing_bytes
+from hpi.sources.video import VIDEO_SUFFIXES, read_frames
+
+av = pytest.importorskip("av", reason="PyAV is not installed")
+
+# Suffix, format, codec, options of the format. The end of those that state nothing cannot be missed.
+STATING = {
+    "mp4": ("mp4", "libx264", {"movflags": "faststart"}),
+    "fragmented.mp4": ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+    "mov": ("mov", "mpeg4", {"movflags": "faststart"}),
+    "m4v": ("mp4", "mpeg4", {"movflags": "faststart"}),
+    "3gp": ("3gp", "mpeg4", {"movflags": "faststart"}),
+    "mkv": ("matroska", "libx264", {}),
+    "webm": ("webm", "libvpx-vp9", {}),
+    "avi": ("avi", "mpeg4", {}),
+    "raw.avi": ("avi", "rawvideo", {}),
+    "wmv": ("asf", "wmv2", {}),
+    "flv": ("flv", "flv", {}),
+    "mxf": ("mxf", "mpeg2video", {}),
+}
+SILENT = {
+    "ts": ("mpegts", "mpeg2video", {}),
+    "m2ts": ("mpegts", "libx264", {"mpegts_m2ts_mode": "1"}),
+    "mpg": ("mpeg", "mpeg1video", {}),
+    "vob": ("vob", "mpeg2video", {}),
+    "ogv": ("ogg", "libvpx", {}),
+    "live.mkv": ("matroska", "libx264", {"live": "1"}),
+}
+CONTAINERS = STATING | SILENT
+
+
+def any_size(size):
+    pass
+
+
+def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audio_s=0.0):
+    """Frames of 320x240 that move over the example photo; ``times`` in ms for a variable rate."""
+    container_format, codec, options = CONTAINERS[kind]
+    with av.open(str(path), "w", format=container_format, options=options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height = 320, 240
+        stream.pix_fmt = "bgr24" if codec == "rawvideo" else "yuv420p"
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("libopus" if kind == "webm" else "aac", rate=48_000) if audio_s else None
+        for index, time in enumerate(times or range(frames)):
+            image = np.ascontiguousarray(photo[6 * index % 240 :, 8 * index % 320 :][:240, :320])
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            if times:
+                frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound:
+            for start in range(0, int(48_000 * audio_s), 1024):
+                silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+                silence.rate, silence.pts = 48_000, start
+                container.mux(sound.encode(silence))
+            container.mux(sound.encode(None))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path, photo):
+    """Ten frames that move over the example photo."""
+    return write_video(tmp_path / "walk.mp4", photo)
+
+
+def read(path):
+    """How many frames a video gives, and what is wrong with it."""
+    found = list(read_items(str(path)))
+    errors = [str(item.image) for item in found if isinstance(item.image, InputError)]
+    return len(found) - len(errors), errors
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_frames_come_in_order(tmp_path, photo, kind):
+    path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+    frames = list(read_frames(path, any_size))
+    assert len(frames) == 10
+    for index, frame in enumerate(frames):
+        expected = photo[6 * index : 6 * index + 240, 8 * index : 8 * index + 320]
+        assert frame.shape == expected.shape
+        assert np.abs(frame.astype(int) - expected).mean() < 12
+    assert all(not np.shares_memory(frame, other) for frame in frames[:3] for other in frames[3:])
+    assert path.suffix in VIDEO_SUFFIXES
+
+
+def test_frames_are_counted_by_the_header(video):
+    assert count_items(str(video)) == 10
+    assert count_items([str(video), str(video.parent)]) == 20
+
+
+def test_each_frame_has_a_result_and_a_name(lite, video, tmp_path):
+    results = list(lite.predict(str(video), batch_size=4))
+    assert [result["frame_index"] for result in results] == list(range(10))
+    assert {result["input_path"] for result in results} == {str(video)}
+    results[3].save_all(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"walk_000003_res.json", "walk_000003_res.jpg"}
+
+
+def test_videos_in_a_folder_are_read(lite, video):
+    results = list(lite.predict(video.parent))
+    assert [result["frame_index"] for result in results] == list(range(10))
+    (item, *_) = read_items(video.parent)
+    assert item.from_folder
+
+
+# Files that break off
+
+
+@pytest.mark.parametrize("kind", STATING)
+def test_a_video_that_breaks_off_gives_what_came_before_and_an_error(tmp_path, photo, kind):
+    path = write_video(tmp_path / f"walk.{kind}", photo, kind, frames=50)
+    content = path.read_bytes()
+    assert read(path) == (50, [])
+    for share in (0.4, 0.66, 0.9, 0.97):
+        path.write_bytes(content[: int(share * len(content))])
+        count, errors = read(path)
+        assert count < 50 or kind in {"avi", "mxf"}  # only their index may be missing
+        if kind == "mxf" and count > 48:
+            continue
+        assert len(errors) == 1
+        assert f"breaks off after {count}" in errors[0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["mp4", "mov", "3gp", "mkv", "webm", "avi"])
+def test_not_a_byte_may_be_missing(tmp_path, photo, kind, rng):
+    path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+    content = path.read_bytes()
+    for end in [len(content) - 1, *rng.integers(1000, len(content), 100)]:
+        path.write_bytes(content[:end])
+        assert read(path)[1], end
+
+
+def test_an_index_that_is_lost_says_why(tmp_path, photo):
+    """An MP4 has it at the end, where it is not written for the web."""
+    path = tmp_path / "walk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 320, 240
+        frame = av.VideoFrame.from_ndarray(photo[:240, :320].copy(), format="bgr24")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    count, (error,) = read(path)
+    assert count == 0
+    assert "bytes are missing" in error
+
+
+def test_a_video_that_breaks_off_goes_through_the_models_first(lite, tmp_path, photo):
+    video = write_video(tmp_path / "walk.avi", photo, "avi")
+    content = video.read_bytes()
+    video.write_bytes(content[: 8 * len(content) // 10])
+    errors = []
+    results = list(lite.predict([str(video)], on_error=errors.append))
+    assert 0 < len(results) < 10
+    (error,) = errors
+    assert f"breaks off after {len(results)} of 10 frames" in str(error)
+
+
+# Whole files are whole
+
+
+VARIABLE = [0, 40, 50, 300, 310, 1500, 1510, 1600, 1620, 4000]
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+@pytest.mark.parametrize("frames", [1, 2])
+def test_one_or_two_frames_are_a_whole_video(tmp_path, photo, kind, frames):
+    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, frames=frames)) == (frames, [])
+
+
+@pytest.mark.parametrize("kind", ["mp4", "fragmented.mp4", "mkv", "webm", "flv"])
+@pytest.mark.parametrize("times", [VARIABLE, [0, 40, 80, 9000], [7000, 7040, 7080]])
+def test_a_variable_rate_a_long_last_frame_and_a_late_start_are_no_error(tmp_path, photo, kind, times):
+    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, times=times)) == (len(times), [])
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mov", "mkv", "webm", "ts", "flv"])
+@pytest.mark.parametrize("audio_s", [0.2, 3])
+def test_sound_shorter_or_longer_than_the_pictures_is_no_error(tmp_path, photo, kind, audio_s):
+    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, audio_s=audio_s)) == (10, [])
+
+
+def test_sixty_frames_a_second_with_sound_are_no_error(tmp_path, photo):
+    path = write_video(tmp_path / "walk.flv", photo, "flv", frames=60, rate=60, audio_s=1)
+    assert read(path) == (60, [])
+
+
+def test_what_an_edit_list_leaves_out_is_not_missing(tmp_path, photo):
+    """As phones write it where a video was trimmed: all frames are there, some are not to be shown."""
+    path = write_video(tmp_path / "walk.mov", photo, "mov", frames=24)
+    content = bytearray(path.read_bytes())
+    edit = content.index(b"elst") + 12  # after version, flags and the count of one
+    duration, media_time = struct.unpack(">ii", content[edit : edit + 8])
+    content[edit : edit + 8] = struct.pack(">ii", duration // 2, media_time)
+    path.write_bytes(content)
+    count, errors = read(path)
+    assert 0 < count < 24
+    assert not errors
+
+
+def test_what_follows_a_video_is_not_missed(tmp_path, photo):
+    for kind in ("mp4", "mkv", "avi", "wmv"):
+        path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+        path.write_bytes(path.read_bytes() + b"anything" * 100)
+        assert missing_bytes(path) == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0", b"RIFF", b"\0\0\0\x08ftyp", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\0" * 9]
+)
+def test_the_length_of_rubbish_is_not_known(tmp_path, content):
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    assert missing_bytes(path) == 0
+
+
+# What is shown
+
+
+def test_a_video_that_was_held_sideways_is_turned_upright(tmp_path, photo):
+    """The header's matrix says: turn by 90 degrees clockwise to show it."""
+    video = write_video(tmp_path / "walk.mov", photo, "mov")
+    content = bytearray(video.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    assert content[matrix : matrix + 4] == b"\x00\x01\x00\x00"
+    content[matrix : matrix + 20] = struct.pack(">5i", 0, 1 << 16, 0, -(1 << 16), 0)
+    video.write_bytes(content)
+    frame = next(read_frames(video, any_size))
+    expected = np.rot90(photo[:240, :320], -1)
+    assert frame.shape == expected.shape == (320, 240, 3)
+    assert np.abs(frame.astype(int) - expected).mean() < 10
+
+
+def test_frames_too_large_are_refused_before_they_are_converted(video):
+    def refuse(size):
+        raise InputError(f"{size} is too large")
+
+    with pytest.raises(InputError, match=r"\(320, 240\) is too large"):
+        next(read_frames(video, refuse))
+
+
+def test_boxes_go_with_pictures_only(home, video):
+    with (
+        Predictor("MoveNet-Thunder_256x256") as predictor,
+        pytest.raises(InputError, match="pass the frames"),
+    ):
+        predictor.predict([str(video)], boxes=[[[0, 0, 10, 10]]])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts", "mpg", "wmv", "3gp"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no video at all" * 100,
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile walk.mp4\n",
+    ],
+)
+def test_what_is_no_video_is_one_error(tmp_path, video, content, suffix):
+    path = tmp_path / f"other.{suffix}"
+    path.write_bytes(content)
+    (item,) = read_items(str(path))
+    assert isinstance(item.image, InputError)
+    assert f"other.{suffix}: not a video" in str(item.image)
+
+
+@pytest.mark.parametrize("name", ["none.mp4", "folder.mp4", "pipe.mp4"])
+def test_what_is_no_file_is_one_error_and_does_not_hang(tmp_path, name):
+    (tmp_path / "folder.mp4").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+    assert count_items(str(tmp_path / name)) in {0, 1}
+    for item in read_items(str(tmp_path / name)):
+        assert isinstance(item.image, InputError)
+
+
+def test_a_colon_in_the_name_is_no_protocol(video, monkeypatch):
+    monkeypatch.chdir(video.parent)
+    video.rename("12:30.mp4")
+    assert len(list(read_frames(Path("12:30.mp4"), any_size))) == 10
+
+
+def test_a_real_video(shared, lite):
+    path = shared / "data" / "vtest.avi"
+    frames = read_frames(path, any_size)
+    assert next(frames).shape == (576, 768, 3)
+    frames.close()
+    assert count_items(str(path)) == 795
+    assert missing_bytes(path) == 0
