@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_pipeline
 from hpi.backends import BACKENDS
 from hpi.backends.gpu import gpu_count
+from hpi.tasks.detection import IMAGES_PER_RUN
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, run_python, serve
@@ -80,6 +81,14 @@ def test_more_people_than_fit_one_run(pose, photo):
     people = joints_of(only(pose.predict(photo, boxes=boxes)))
     assert people.shape == (70, 17, 3)
     assert np.abs(people - people[0]).max() < 0.05
+
+
+def test_more_images_than_fit_one_run(lite, photo):
+    detector = lite.detector
+    count = 2 * IMAGES_PER_RUN + 5
+    thresholds = [0.99 if index % 3 else 0.5 for index in range(count)]
+    found = detector.predict([photo] * count, thresholds)
+    assert [len(of_image.boxes) for of_image in found] == [0 if index % 3 else 2 for index in range(count)]
 
 
 def test_nobody_in_the_picture(lite, pose, tmp_path):
