@@ -56,7 +56,7 @@ def serve(
     Raises:
         HpiError: a field is wrong, the address cannot be had, or no runtime can serve a model.
     """
-    settings = read_settings(read_pipeline(pipeline).Serving, asked)
+    settings = read_settings(read_pipeline(predictor.get("config") or pipeline).Serving, asked)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
         "host": host,

@@ -275,14 +275,16 @@ def _predict(
 
 def _serve(pipeline: str, runtime: dict[str, Any], host: str, port: int) -> None:
     from hpi.compat.paddlex.api import create_pipeline, with_engine
+    from hpi.compat.paddlex.config import tolerant
     from hpi.serving import serve
 
-    device = runtime["device"]
+    device, config = runtime["device"], tolerant(pipeline)
     if device is not None and not runtime["strict_device"]:
         with create_pipeline(pipeline, **runtime) as predictor:  # with PaddleX's fallback to the CPU
             device = predictor.device
-    predictor_arguments = {"device": device, "hpi_config": with_engine(runtime["hpi_config"], runtime["engine"])}
-    serve(pipeline, predictor_arguments, {}, host=host, port=port, workers=1, json_logs=False)
+    hpi_config = with_engine(runtime["hpi_config"], runtime["engine"])
+    served = {"device": device, "config": config, "hpi_config": hpi_config}
+    serve(pipeline, served, {}, host=host, port=port, workers=1, json_logs=False)
 
 
 def _write_config(name: str, save_path: Path | None) -> None:

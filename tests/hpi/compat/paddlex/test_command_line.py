@@ -15,6 +15,7 @@ import yaml
 
 from hpi.backends.gpu import gpu_count
 from hpi.compat.paddlex.command_line import PLUGINS
+from hpi.compat.paddlex.config import pipeline_text
 
 from support import EXAMPLE, missing_backend, run_hpi
 
@@ -174,9 +175,12 @@ def test_paddle2onnx_beside_the_model(tmp_path, shared):
 @pytest.mark.full
 @without_gpu
 @pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {0, -signal.SIGTERM}), (signal.SIGINT, {0, 130})])
-def test_serving_falls_back_to_the_cpu_too(tmp_path, free_port, number, codes):
+def test_serving_is_as_tolerant(tmp_path, free_port, number, codes):
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import hpi.cli; hpi.cli.main()"
-    arguments = ["--serve", "--pipeline", LITE, "--port", str(free_port), "--device", "gpu:0"]
+    content = yaml.safe_load(pipeline_text(LITE))
+    content["SubModules"]["ObjectDetection"]["device"] = "gpu:0"
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(content))
+    arguments = ["--serve", "--pipeline", "x.yaml", "--port", str(free_port), "--device", "gpu:0"]
     log = tmp_path / "log"
     with log.open("w") as stream:
         process = subprocess.Popen([sys.executable, "-c", start, *arguments], cwd=tmp_path, stderr=stream)
@@ -188,7 +192,8 @@ def test_serving_falls_back_to_the_cpu_too(tmp_path, free_port, number, codes):
         assert process.wait(60) in codes
     finally:
         process.kill()
-    assert "warning: the device gpu:0 cannot be used" in log.read_text()
+    for said in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
+        assert said in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
