@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from hpi.serving.encoded import from_base64
-from hpi.serving.fields import MOST_REMEMBERED, Strangers
+from hpi.serving.fields import MOST_REMEMBERED, Strangers, validated
 from hpi.serving.inflate import PIECE, decoder
 from hpi.serving.limits import Memory, Received, RequestError
+from hpi.serving.schema import InferRequest
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
 
@@ -234,6 +235,7 @@ FILE = ("a.jpg", JPEG)
         ({"files": {"image": FILE}, "data": {"detThreshold": "2"}}, "body.detThreshold", "less than or equal to 1"),
         ({"files": {"image": FILE}, "data": {"visualize": "perhaps"}}, "body.visualize", "valid boolean"),
         ({"files": {"image": FILE}, "data": {"visualize": ["1", "0"]}}, "body.visualize", "twice"),
+        ({"files": {"image": FILE, "visualize": ("a", b"1")}}, "body.visualize", "as text"),
         ({"files": {"image": FILE}, "data": {"note": "x" * 2000}}, "body.note", "1024"),
         ({"files": [("image", FILE), *((f"n{i}", (None, "x")) for i in range(200))]}, "body", "at most 100"),
         ({"content": b"", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, "body.image", "Give one"),
@@ -347,6 +349,18 @@ def test_the_query_counts_for_json_too(post, people):
         in problems(post(json={**body, "detThreshold": 0.5}, params={"detThreshold": "0.6"}))["query.detThreshold"]
     )
     assert "twice" in problems(post(json=body, params={"visualize": ["1", "0"]}))["query.visualize"]
+
+
+@pytest.mark.parametrize("image", ["\\ud800", "http://\\ud800/", "data:image/png;base64,\\ud800", "\U0001f600"])
+def test_text_that_is_no_text_is_the_clients_fault(post, image):
+    """Half of a surrogate pair cannot be repeated in an answer."""
+    answer = post(content=f'{{"image": "{image}"}}'.encode(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["errorCode"]) == (422, 422)
+
+
+def test_half_of_a_surrogate_pair_is_refused_where_urls_are_fetched_too():
+    with pytest.raises(RequestError, match="control characters"):
+        validated(InferRequest, json.loads('{"image": "http://\\ud800/"}'), "body")
 
 
 # Methods

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
+from odd_requests import Request, ask
 from support import EXAMPLE, run_python
 
 PHOTO = EXAMPLE.read_bytes()
@@ -277,6 +278,31 @@ from hpi.cli import main
 main()
 """
 WITHOUT_BLUE = NOT_A_NUMBER.replace("SPOILED", "(blue == 0) & (green > 0)")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        ("/human-keypoint-detection", "text/html", 415),
+        ("/human-keypoint-detection/", "image/png", 307),
+        ("/nothing", "image/png", 404),
+        ("/health", "image/png", 405),
+    ],
+)
+def test_refusals_arrive_where_the_connection_is_closed_behind_them(fragile, alive, path, kind, status):
+    """The body is more than the buffers of a connection hold; sent to a closed one, it would reset it."""
+    port = urlsplit(fragile.url).port
+    for version in ("1.0", "1.1"):
+        request = Request(bytes(8 << 20), kind, path=path, version=version)
+        assert ask(port, request).status == status
+
+
+def test_bodies_that_nobody_asked_for_are_not_waited_for(fragile, alive):
+    head, _ = Request(b"nine byte", "text/html", headers={"Expect": "100-continue"}).bytes()
+    with connect(fragile) as connection:
+        connection.sendall(head)
+        connection.settimeout(10)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 415")
 
 
 @pytest.mark.full
