@@ -221,8 +221,10 @@ class Predictor:
         Of several images the next ones are read and decoded in the background.
 
         Args:
-            input: ``[H, W, 3]`` uint8 BGR array, path of a picture, a video or a folder of pictures, http(s) URL of a
-                picture, or a list of these. Each frame of a video is an image.
+            input: ``[H, W, 3]`` uint8 BGR array or CPU tensor; path of an image, a PDF, a video or a folder of these;
+                http(s) URL of an image or PDF; Pillow image; content of an image file as bytes, or the file open in
+                binary mode; or a list or iterator of these. Each page of a PDF or TIFF and each frame of a video or
+                animation is an image. See :mod:`hpi.sources`.
             batch_size: images that go through the models together; by default the pipeline's. People always go
                 together.
             det_threshold: keep people that score above it, in [0, 1]; by default the pipeline's, else the detector's.

@@ -57,9 +57,6 @@ KINDS = (
     "a BGR uint8 array, the path of an image, video or folder, an http(s) URL, a Pillow image, the bytes of an image "
     "file, or a file open in binary mode"
 )
-MAX_IMAGE_BYTES = 256 << 20
-MAX_FETCH_S = 60
-
 IN_MEMORY = "image in memory"
 
 
@@ -99,7 +96,11 @@ def count_items(source: Input) -> int:
     if is_several(source):
         return sum(map(count_items, source)) if isinstance(source, Collection) else 1
     if _is_folder(source):
-        return sum(count_items(found) for found in list_folder(_path(source)) if isinstance(found, str))
+        return sum(_count_pictures(found) for found in list_folder(_path(source), say=False) if isinstance(found, str))
+    return _count_pictures(source)
+
+
+def _count_pictures(source: object) -> int:
     return count_frames(Path(_path(source))) if is_video(source) else 1
 
 
@@ -133,7 +134,7 @@ def _path(source: object) -> str:
 
 def _suffix(source: object) -> str:
     path = _path(source)
-    return Path(url_path(path) if is_url(path) else path).suffix.lower()
+    return os.path.splitext(url_path(path) if is_url(path) else path)[1].lower()  # noqa: PTH122 - for each image
 
 
 def _is_folder(source: object) -> bool:

@@ -7,7 +7,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from hpi.errors import InputError
 from hpi.sources.images import IMAGE_SUFFIXES
@@ -21,24 +20,31 @@ _HIDDEN = {"@eadir", "__macosx"}
 _DIGITS = re.compile(r"(\d+)")
 
 
-def list_folder(folder: str) -> Iterator[str | InputError]:
+def list_folder(folder: str, *, say: bool = True) -> Iterator[str | InputError]:
     """The images, documents and videos of a folder and of those in it, as the iterator is advanced.
 
     They are ordered by name, where numbers count as numbers: frame_2 comes before frame_10. Files and folders that
-    begin with a dot, ``@eaDir`` and ``__MACOSX`` are left out. What else is left out is logged: other files, by the
-    ends of their names, and links to folders, so that no circle is walked.
+    begin with a dot, ``@eaDir`` and ``__MACOSX`` are left out. What else is left out is logged at the end: other files,
+    by the ends of their names, and links to folders, which are not followed, so that no circle is walked.
+
+    Args:
+        folder: its path.
+        say: log what is left out.
 
     Yields:
         Paths; and an error for a folder that cannot be listed.
     """
     others: Counter[str] = Counter()
-    yield from _walk(folder, others)
-    if others:
+    links: list[str] = []
+    yield from _walk(folder, others, links)
+    if others and say:
         kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
         logger.warning("%s: left out, neither images, PDFs nor videos by their names: %s", folder, kinds)
+    for link in links if say else ():
+        logger.warning("%s: left out, a link to a folder; give it as an input of its own", link)
 
 
-def _walk(folder: str, others: Counter[str]) -> Iterator[str | InputError]:
+def _walk(folder: str, others: Counter[str], links: list[str]) -> Iterator[str | InputError]:
     waiting: list[os.DirEntry[str] | str] = [folder]  # the next one last
     while waiting:
         entry = waiting.pop()
@@ -47,10 +53,10 @@ def _walk(folder: str, others: Counter[str]) -> Iterator[str | InputError]:
                 waiting += _listed(entry)
             except OSError as error:
                 yield InputError(f"{os.fspath(entry)}: cannot be listed: {error.strerror or error}")
-        elif (suffix := Path(entry.name).suffix.lower()) in _READ:
+        elif (suffix := os.path.splitext(entry.name)[1].lower()) in _READ:  # noqa: PTH122 - for each of many files
             yield entry.path
         elif os.path.isdir(entry.path):  # noqa: PTH112 - never raises, as on links in a circle
-            logger.warning("%s: a link to a folder, which is not followed; give it as an input of its own", entry.path)
+            links.append(entry.path)
         else:
             others[suffix] += 1
 

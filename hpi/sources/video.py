@@ -64,6 +64,8 @@ def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> It
             raise InputError(f"{path}: {cut}: {_reason(error)}") from error
         if cut := _breaks_off(path, count, stream.frames) or clock.breaks_off(stream.container, count):
             raise InputError(f"{path}: {cut}")
+        if not count:
+            raise InputError(f"{path}: a video without frames")
 
 
 def count_frames(path: Path) -> int:

@@ -230,6 +230,11 @@ def test_pages_too_large_are_rendered_smaller(pdfium, items, tmp_path):
     assert 13_000 < item.image.shape[0] < 13_400
 
 
+def test_a_pdf_without_pages_is_an_error(pdfium, only_error, tmp_path):
+    pdfium.PdfDocument.new().save(tmp_path / "empty.pdf")
+    assert "damaged PDF" in only_error(tmp_path / "empty.pdf")
+
+
 @pytest.mark.parametrize("content", [b"%PDF-1.7\nnothing", b"%PDF-"])
 def test_a_damaged_pdf_is_an_error(pdfium, only_error, content):
     assert "damaged PDF" in only_error(content)

@@ -66,6 +66,8 @@ def test_what_is_left_out_is_said(fill, caplog, tmp_path):
     (record,) = caplog.records
     assert str(tmp_path) in record.message
     assert all(said in record.message for said in ("2 .psd", "1 .txt", "1 without a suffix"))
+    assert count_items(tmp_path) == 1  # without saying it again
+    assert len(caplog.records) == 1
 
 
 def test_a_file_that_is_no_image_is_an_error_of_its_own(fill, items, tmp_path):
@@ -92,8 +94,8 @@ def test_links_to_folders_are_not_followed_and_those_to_files_are(fill, caplog, 
     (tmp_path / "linked.png").symlink_to(EXAMPLE)
     with caplog.at_level(logging.WARNING):
         assert fill() == ["linked.png", "real/a.png"]
-    assert f"{tmp_path / 'circle'}: a link to a folder" in caplog.text
-    assert f"{tmp_path / 'real' / 'up'}: a link to a folder" in caplog.text
+    assert f"{tmp_path / 'circle'}: left out, a link to a folder" in caplog.text
+    assert f"{tmp_path / 'real' / 'up'}: left out, a link to a folder" in caplog.text
 
 
 def test_a_folder_that_is_a_link_is_read(fill, items, tmp_path):

@@ -174,6 +174,16 @@ def test_a_video_that_breaks_off_goes_through_the_models_first(lite, tmp_path, p
 # Whole files are whole
 
 
+def test_a_video_without_frames_is_an_error(tmp_path):
+    path = tmp_path / "empty.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 320, 240
+        container.start_encoding()
+    assert read(path)[0] == 0
+    assert len(read(path)[1]) == 1
+
+
 VARIABLE = [0, 40, 50, 300, 310, 1500, 1510, 1600, 1620, 4000]
 
 
