@@ -17,7 +17,7 @@ from hpi.archives import unpack
 from hpi.errors import ConfigError, ModelError
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
-from support import BUNDLED, NO_NETWORK, ROOT, run_hpi, run_python, serve
+from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, run_hpi, run_python, serve
 
 DETECTOR = "PicoDet-S_person_416"
 MINE = "my-detector"
@@ -128,7 +128,9 @@ def test_two_processes_at_once_both_succeed(tmp_path):
         )
         for _ in range(3)
     ]
-    assert {process.communicate(timeout=120)[0].strip() for process in running} == {str(tmp_path / "models" / DETECTOR)}
+    assert {process.communicate(timeout=HANGS_S)[0].strip() for process in running} == {
+        str(tmp_path / "models" / DETECTOR)
+    }
     assert [process.returncode for process in running] == [0, 0, 0]
     assert files_in(tmp_path) == sorted(
         [
@@ -442,7 +444,7 @@ def test_two_processes_at_once_heal_a_model(tmp_path):
         )
         for _ in range(3)
     ]
-    assert {process.communicate(timeout=120)[0].decode().strip() for process in running} == {str(folder)}
+    assert {process.communicate(timeout=HANGS_S)[0].decode().strip() for process in running} == {str(folder)}
     assert contents(folder) == whole
 
 

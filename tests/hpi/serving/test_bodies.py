@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import secrets
-import time
 import zlib
 from urllib.parse import urlsplit
 
@@ -20,13 +19,14 @@ from hpi.serving.limits import Memory, Received, RequestError
 from hpi.serving.schema import InferRequest
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
+from support import HANGS_S, wait_until
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
 def client(service):
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
         yield client
 
 
@@ -161,10 +161,7 @@ def test_bodies_that_stand_for_nothing_are_bounded_too(start_service):
     request = Request(b"\0\0\0\xff\xff" * MIB, headers={"Content-Encoding": "deflate"}, chunked=True)
     with contextlib.suppress(ConnectionError):  # it is closed while the rest is still being sent
         ask(urlsplit(service.url).port, request)
-    end = time.monotonic() + 30
-    while "POST /human-keypoint-detection 413" not in service.log.read_text():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: "POST /human-keypoint-detection 413" in service.log.read_text(), "413 in the log")
 
 
 def test_countless_members_are_refused(post):
