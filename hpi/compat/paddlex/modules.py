@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpi.compat.paddlex.values import read_value
-from hpi.errors import ConfigError, HpiError, InputError, ModelError
+from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
 from hpi.files import check_folder, save
 from hpi.validation import read_yaml
 from hpi.zoo import Zoo
@@ -285,7 +285,7 @@ def _predict(module: Module) -> None:
     source = module.need("Predict.input", "people.jpg")
     folder = module.text("Predict.model_dir")
     if folder is not None and not Path(folder).is_dir():
-        raise ModelError(
+        raise ModelNotFoundError(
             f"Predict.model_dir={folder}: no such folder; -o Predict.model_dir=None takes the official {module.model}"
         )
     arguments = {name: module.get(f"Predict.{name}") for name in ("batch_size", "threshold")}

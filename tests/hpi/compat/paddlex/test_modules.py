@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from hpi import ConfigError, HpiError, InputError, ModelError
+from hpi import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
 from hpi.compat.paddlex.modules import read_module, run
 from hpi.compat.paddlex.values import read_literal, read_value
 from hpi.evaluation.coco import CocoDataset
@@ -176,7 +176,7 @@ def test_predict_several_with_a_detector(module, tmp_path):
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
-        ("Predict.model_dir=nowhere", ModelError, "no such folder"),
+        ("Predict.model_dir=nowhere", ModelNotFoundError, "no such folder"),
         ("Predict.input=None", ConfigError, "Predict.input is missing"),
         ("Predict.kernel_option.run_mode=trt_int8", ConfigError, "run_mode=trt_int8"),
         ("Predict.kernel_option=paddle", ConfigError, "give a dictionary"),
