@@ -89,7 +89,7 @@ def test_a_photo_as_the_body(post):
 
 def test_each_request_has_its_own_threshold(post):
     """Also where they go through the models together."""
-    thresholds = [0.05, 0.5, 0.999] * 4
+    thresholds = [0.17, 0.5, 0.999] * 4
 
     def count(threshold):
         answer = post(content=PHOTO, headers=PNG, params={"detThreshold": threshold})
