@@ -80,7 +80,7 @@ class Answer:
 def ask(port: int, request: Request) -> Answer:
     """Send a request to a server on 127.0.0.1, and read all of the answer."""
     head, body = request.bytes()
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
         connection.sendall(head)
         received = connection.recv(1 << 16) if "Expect" in request.headers else b""
         connection.sendall(body)

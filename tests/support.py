@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ SHARED = Path(os.environ.get("HPI_SHARED") or ROOT.parent / "shared").resolve()
 BUNDLED = ROOT / "configs" / "bundled"
 
 BACKEND_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "paddle": "paddle"}
+
+
+HANGS_S = 300
+"""Seconds after which something that ends by itself counts as hanging, on the busiest of machines."""
 
 
 def missing_backend(name: str) -> str | None:
@@ -52,7 +56,7 @@ def run_python(*arguments: str | Path, cwd: Path, **environment: str) -> subproc
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS_S,
         check=False,
     )
 
@@ -73,10 +77,10 @@ BOX_ROUNDING = 0.01
 def assert_same_keypoints(found: ArrayLike, expected: ArrayLike) -> None:
     """Keypoints by score, within the limits of the golden tests: 0.2 px and 0.01 in score.
 
-    They hold between any FP32 kernels, of the models and of the images. ``warpAffine`` reads an image on a grid of 1/32
-    px, so the last bits of a box move a sample of the crop by 0.03 px at once; the limit is six such steps. One keypoint
-    in a hundred, or one of fewer, may be five times as far off: two cells of its heatmap are as good as equal, and
-    either may win.
+    They hold between any FP32 kernels, of the models and of the images. ``warpAffine`` reads an image on a grid of
+    1/32 px, so the last bits of a box move a sample of the crop by 0.03 px at once; the limit is six such steps. One
+    keypoint in a hundred, or one of fewer, may be five times as far off: two cells of its heatmap are as good as
+    equal, and either may win.
 
     Below a score of :data:`CLEAR` a heatmap is flat, and a rounding moves its maximum anywhere. There only the scores
     are compared, which are the height of that maximum, within five times the limit.
@@ -141,11 +145,17 @@ def float_files(name: str) -> ModelFiles:
     return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
 
 
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds, however busy the machine is."""
+    end = time.monotonic() + HANGS_S
+    while not holds():
+        assert time.monotonic() < end, f"still not after {HANGS_S} s: {what}"
+        time.sleep(0.02)
+
+
 def wait_until_threads_end(count: int) -> None:
-    """Give threads a moment to end, until no more than these are left."""
-    end = time.monotonic() + 5
-    while threading.active_count() > count and time.monotonic() < end:
-        time.sleep(0.01)
+    """Wait until no more threads than these are left."""
+    wait_until(lambda: threading.active_count() <= count, f"at most {count} threads")
 
 
 # Everything that would leave the machine fails at once.

@@ -31,7 +31,7 @@ def show() -> None:
     table = new_table("model, and where", "size", "last used")
     entries = cache.entries()
     for artifact in entries:
-        used = datetime.datetime.fromtimestamp(artifact.used).strftime("%Y-%m-%d %H:%M")
+        used = datetime.date.fromtimestamp(artifact.used).isoformat()
         place = f"{artifact.key.get('model', '?')}\n{artifact.folder.relative_to(cache.root)}"
         table.add_row(place, decimal(artifact.size), used)
     console = Console(highlight=False)

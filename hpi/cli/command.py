@@ -45,7 +45,8 @@ def start_log(*, verbose: bool = False, quiet: bool = False, debug: bool = False
         raise typer.BadParameter("give --verbose or --quiet, not both")
     level = logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(handlers=[_StderrHandler()], level=level, format="%(message)s")
-    logging.getLogger("hpi").setLevel(logging.DEBUG if debug else logging.INFO if verbose else level)
+    if verbose or debug:
+        logging.getLogger("hpi").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 class _StderrHandler(logging.Handler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -36,8 +37,10 @@ def run(command: Callable[[], None]) -> NoReturn:
         command()
     except SystemExit as end:
         code = end.code
-    except BaseException:
-        if stop.signal is None:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # help, too, is written to the standard output
+            print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        elif stop.signal is None:
             raise
         code = 1
     if code and stop.signal is not None:

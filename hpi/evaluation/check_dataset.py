@@ -183,7 +183,7 @@ def _examine(dataset: Dataset, watch: Watch) -> tuple[list[str], list[str]]:
     if both := dataset.in_both:
         warnings.append(f"{len(both)} photos are in both sets, {min(both)} for one: validation on those tells nothing")
     for part in dataset.parts:
-        found = examine(part, ["training"])
+        found = examine(part, "training")
         said = [*found.problems, *_problems_of_files(part, dataset.images, watch)]
         problems += [f"{part.path}: {problem}" for problem in said]
         warnings += [f"{part.path}: {warning}" for warning in found.warnings]

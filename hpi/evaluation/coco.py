@@ -96,15 +96,14 @@ class CocoDataset:
         self.counts: dict[str, int] = {}
         self._warnings: list[str] = []
         self.protocol = _protocol(boxes)
-        given = self._given(boxes)
         there = existing(images, [image.name for image in self._file.images])
         missing = [image.id for image in self._file.images if image.name not in there]
         self._leave_out("photos without a file", ids("image", missing), len(missing))
         found = sorted((image for image in self._file.images if image.name in there), key=lambda image: image.id)
-        people = [None] * len(found) if given is None else self._croppable(found, given)
+        given = self._given(boxes, found)
         self.photos = [
             Photo(image.id, images / image.name, (image.width, image.height), of_image)
-            for image, of_image in zip(found, people, strict=True)
+            for image, of_image in zip(found, given, strict=True)
         ]
 
     def check(self, predictor: Predictor) -> list[str]:
@@ -174,7 +173,7 @@ class CocoDataset:
     def _require(self, use: Use) -> list[str]:
         """Refuse the annotations where they do not do for these figures; what else there is to say of them."""
         if use not in self._findings:
-            self._findings[use] = examine(self._file, [use])
+            self._findings[use] = examine(self._file, use)
         found = self._findings[use]
         if found.problems:
             raise InputError(several(found.problems, str(self._path)))
@@ -185,20 +184,20 @@ class CocoDataset:
             self.counts[what] = count
             self._warnings.append(f"left out: {count} {what}, {which}")
 
-    def _given(self, boxes: Boxes) -> dict[int, list[Person]] | None:
-        """The people whose joints to find, for each image; None: those that the pipeline finds."""
+    def _given(self, boxes: Boxes, images: Sequence[Image]) -> Sequence[list[Person] | None]:
+        """The people of each image whose joints to find; None: those that the pipeline finds."""
         if boxes == "detector":
-            return None
+            return [None] * len(images)
         given: dict[int, list[Person]] = defaultdict(list)
         if isinstance(boxes, Path):
-            for detection in self._detections(boxes):
+            for detection in self._detections(boxes, images):
                 given[detection.image_id].append(Person(_corners(detection.bbox), detection.score))
         else:
             for image, people in self._people.items():
                 given[image] = [Person(one.corners, annotation=one.id) for one in people]
-        return given
+        return self._croppable(images, given)
 
-    def _detections(self, path: Path) -> list[_Detection]:
+    def _detections(self, path: Path, there: Sequence[Image]) -> list[_Detection]:
         raw = read_json(path)
         content = parse(_Detections, raw, str(path), InputError, owner=lambda place: _owner(raw, place)).root
         images, categories = self._file.image_of, self._file.person_categories
@@ -213,21 +212,13 @@ class CocoDataset:
                 f"{which}, and people have {ids('category', categories)}"
             )
         self._leave_out("boxes of other photos or categories", which, len(other))
-        self._check_boxes(path, used)
-        return used
-
-    def _check_boxes(self, path: Path, detections: Sequence[_Detection]) -> None:
-        boxes = np.array([one.bbox for one in detections], np.float64)
-        images = [self._file.image_of[one.image_id] for one in detections]
-        which = ids("image", [image.id for image in images])
-        if are_fractions(boxes):
-            raise InputError(f"{path}: its boxes ({which}) are fractions of the images; give pixels")
-        if are_corners(boxes, np.array([(image.width, image.height) for image in images], np.float64)):
-            raise InputError(f"{path}: its boxes ({which}) are two corners, x1, y1, x2, y2; give x, y, width, height")
-        without = sorted(set(self._people) - {image.id for image in images})
+        _check_boxes(path, used, images)
+        of_images = {one.image_id for one in used}
+        without = [image.id for image in there if image.id in self._people and image.id not in of_images]
         if without:
             count = sum(len(self._people[image]) for image in without)
             self._warnings.append(f"{path.name} has no box for {ids('image', without)}: {count} people count as missed")
+        return used
 
     def _croppable(self, images: Sequence[Image], given: Mapping[int, Sequence[Person]]) -> list[list[Person]]:
         """The people of each image whose boxes have an area inside it: only from these can a crop be made."""
@@ -344,6 +335,17 @@ def _protocol(boxes: Boxes) -> str:
 def _corners(rectangle: tuple[float, float, float, float]) -> Box:
     x, y, width, height = rectangle
     return x, y, x + width, y + height
+
+
+def _check_boxes(path: Path, detections: Sequence[_Detection], images: Mapping[int, Image]) -> None:
+    """Refuse boxes in another form than COCO's."""
+    boxes = np.array([one.bbox for one in detections], np.float64).reshape(-1, 4)
+    sizes = [(images[one.image_id].width, images[one.image_id].height) for one in detections]
+    which = ids("image", (one.image_id for one in detections))
+    if are_fractions(boxes):
+        raise InputError(f"{path}: its boxes ({which}) are fractions of the images; give pixels")
+    if are_corners(boxes, np.array(sizes, np.float64).reshape(-1, 2)):
+        raise InputError(f"{path}: its boxes ({which}) are two corners, x1, y1, x2, y2; give x, y, width, height")
 
 
 def _owner(raw: Any, place: Sequence[int | str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from hpi.evaluation.annotations import leads_out
 from hpi.evaluation.coco_file import KEYPOINTS, PERSON, Annotation, Category, CocoFile, Image
-from hpi.sources import is_video
 from hpi.zoo import Zoo
 
 Use = Literal["keypoints", "boxes", "training"]
@@ -78,10 +77,9 @@ class Check:
     boxes: Level
     training: Level
 
-    def level(self, uses: Collection[Use]) -> Level:
-        """The gravest of several uses."""
-        levels = {"keypoints": self.keypoints, "boxes": self.boxes, "training": self.training}
-        return max(levels[use] for use in uses)
+    def level(self, use: Use) -> Level:
+        """What it is for one of them."""
+        return {"keypoints": self.keypoints, "boxes": self.boxes, "training": self.training}[use]
 
 
 @dataclass(frozen=True)
@@ -92,11 +90,11 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def examine(file: CocoFile, uses: Collection[Use]) -> Findings:
-    """Look for everything that is wrong with a file for these uses."""
+def examine(file: CocoFile, use: Use) -> Findings:
+    """Look for everything that is wrong with a file for a use."""
     found = Findings()
     for check in CHECKS:
-        level = check.level(uses)
+        level = check.level(use)
         if level is not NONE and (findings := list(check.find(file))):
             (found.problems if level is REFUSE else found.warnings).append(sentence(findings))
     return found
@@ -202,12 +200,6 @@ def _leads_out(file: CocoFile) -> Iterator[Finding]:
             yield Finding(
                 f"file_name {name} leads out of the folder of images; give it relative to that", "image", image.id
             )
-
-
-def _is_video(file: CocoFile) -> Iterator[Finding]:
-    for image in file.images:
-        if is_video(image.file_name):
-            yield Finding(f"file_name {reprlib.repr(image.file_name)} is a video; save its frames", "image", image.id)
 
 
 def _same_file(file: CocoFile) -> Iterator[Finding]:
@@ -347,8 +339,8 @@ def _reaching_box(one: Annotation, image: Image | None) -> str | None:
     if min(x1, y1) >= -PIXEL and x2 <= image.width + PIXEL and y2 <= image.height + PIXEL:
         return None
     return (
-        f"bbox {one.bbox} reaches out of its image of {image.width} x {image.height}, and training cuts it off; make "
-        "sure that it is x, y, width, height and not two corners"
+        f"bbox {one.bbox} reaches out of its image of {image.width} x {image.height}; make sure that it is "
+        "x, y, width, height and not two corners"
     )
 
 
@@ -541,7 +533,7 @@ def _negative_area(one: Annotation, _: Image | None) -> str | None:
 def _tiny_area(one: Annotation, _: Image | None) -> str | None:
     if one.area is None or one.area < 0 or not one.is_measured or len(one.bbox) != 4:
         return None
-    box = one.bbox[2] * one.bbox[3]
+    box = max(one.bbox[2], 0) * max(one.bbox[3], 0)
     if one.area > TINY * box:
         return None
     return f"area is {one.area:g} in a box of {box:g} square pixels; give that of the segment: it is the scale of OKS"
@@ -596,7 +588,6 @@ CHECKS = (
     Check(_unknown_image, REFUSE, REFUSE, REFUSE),
     Check(_unknown_category, WARN, WARN, REFUSE),
     Check(_leads_out, REFUSE, REFUSE, REFUSE),
-    Check(_is_video, REFUSE, REFUSE, REFUSE),
     Check(_same_file, REFUSE, REFUSE, REFUSE),
     Check(_no_person, REFUSE, REFUSE, WARN),
     Check(_other_skeleton, REFUSE, NONE, WARN),

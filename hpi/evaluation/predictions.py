@@ -240,21 +240,26 @@ def predict(
     for _ in found:
         done()
     for photo, result in _results(predictor, waiting, batch_size, done, failed):
-        height, width = result["input_img"].shape[:2]
-        if photo.size is not None and photo.size != (width, height):
-            said = "x".join(map(str, photo.size))
-            failed(
-                InputError(
-                    f"{photo.path}: has {width}x{height} pixels as it is shown (EXIF orientation counts), but the "
-                    f"annotations are for {said}"
-                )
-            )
+        if reason := _unlike_its_annotations(photo, result):
+            failed(InputError(f"{photo.path}: {reason}"))
         else:
             people = _people(photo, result)
             journal.append(photo.number, people)
             found[photo.number] = people
         done()
     return found
+
+
+def _unlike_its_annotations(photo: Photo, result: Result) -> str | None:
+    height, width = result["input_img"].shape[:2]
+    if result.get("page_index") is not None or "frame_index" in result:
+        return "shows more than one image, where one is needed; save the annotated one alone"
+    if photo.size is None or photo.size == (width, height):
+        return None
+    return (
+        f"has {width}x{height} pixels as it is shown (EXIF orientation counts), but the annotations are for "
+        f"{photo.size[0]}x{photo.size[1]}"
+    )
 
 
 def _results(
@@ -264,7 +269,7 @@ def _results(
     done: Callable[[], None],
     failed: Callable[[InputError], None],
 ) -> Iterator[tuple[Photo, Result]]:
-    """Results with their photos; those without a result are passed over."""
+    """The first result of each photo; those without one are passed over."""
 
     def report(error: InputError) -> None:
         failed(error)
@@ -280,7 +285,8 @@ def _results(
     )
     by_path = {str(photo.path): photo for photo in photos}
     for result in results:
-        yield by_path[result["input_path"]], result
+        if photo := by_path.pop(result["input_path"], None):
+            yield photo, result
 
 
 def _people(photo: Photo, result: Result) -> list[Person]:

@@ -40,7 +40,7 @@ _PAGE_HEADERS = {
 
 
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
-    """The service of a predictor, which it closes in the end.
+    """The service of a predictor, which is warm and which it closes in the end.
 
     Raises:
         ConfigError: the predictor is a single model.
@@ -54,7 +54,6 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(predictor.warmup)
         yield
         await asyncio.to_thread(service.close)
         predictor.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
 from time import perf_counter
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -22,6 +25,9 @@ from hpi.serving.requests import CLIENT_GONE
 from hpi.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 2
+"""Longest time that the rest of a body may take whose request is refused."""
 
 _ASKED_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
 _SHOWN_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
@@ -40,6 +46,7 @@ def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_headers=_ASKED_HEADERS,
             expose_headers=_SHOWN_HEADERS,
         )
+    app.add_middleware(_Patience)
     app.add_middleware(_Observer, metrics=metrics)
 
 
@@ -77,6 +84,47 @@ def _with_head(headers: dict[str, str]) -> dict[str, str]:
     if "GET" in allowed and "HEAD" not in allowed:
         return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
     return headers
+
+
+class _Patience:
+    """Takes in what is left of a body before an answer after which the server closes the connection.
+
+    Closed with bytes unread, the connection is reset, and many a client never sees why it was refused.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_last(scope):
+            await self._app(scope, receive, send)
+            return
+        begun = "expect" not in Headers(scope=scope)  # otherwise nothing comes before it is asked for
+        unread = True
+
+        async def received() -> Message:
+            nonlocal begun, unread
+            begun = True
+            message = await receive()
+            unread = message.get("more_body", False)
+            return message
+
+        async def drain() -> None:
+            while unread:
+                await received()
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start" and begun and unread:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(drain(), PATIENCE_S)
+            await send(message)
+
+        await self._app(scope, received, answered)
+
+
+def _is_last(scope: Scope) -> bool:
+    """Whether the client wants no other request on this connection."""
+    return scope["http_version"] == "1.0" or Headers(scope=scope).get("connection", "").lower() == "close"
 
 
 class _Faults:

@@ -91,6 +91,8 @@ class Understanding:
     def of_form(self, request: Request, form: Form) -> Wish:
         """The wish of a request whose body is a form; errors as :meth:`of_body`."""
         self._strangers.check("body", [*form.texts, *form.files], [*IMAGE_FIELDS, *Options.model_fields])
+        for name in Options.model_fields.keys() & form.files.keys():
+            raise wrong("string_type", f"body.{name}", "Send this field as text, without a file name")
         texts = {name: text for name, text in form.texts.items() if name not in IMAGE_FIELDS}
         options = _either(validated(Options, texts, "body"), self._query(request))
         images = [part[name] for part in (form.files, form.texts) for name in IMAGE_FIELDS if name in part]

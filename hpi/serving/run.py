@@ -56,7 +56,7 @@ def serve(
     Raises:
         HpiError: a field is wrong, the address cannot be had, or no runtime can serve a model.
     """
-    settings = read_settings(read_pipeline(pipeline).Serving, asked)
+    settings = read_settings(read_pipeline(predictor.get("config") or pipeline).Serving, asked)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
         "host": host,
@@ -71,16 +71,23 @@ def serve(
     sockets = bind(host, port)
     try:
         if workers == 1:
-            app = create_app(Predictor(pipeline, **predictor), settings)
+            app = create_app(_open(pipeline, predictor), settings)
             _run(uvicorn.Config(app, **common), sockets)
             return
         # What is wrong shows here, and conversions are done once, not by each worker.
-        Predictor(pipeline, **predictor).close()
+        _open(pipeline, predictor).close()
     finally:
         close(sockets)
     request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
     os.environ[_WORKER] = json.dumps(request)
     uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)  # binds them itself
+
+
+def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
+    """A predictor whose models have run once, so that what is wrong with them is told before the service starts."""
+    predictor = Predictor(pipeline, **arguments)
+    predictor.warmup()
+    return predictor
 
 
 def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
@@ -109,7 +116,7 @@ def app_of_worker() -> FastAPI:
     request = json.loads(os.environ[_WORKER])
     start_log(json_logs=request["json_logs"])
     try:
-        predictor = Predictor(request["pipeline"], **request["predictor"])
+        predictor = _open(request["pipeline"], request["predictor"])
     except HpiError as error:
         logger.error("%s", error)  # noqa: TRY400 - it says what to do, the traceback does not
         sys.exit(_STARTUP_FAILURE)
@@ -121,6 +128,8 @@ def start_log(*, json_logs: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    package = logging.getLogger("hpi")
+    package.setLevel(min(package.level or logging.INFO, logging.INFO))  # --debug asks for more
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is for its client
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from hpi.tasks.detection import Detections
@@ -19,6 +19,13 @@ def _no_truth(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("float_type", "Input should be a number, not true or false")
     return value
+
+
+def _whole(text: str) -> str:
+    """JSON can hold half of a surrogate pair, which no answer could repeat."""
+    if not text.isascii() and not text.isprintable():
+        raise PydanticCustomError("string_unicode", "Input should be base64 or a URL, without control characters")
+    return text
 
 
 Score = Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=1, allow_inf_nan=False)]
@@ -36,7 +43,7 @@ class Options(BaseModel):
 class InferRequest(Options):
     """An image and what is wanted of it."""
 
-    image: str = Field(
+    image: Annotated[str, AfterValidator(_whole)] = Field(
         description="The image: its file as base64 or as a base64 data URL, or an http(s) URL where these are allowed."
     )
 

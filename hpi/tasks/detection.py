@@ -19,6 +19,9 @@ from hpi.tasks.placement import NotFiniteError, placement_of
 Image = NDArray[np.uint8]
 Threshold = float | Sequence[float | None] | None
 
+IMAGES_PER_RUN = 32
+"""Most images in one run of the model: more are cut into several runs, so that memory stays bounded."""
+
 _INPUTS = {"image", "scale_factor", "im_shape"}
 
 
@@ -65,10 +68,14 @@ class Detector:
         Returns:
             The detections of each image.
         """
-        if not images:
-            return []
+        thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
+        found: list[Detections] = []
         with self.placement.active():
-            return self.detections(self.session.run(self.inputs(images)), images, threshold)
+            for start in range(0, len(images), IMAGES_PER_RUN):
+                part = slice(start, start + IMAGES_PER_RUN)
+                outputs = self.session.run(self.inputs(images[part]))
+                found += self.detections(outputs, images[part], thresholds[part])
+        return found
 
     def detections(
         self, outputs: Sequence[NDArray[Any]], images: Sequence[Image], threshold: Threshold = None

@@ -11,6 +11,8 @@ import pytest
 from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.errors import BackendError
 
+from support import HANGS_S
+
 MODEL = {"model": "a"}
 
 
@@ -103,7 +105,7 @@ def test_processes_at_the_same_time_build_it_once(cache, tmp_path):
     log = tmp_path / "log"
     command = [sys.executable, "-c", script, str(cache.root), str(log)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [process.communicate(timeout=60)[0].strip() for process in running] == ["graph"] * 3
+    assert [process.communicate(timeout=HANGS_S)[0].strip() for process in running] == ["graph"] * 3
     assert log.read_text() == "built\n"
 
 

@@ -1,14 +1,16 @@
 """The command line, in processes of its own."""
 
 import json
+import os
 import shutil
-import signal
 import subprocess
 import sys
 
-import cv2
 import pytest
-import yaml
+
+from hpi.backends.artifacts import ArtifactCache
+from hpi.compat.paddlex.config import pipeline_names
+from hpi.zoo import Zoo
 
 from support import EXAMPLE, NO_NETWORK, run_hpi
 
@@ -33,29 +35,6 @@ def test_the_readme_command(tmp_path):
     saved = json.loads((tmp_path / "output" / "basketball_res.json").read_text())
     assert len(saved["boxes"]) == 2
     assert (tmp_path / "output" / "basketball_res.png").stat().st_size > 100_000
-
-
-def test_paddlex_spelling(tmp_path):
-    done = run_hpi(
-        "--pipeline", "human_keypoint_detection_lite", "--input", EXAMPLE, "--det_threshold", "0.9",
-        "--save_path", "./output/", "--device", "cpu", "--use_hpip",
-        "--hpi_config", "{'backend': 'onnxruntime', 'auto_config': False}",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("{'res': {'input_path': ")
-    assert len(json.loads((tmp_path / "output" / "basketball_res.json").read_text())["boxes"]) == 1
-
-
-def test_get_pipeline_config(tmp_path):
-    arguments = ("--get_pipeline_config", "human_keypoint_detection", "--save_path", "my_path")
-    assert run_hpi(*arguments, cwd=tmp_path).returncode == 0
-    content = yaml.safe_load((tmp_path / "my_path" / "human_keypoint_detection.yaml").read_text())
-    assert content["SubModules"]["KeypointDetection"]["model_name"] == "PP-TinyPose_128x96"
-    again = run_hpi(*arguments, cwd=tmp_path)
-    assert again.returncode == 2
-    assert "exists already" in again.stderr
-    assert yaml.safe_load(run_hpi("--get_pipeline_config", "human_keypoint_detection", cwd=tmp_path).stdout) == content
 
 
 def test_a_single_model(tmp_path):
@@ -99,8 +78,6 @@ def test_tune_then_explain(tmp_path):
 
 
 def test_the_artifact_cache(tmp_path):
-    from hpi.backends.artifacts import ArtifactCache
-
     cache = ArtifactCache(tmp_path / "home" / "artifacts")
     for name in ("first", "second"):
         cache.get("onnx", {"model": name}, "model.onnx", lambda target: target.write_bytes(bytes(5000)))
@@ -147,16 +124,11 @@ def test_a_folder_with_a_bad_file(tmp_path):
         (["predict", EXAMPLE, "--device", "npu:0"], 1, "not built for npu"),
         (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
         (["predict"], 2, "Missing argument"),
-        (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),
         (["predict", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written"),
         (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
-        (["--pipeline", "human_keypoint_detection_lite"], 2, "--input together"),
-        (
-            ["--pipeline", "human_keypoint_detection_lite", "--input", EXAMPLE, "--hpi_config", "[1]"],
-            2,
-            "hpi_config",
-        ),
-        (["--get_pipeline_config", "none"], 2, "known are human_keypoint_detection"),
+        (["predict", EXAMPLE, "--quiet", "--verbose"], 2, "--verbose or --quiet"),
+        (["help", "nothing"], 2, "No such command 'nothing'"),
+        (["tune", "--budget", "soon"], 2, "write 60, 60s or 2m"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
@@ -206,23 +178,168 @@ def test_version(tmp_path):
     assert run_hpi("--version", cwd=tmp_path).stdout.startswith("hpi-pose 0.")
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
-def test_an_interrupt_leaves_only_whole_files(tmp_path, home):
-    # A shell starts its background jobs, of which these tests may be one, with the signal ignored.
-    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import hpi.cli; hpi.cli.main()"
-    command = [sys.executable, "-c", start, "predict", *([str(EXAMPLE)] * 500), "--save_path", "out"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line.startswith("saved"):
-                break
-        process.send_signal(signal.SIGINT)
+# What is printed where
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images of one name, and a file that is none."""
+    folder = tmp_path / "photos"
+    for name in ("a.png", "b/a.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(EXAMPLE, folder / name)
+    (folder / "été.jpg").write_text("no image")
+    return folder
+
+
+def test_json_lines_are_all_that_is_on_stdout(tmp_path, photos):
+    done = run_hpi(
+        "predict", photos, "--json", "--save_path", "out", "--verbose", cwd=tmp_path, PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 1
+    saved = [json.loads((tmp_path / "out" / name).read_text()) for name in ("a_res.json", "a_2_res.json")]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == saved
+    for said in ("saved ", "error: ", "info: PicoDet-S_person_416 runs on ", "info: loaded in ", "info: 2 images in "):
+        assert sum(line.startswith(said) for line in done.stderr.splitlines()) == (2 if said == "saved " else 1)
+
+
+def test_quiet_says_nothing_but_errors(tmp_path, photos):
+    done = run_hpi("predict", photos, "--quiet", "--save_path", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error"]
+
+
+@pytest.mark.full
+def test_quiet_json_is_json_alone(tmp_path):
+    done = run_hpi("predict", EXAMPLE, "--quiet", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["boxes"]) == 2
+
+
+def test_nobody_in_an_image_is_a_result_too(tmp_path):
+    done = run_hpi("predict", EXAMPLE, "--det_threshold", "1", "--save_path", "out", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{EXAMPLE}: 0 people\nsaved ")
+    assert json.loads((tmp_path / "out" / "basketball_res.json").read_text())["boxes"] == []
+
+
+def test_no_images(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run_hpi("predict", "empty", "--save_path", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: empty: no images in this folder")
+
+
+@pytest.mark.parametrize(
+    "place", ["file", *(pytest.param(place, marks=pytest.mark.full) for place in ("file/below", "/proc/below"))]
+)
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, place):
+    """The model, which would have to be fetched, is not even looked for."""
+    (tmp_path / "file").write_text("")
+    arguments = ("--save_path", place, "--model", "PP-TinyPose_128x96")
+    done = run_hpi("predict", "none.png", *arguments, cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), **NO_NETWORK)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {place}: cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def start_hpi(*arguments, cwd, **streams):
+    return subprocess.Popen([sys.executable, "-m", "hpi", *map(str, arguments)], cwd=cwd, text=True, **streams)
+
+
+@pytest.mark.parametrize("arguments", [["--json"], pytest.param([], marks=pytest.mark.full)])
+def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
+    command = ("predict", *[EXAMPLE] * 50, *arguments)
+    with start_hpi(*command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("arguments", [["help"], pytest.param(["predict", EXAMPLE, "--json"], marks=pytest.mark.full)])
+def test_output_that_cannot_be_written_is_an_error(tmp_path, arguments):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        process = start_hpi(*arguments, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in said
-    saved = {path.name for path in (tmp_path / "out").iterdir()}
-    assert 0 < len(saved) < 1000
-    for path in (tmp_path / "out").glob("*.json"):
-        assert json.loads(path.read_text())["boxes"]
-    for path in (tmp_path / "out").glob("*.png"):
-        assert cv2.imread(str(path)) is not None
-    assert len(saved) == len(list((tmp_path / "out").glob("*.json"))) + len(list((tmp_path / "out").glob("*.png")))
+    assert process.returncode == 1
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_results_are_shown_as_wide_as_the_terminal(lite, monkeypatch, capsys):
+    """Large coordinates too, and no number is cut at 80 columns."""
+    from hpi.cli.predict import show
+
+    (result,) = lite.predict(EXAMPLE)
+    person = result["boxes"][0]
+    person["keypoints"] = person["keypoints"] * [100, 100, 1]
+    result["boxes"] = [person] * 7
+    for width in (40, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show(result)
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines()[1:])) <= width
+        for x, y, score in person["keypoints"]:
+            assert shown.count(f"{x:.1f} {y:.1f}  {score:.2f}") == 7
+
+
+@pytest.mark.parametrize("width", [pytest.param(40, marks=pytest.mark.full), 80])
+def test_tables_fit_the_terminal(tmp_path, width):
+    """And at 80 columns nothing of them is cut or broken."""
+    cache = ArtifactCache(tmp_path / "home" / "artifacts")
+    file = cache.get("onnxruntime_tensorrt", {"model": "PicoDet-S_pedestrian_320"}, "a.onnx", lambda to: to.touch())
+    own_home = {"HPI_HOME": str(tmp_path / "home")}
+    whole = {
+        "models": [*Zoo.default().models, *pipeline_names(), "68.3 keypoint AP", "to download", "Apache-2.0"],
+        "cache list": ["PicoDet-S_pedestrian_320", str(file.parent.relative_to(cache.root))],
+        "explain --model PicoDet-S_person_416": ["onnxruntime fp32", "openvino fp32 static streams"],
+    }
+    for name, parts in whole.items():
+        environment = own_home if name == "cache list" else {}
+        done = run_hpi(*name.split(), cwd=tmp_path, COLUMNS=str(width), **environment)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        (rule, *_) = [index for index, line in enumerate(lines) if set(line) == {"─"}]
+        assert all(len(line) <= width for line in lines[rule - 1 : rule + 3])
+        assert "…" not in done.stdout
+        if width == 80:
+            assert [part for part in parts if part not in done.stdout] == []
+
+
+# Help and completion
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("hpi pre", {"predict"}),
+        ("hpi --pip", {"--pipeline"}),
+        ("hpi predict --pipeline ", set(pipeline_names())),
+        ("hpi --pipeline ", set(pipeline_names())),
+        ("hpi predict --model PP-T", {"PP-TinyPose_128x96", "PP-TinyPose_256x192"}),
+        ("hpi serve --backend open", {"openvino"}),
+        ("hpi explain --device c", {"cpu"}),
+        ("hpi help ca", {"cache"}),
+    ],
+)
+def test_completion(tmp_path, typed, offered):
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_HPI_COMPLETE": "complete_bash"}
+    done = run_hpi(cwd=tmp_path, **words)
+    assert set(done.stdout.split()) == offered
+
+
+def test_the_script_of_the_completion(tmp_path):
+    done = run_hpi("--show-completion", "bash", cwd=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "complete -o default -F _hpi_completion hpi" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["predict", *(pytest.param(name, marks=pytest.mark.full) for name in ("cache prune", "paddlex"))]
+)
+def test_help_of_a_command(tmp_path, command):
+    asked = run_hpi("help", *command.split(), cwd=tmp_path)
+    assert asked.returncode == 0
+    assert f"Usage: hpi {command} [OPTIONS]" in asked.stdout
+    assert asked.stdout == run_hpi(*command.split(), "--help", cwd=tmp_path).stdout

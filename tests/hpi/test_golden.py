@@ -99,8 +99,8 @@ def test_keypoint_model_on_whole_photos(shared, goldens, paddle_model_backend, p
     keypoints, golden = np.array(found), np.array([one["kpts"][0]["keypoints"] for one in expected])
     clear = golden[..., 2] > CLEAR
     assert clear.any()
-    # No box lies between: the crops are the same to the bit, and the heatmaps but for rounding. That moves a peak, which
-    # is 2 cells wide, by the square of that times the relative change: 1.3e-3 cells, which are up to 17 px here.
+    # No box lies between: the crops are the same to the bit, and the heatmaps but for rounding. That moves a peak,
+    # which is 2 cells wide, by the square of that times the relative change: 1.3e-3 cells of up to 17 px.
     assert np.abs(keypoints - golden)[..., 2].max() < ROUNDING
     assert np.abs(keypoints - golden)[clear, :2].max() < 0.02
 

@@ -17,7 +17,7 @@ from hpi.archives import unpack
 from hpi.errors import ConfigError, ModelError
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
-from support import BUNDLED, NO_NETWORK, ROOT, run_hpi, run_python, serve
+from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, run_hpi, run_python, serve
 
 DETECTOR = "PicoDet-S_person_416"
 MINE = "my-detector"
@@ -128,7 +128,9 @@ def test_two_processes_at_once_both_succeed(tmp_path):
         )
         for _ in range(3)
     ]
-    assert {process.communicate(timeout=120)[0].strip() for process in running} == {str(tmp_path / "models" / DETECTOR)}
+    assert {process.communicate(timeout=HANGS_S)[0].strip() for process in running} == {
+        str(tmp_path / "models" / DETECTOR)
+    }
     assert [process.returncode for process in running] == [0, 0, 0]
     assert files_in(tmp_path) == sorted(
         [
@@ -442,7 +444,7 @@ def test_two_processes_at_once_heal_a_model(tmp_path):
         )
         for _ in range(3)
     ]
-    assert {process.communicate(timeout=120)[0].decode().strip() for process in running} == {str(folder)}
+    assert {process.communicate(timeout=HANGS_S)[0].decode().strip() for process in running} == {str(folder)}
     assert contents(folder) == whole
 
 
@@ -566,7 +568,7 @@ def test_the_own_cache_comes_before_paddlexs(zoo, paddlex_cache):
 def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
     done = run_hpi("models", cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), COLUMNS="200")
     (line,) = [line for line in done.stdout.splitlines() if OFFICIAL in line and "128x96" in line.replace(OFFICIAL, "")]
-    assert "in PaddleX's cache" in line
+    assert "of PaddleX" in line
     (other,) = [line for line in done.stdout.splitlines() if line.strip().startswith("PP-TinyPose_256x192")]
     assert "to download" in other
 
@@ -574,9 +576,7 @@ def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
 @pytest.mark.parametrize("name", ["inference.json", "inference.pdiparams", "inference.yml"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, as_pointer])
 def test_what_paddlex_has_downloaded_by_half_is_left_aside(zoo, paddlex_cache, name, damage, monkeypatch, caplog):
-    damage(paddlex_cache / OFFICIAL / name) if name != "inference.yml" or damage is not cut else pytest.skip(
-        "too short"
-    )
+    damage(paddlex_cache / OFFICIAL / name)
     before = everything_in(paddlex_cache.parent)
     monkeypatch.setattr(Zoo, "_fetch_from_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
     with pytest.raises(ModelError, match="to be downloaded"):

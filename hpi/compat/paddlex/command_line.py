@@ -198,9 +198,9 @@ def main(
 
 def _take_only(context: typer.Context, mode: str, taken: set[str]) -> None:
     """Refuse options that have no effect here, which must not look as if they had."""
-    for parameter in context.command.params:
-        if _is_given(context, parameter) and mode not in parameter.opts and parameter.name not in {*taken, "debug"}:
-            raise typer.BadParameter(f"{mode} takes no {parameter.opts[-1]}")
+    for option in _given_options(context):
+        if mode not in option.opts and option.name not in {*taken, "debug"}:
+            raise typer.BadParameter(f"{mode} takes no {option.opts[-1]}")
 
 
 def _refuse(context: typer.Context, words: Sequence[str]) -> NoReturn:
@@ -212,14 +212,13 @@ def _refuse(context: typer.Context, words: Sequence[str]) -> NoReturn:
         hint = f"did you mean {near[0]}?" if near else "options of PaddleX's other pipelines have no place here"
         raise typer.BadParameter(f"{word} is no option of human keypoint pipelines; {hint}")
     if context.parent and word in context.parent.command.commands:  # type: ignore[attr-defined]
-        first = next(one for one in context.command.params if _is_given(context, one) and one.name != "words")
-        raise typer.BadParameter(f"{first.opts[-1]} belongs behind '{word}'")
+        raise typer.BadParameter(f"{_given_options(context)[0].opts[-1]} belongs behind '{word}'")
     raise typer.BadParameter(f"{word!r} belongs to no option; several inputs: hpi predict INPUT...")
 
 
-def _is_given(context: typer.Context, parameter: Any) -> bool:
-    source = context.get_parameter_source(parameter.name)
-    return source is not None and source.name == "COMMANDLINE"
+def _given_options(context: typer.Context) -> list[Any]:
+    sources = {one: context.get_parameter_source(str(one.name)) for one in context.command.params}
+    return [one for one, source in sources.items() if one.name != "words" and source and source.name == "COMMANDLINE"]
 
 
 def _runtime(context: typer.Context) -> dict[str, Any]:
@@ -276,14 +275,16 @@ def _predict(
 
 def _serve(pipeline: str, runtime: dict[str, Any], host: str, port: int) -> None:
     from hpi.compat.paddlex.api import create_pipeline, with_engine
+    from hpi.compat.paddlex.config import tolerant
     from hpi.serving import serve
 
-    device = runtime["device"]
+    device, config = runtime["device"], tolerant(pipeline)
     if device is not None and not runtime["strict_device"]:
         with create_pipeline(pipeline, **runtime) as predictor:  # with PaddleX's fallback to the CPU
             device = predictor.device
-    predictor_arguments = {"device": device, "hpi_config": with_engine(runtime["hpi_config"], runtime["engine"])}
-    serve(pipeline, predictor_arguments, {}, host=host, port=port, workers=1, json_logs=False)
+    hpi_config = with_engine(runtime["hpi_config"], runtime["engine"])
+    served = {"device": device, "config": config, "hpi_config": hpi_config}
+    serve(pipeline, served, {}, host=host, port=port, workers=1, json_logs=False)
 
 
 def _write_config(name: str, save_path: Path | None) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpi.compat.paddlex.values import read_value
-from hpi.errors import ConfigError, HpiError, InputError, ModelError
+from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
 from hpi.files import check_folder, save
 from hpi.validation import read_yaml
 from hpi.zoo import Zoo
@@ -83,6 +83,22 @@ class Module:
             raise ConfigError(f"{self.where}: {key} is missing; give it, such as -o {key}={example}")
         return value
 
+    def text(self, key: str) -> str | None:
+        """A field as text, such as a name or a folder."""
+        value = self.get(key)
+        return None if value is None else str(value)
+
+    def section(self, key: str) -> Fields:
+        """A section; empty where there is none.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        value = self.get(key) or {}
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{self.where}: {key} is {value!r}: give a dictionary")
+        return value
+
     @property
     def model(self) -> str:
         """Name of the model."""
@@ -91,7 +107,7 @@ class Module:
     @property
     def output(self) -> Path:
         """Folder for everything that is written."""
-        return Path(str(self.get("Global.output") or "output"))
+        return Path(self.text("Global.output") or "output")
 
 
 def run(config: Path | None, overrides: Sequence[str], *, strict_device: bool = False) -> None:
@@ -104,7 +120,7 @@ def run(config: Path | None, overrides: Sequence[str], *, strict_device: bool = 
     if config is None:
         raise ConfigError("give the YAML file of a module as -c")
     module = Module(str(config), read_module(config, overrides), strict_device)
-    mode = module.need("Global.mode", "predict")
+    mode = str(module.need("Global.mode", "predict"))
     if mode in NOT_HERE:
         raise ConfigError(
             f"Global.mode={mode}: this engine {NOT_HERE[mode]}. Do it with PaddleX; what it exports runs here with "
@@ -250,10 +266,12 @@ def _evaluate(module: Module) -> Fields:
 
 def _exported(module: Module) -> Path | None:
     """The folder of the model to evaluate; None: the official one of its name."""
-    named = module.get("Evaluate.weight_path")
-    if named is None or Path(str(named)).is_dir():
-        return None if named is None else Path(str(named))
-    beside = Path(str(named)).parent / "inference"
+    named = module.text("Evaluate.weight_path")
+    if named is None:
+        return None
+    if Path(named).is_dir():
+        return Path(named)
+    beside = Path(named).parent / "inference"
     raise ModelError(
         f"Evaluate.weight_path={named}: no folder of an exported model, and weights of training are not run here. "
         f"Export them with PaddleX, and give that folder: -o Evaluate.weight_path={beside}; or None for the official "
@@ -265,28 +283,28 @@ def _predict(module: Module) -> None:
     from hpi.compat.paddlex.predicting import print_and_save
 
     source = module.need("Predict.input", "people.jpg")
-    folder = module.get("Predict.model_dir")
-    if folder is not None and not Path(str(folder)).is_dir():
-        raise ModelError(
+    folder = module.text("Predict.model_dir")
+    if folder is not None and not Path(folder).is_dir():
+        raise ModelNotFoundError(
             f"Predict.model_dir={folder}: no such folder; -o Predict.model_dir=None takes the official {module.model}"
         )
     arguments = {name: module.get(f"Predict.{name}") for name in ("batch_size", "threshold")}
-    with _open(module, None if folder is None else Path(str(folder))) as predictor:
+    with _open(module, folder) as predictor:
         print_and_save(predictor, source if isinstance(source, list) else str(source), module.output, **arguments)
 
 
-def _open(module: Module, folder: Path | None, *, first_device: bool = False) -> Any:
+def _open(module: Module, folder: str | Path | None, *, first_device: bool = False) -> Any:
     from hpi.compat.paddlex.api import create_model
 
-    device = module.get("Global.device")
-    if device is not None:
-        device = str(device).partition(",")[0] if first_device else str(device)
+    device = module.text("Global.device")
+    if device is not None and first_device:
+        device = device.partition(",")[0]
     return create_model(
         module.model,
         folder,
         device,
         hpi_config=_runtime(module),
-        engine=module.get("Predict.engine"),
+        engine=module.text("Predict.engine"),
         engine_config=module.get("Predict.engine_config"),
         genai_config=module.get("Predict.genai_config"),
         flip=module.get("Predict.flip"),
@@ -297,20 +315,17 @@ def _open(module: Module, folder: Path | None, *, first_device: bool = False) ->
 
 def _runtime(module: Module) -> Fields:
     """The ``hpi_config`` that ``Predict.kernel_option`` stands for, below the module's own."""
-    option, configured = module.get("Predict.kernel_option") or {}, module.get("Predict.hpi_config") or {}
-    if not isinstance(option, Mapping) or not isinstance(configured, Mapping):
-        raise ConfigError(f"{module.where}: Predict.kernel_option and Predict.hpi_config are dictionaries")
-    mode = option.get("run_mode") or "paddle"
+    option, configured, settings = (
+        module.section(f"Predict.{name}") for name in ("kernel_option", "hpi_config", "hpi_config.backend_config")
+    )
+    mode = str(option.get("run_mode") or "paddle")
     if mode not in _RUN_MODES:
         raise ConfigError(f"Predict.kernel_option.run_mode={mode}: give {', '.join(_RUN_MODES)}")
     asked = _RUN_MODES[mode]
+    backend = {"backend": asked["backend"]} if "backend" in asked else {}
+    precision = {"precision": asked["precision"]} if "precision" in asked else {}
     others = {name: value for name, value in option.items() if name != "run_mode"}
-    settings = {**others, **{name: asked[name] for name in ("precision",) if name in asked}}
-    return {
-        **({"backend": asked["backend"]} if "backend" in asked else {}),
-        **configured,
-        "backend_config": {**settings, **(configured.get("backend_config") or {})},
-    }
+    return {**backend, **configured, "backend_config": {**others, **precision, **settings}}
 
 
 _MODES: Mapping[str, Callable[[Module], Fields | None]] = {

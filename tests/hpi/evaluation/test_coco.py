@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
@@ -387,6 +388,9 @@ def test_boxes_of_only_some_images_are_told(places, truth, tmp_path, estimator):
     (told,) = CocoDataset(*places, file).check(estimator)
     assert told.startswith("boxes.json has no box for image ids 139, 34417, 109313, ")
     assert "people count as missed" in told
+    file.write_text("[]")
+    (told,) = CocoDataset(*places, file).check(estimator)
+    assert "68 people count as missed" in told
 
 
 def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimator, monkeypatch):
@@ -463,6 +467,21 @@ def test_photos_that_cannot_be_used_are_left_out(tiny, tmp_path):
     assert figures["AP"] is not None
     assert figures["APL"] is None  # nobody so large is annotated
     assert len(dataset.cases(predictions)) == 1
+
+
+@pytest.mark.parametrize("boxes", ["gt", "detector"])
+def test_a_document_of_several_pages_is_no_photo(tiny, tmp_path, boxes):
+    content, read = tiny
+    pages = [Image.new("RGB", (640, 480), color) for color in ("white", "black")]
+    pages[0].save(tmp_path / "images" / "a.tiff", save_all=True, append_images=pages[1:])
+    content["images"][0]["file_name"] = "a.tiff"
+    dataset, errors = read(boxes), []
+    name = "MoveNet-Thunder_256x256" if boxes == "gt" else "PicoDet-S_person_416"
+    with Predictor(name, backend="onnxruntime") as predictor:
+        assert predict(predictor, dataset.photos, Journal(None), 2, failed=errors.append) == {}
+    (error,) = errors
+    assert "a.tiff" in str(error)
+    assert "shows more than one image, where one is needed" in str(error)
 
 
 def test_a_model_with_other_joints_is_refused(tiny):

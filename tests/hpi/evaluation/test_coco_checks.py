@@ -278,7 +278,6 @@ MISTAKES = {
     "an unknown category": (first(category_id=9), "annotation id {id}: category_id 9 is not among", "WWR"),
     "no annotations": (lambda content: content["annotations"].clear(), "has no annotations", "RRR"),
     "a file name that leads out": (image_again(id=5, file_name="../a.jpg"), "leads out of", "RRR"),
-    "a video": (image_again(id=5, file_name="a.mp4"), "image id 5: file_name 'a.mp4' is a video", "RRR"),
     "nobody is a person": (category(name="horse"), "no category is named 'person', but ['horse']", "RRW"),
     "two categories of people": (two_categories_of_people, "category ids 1, 0 are all named 'person'", "RRW"),
     "keypoints of another skeleton": (first_14_keypoints, "category id 1: has 14 keypoints", "R-W"),

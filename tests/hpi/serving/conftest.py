@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from support import HANGS_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,17 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="session")
 def start_service(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """A function that starts a service with options; all are stopped in the end."""
+    """A function that starts a service with options; all are stopped in the end.
+
+    They have all the time that a busy machine may need for an answer, unless the options say otherwise.
+    """
     started: list[Service] = []
 
     def start(*options: str, code: str = "from hpi.cli import main; main()", **environment: str) -> Service:
         port = _free_port()
         log = tmp_path_factory.mktemp("service") / "log.txt"
-        command = [sys.executable, "-c", code, "serve", "--port", str(port), "--device", "cpu", *options]
+        own = ["--port", str(port), "--device", "cpu", "--deadline", str(HANGS_S)]
+        command = [sys.executable, "-c", code, "serve", *own, *options]
         with log.open("wb") as stream:
             process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=stream, stderr=stream)
         service = Service(f"http://127.0.0.1:{port}", process, log)
@@ -53,7 +58,7 @@ def start_service(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for service in started:
         service.process.send_signal(signal.SIGTERM)
     for service in started:
-        service.process.wait(60)
+        service.process.wait(HANGS_S)
 
 
 @pytest.fixture(scope="session")
@@ -76,12 +81,12 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(service: Service) -> None:
-    end = time.monotonic() + 120
-    while True:
+    def is_ready() -> bool:
         try:
             with urllib.request.urlopen(f"{service.url}/ready"):
-                return
+                return True
         except (urllib.error.URLError, ConnectionError):
             assert service.process.poll() is None, service.log.read_text()
-            assert time.monotonic() < end, service.log.read_text()
-            time.sleep(0.1)
+            return False
+
+    wait_until(is_ready, service.url)

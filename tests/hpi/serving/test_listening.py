@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ import pytest
 from hpi.errors import HpiError
 from hpi.serving.listening import bind, close
 
-from support import run_hpi, run_python
+from support import HANGS_S, run_hpi, run_python, wait_until
 
 # A Predictor that is opened would be seen.
 NO_MODELS = """
@@ -97,30 +96,28 @@ def test_while_the_models_are_loaded_clients_are_refused_and_the_port_is_kept():
     close([taken])
 
 
+def answers(url):
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
 @pytest.mark.full
 def test_of_two_services_at_once_one_serves_and_the_other_says_why_not(home, tmp_path, free_port):
     """Both take the address before either listens."""
     command = [sys.executable, "-m", "hpi", "serve", "--device", "cpu", "--port", str(free_port)]
     both = [subprocess.Popen(command, cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE) for _ in range(2)]
     try:
-        end = time.monotonic() + 120
-        while all(one.poll() is None for one in both):
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        wait_until(lambda: any(one.poll() is not None for one in both), "one of them ends")
         (loser,) = [one for one in both if one.poll() is not None]
         assert loser.returncode == 1
         assert b"is in use" in loser.stderr.read().splitlines()[-1]
-        while True:
-            try:
-                assert httpx.get(f"http://127.0.0.1:{free_port}/health").status_code == 200
-                break
-            except httpx.ConnectError:
-                assert time.monotonic() < end
-                time.sleep(0.1)
+        wait_until(lambda: answers(f"http://127.0.0.1:{free_port}/health"), "the other one serves")
     finally:
         for one in both:
             one.terminate()
-            one.wait(60)
+            one.wait(HANGS_S)
             one.stderr.close()
 
 
@@ -132,14 +129,14 @@ def test_a_service_can_take_the_port_of_the_one_before(start_service, workers, t
     port = urlsplit(service.url).port
     assert httpx.get(f"{service.url}/health").status_code == 200
     service.process.terminate()
-    service.process.wait(60)
+    service.process.wait(HANGS_S)
     assert f"127.0.0.1:{port}" in service.log.read_text()
     close(bind("127.0.0.1", port))
 
 
 @pytest.mark.full
-def test_a_model_that_cannot_be_served_gives_the_port_back(tmp_path):
-    done = run_hpi("serve", "--device", "npu:0", "--port", "65002", cwd=tmp_path)
+def test_a_model_that_cannot_be_served_gives_the_port_back(tmp_path, free_port):
+    done = run_hpi("serve", "--device", "npu:0", "--port", str(free_port), cwd=tmp_path)
     assert done.returncode == 1
     assert "not built for npu" in done.stderr
-    close(bind("127.0.0.1", 65002))
+    close(bind("127.0.0.1", free_port))

@@ -13,7 +13,7 @@ import yaml
 
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, ROOT
+from support import EXAMPLE, HANGS_S, ROOT
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("fastapi")
@@ -60,7 +60,7 @@ def test_the_image_alone_fails(nan_service):
 
     def send(image):
         body = {"image": base64.b64encode(image).decode(), "visualize": False}
-        return httpx.post(nan_service.route, json=body, timeout=120)
+        return httpx.post(nan_service.route, json=body, timeout=HANGS_S)
 
     with ThreadPoolExecutor(len(images)) as pool:
         answers = list(pool.map(send, images))

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import time
 
 import cv2
 import pytest
 
-from support import EXAMPLE
+from support import EXAMPLE, wait_until
 
 webdriver = pytest.importorskip("selenium.webdriver")
 
@@ -53,7 +52,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.driver.get(self.url)
         self.driver.execute_script("sessionStorage.clear()")
-        wait_for(lambda: self.text("pipeline"), "/info")
+        wait_until(lambda: self.text("pipeline"), "/info")
         self.complaints()
         return self
 
@@ -73,7 +72,7 @@ class Browser:
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
     def wait_for_people(self):
-        wait_for(lambda: "found" in self.text("status"), "people")
+        wait_until(lambda: "found" in self.text("status"), "people")
 
     def figures(self):
         """How many people are drawn."""
@@ -82,13 +81,6 @@ class Browser:
     def complaints(self):
         """What the console said since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-def wait_for(condition, what, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"no {what} within {seconds} s"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +159,7 @@ def test_slider_filters_at_once_and_the_download_has_what_is_shown(with_sample):
     assert page.run(requests) == before
     page.element("download").click()
     saved = page.downloads / "sample.json"
-    wait_for(saved.exists, "download")
+    wait_until(saved.exists, "download")
     (person,) = json.loads(saved.read_text())["result"]["persons"]
     assert set(person) == {"bbox", "kpts", "detScore", "kptScore"}
     assert person["detScore"] >= 0.9
@@ -206,7 +198,7 @@ def test_text_file_is_refused_and_the_result_stays(with_sample, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a photo")
     page.show(path)
-    wait_for(lambda: page.element("failure").is_displayed(), "error")
+    wait_until(lambda: page.element("failure").is_displayed(), "error")
     assert "notes.txt: This is no picture" in page.text("message")
     assert page.figures() == 2
     assert page.text("count") == "2 people"
@@ -219,7 +211,7 @@ def test_what_the_service_refuses_is_told_with_its_log_id(with_sample, tmp_path)
     path = tmp_path / "drawing.svg"
     path.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'><circle r='9'/></svg>")
     page.show(path)
-    wait_for(lambda: "Log ID" in page.text("message"), "error")
+    wait_until(lambda: "Log ID" in page.text("message"), "error")
     assert page.text("message").startswith("drawing.svg: ")
     assert page.text("name").startswith("sample.png")
     assert page.figures() == 2
@@ -228,14 +220,14 @@ def test_what_the_service_refuses_is_told_with_its_log_id(with_sample, tmp_path)
 def test_markup_from_the_service_stays_text(page):
     page.run(REFUSE_ONCE, 500, {}, {"logId": "<b>7</b>", "errorCode": 500, "errorMsg": "<img src=x>"})
     page.element("sample").click()
-    wait_for(lambda: "Log ID <b>7</b>" in page.text("message"), "error")
+    wait_until(lambda: "Log ID <b>7</b>" in page.text("message"), "error")
     assert "<img src=x>" in page.text("message")
 
 
 def test_busy_service_can_be_tried_again(page):
     page.run(REFUSE_ONCE, 503, {"Retry-After": "2"}, {"logId": "1", "errorCode": 503, "errorMsg": "Busy"})
     page.element("sample").click()
-    wait_for(lambda: "Busy (wait 2 s" in page.text("message"), "error")
+    wait_until(lambda: "Busy (wait 2 s" in page.text("message"), "error")
     page.element("again").click()
     page.wait_for_people()
     assert not page.element("failure").is_displayed()
@@ -244,7 +236,7 @@ def test_busy_service_can_be_tried_again(page):
 def test_token_is_asked_for_and_kept_for_the_session(page):
     page.run(REFUSE_ONCE, 401, {}, {"logId": "1", "errorCode": 401, "errorMsg": "A token is needed"})
     page.element("sample").click()
-    wait_for(lambda: page.element("token").is_displayed(), "field for the token")
+    wait_until(lambda: page.element("token").is_displayed(), "field for the token")
     page.press("s3cret", "\ue007")  # The field has the focus.
     page.wait_for_people()
     assert page.run("return seen") == [None, "Bearer s3cret"]
@@ -277,7 +269,7 @@ def test_drop_and_paste(page):
     """
     for kind in ("drop", "paste"):
         page.driver.execute_async_script(give, kind)
-        wait_for(lambda kind=kind: page.text("name").startswith(kind), kind)
+        wait_until(lambda kind=kind: page.text("name").startswith(kind), kind)
         page.wait_for_people()
         assert page.figures() == 2
 

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -18,7 +17,7 @@ from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
 
-from support import EXAMPLE, run_hpi
+from support import EXAMPLE, HANGS_S, assert_same_people, run_hpi, wait_until
 
 PHOTO = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -32,9 +31,15 @@ def joints(answer):
     return np.array([person["kpts"] for person in answer["result"]["persons"]])
 
 
+def as_result(people):
+    """An answer's people under the names of the offline result."""
+    names = {"coordinate": "bbox", "keypoints": "kpts", "det_score": "detScore", "kpt_score": "kptScore"}
+    return {"boxes": [{ours: person[theirs] for ours, theirs in names.items()} for person in people]}
+
+
 @pytest.fixture(scope="module")
 def client(service):
-    with httpx.Client(base_url=service.url, timeout=60) as client:
+    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
         yield client
 
 
@@ -57,12 +62,9 @@ def test_the_answer_has_paddlexs_schema_and_the_offline_result(post, expected):
     assert set(content) == {"logId", "errorCode", "errorMsg", "result"}
     assert (content["errorCode"], content["errorMsg"]) == (0, "Success")
     assert set(content["result"]) == {"persons", "image"}
-    for person, offline in zip(content["result"]["persons"], expected, strict=True):
-        assert set(person) == {"bbox", "kpts", "detScore", "kptScore"}
-        assert np.allclose(person["bbox"], offline["coordinate"], atol=1e-3)
-        assert np.allclose(person["kpts"], offline["keypoints"], atol=1e-2)
-        assert person["detScore"] == pytest.approx(offline["det_score"], abs=1e-5)
-        assert person["kptScore"] == pytest.approx(float(offline["kpt_score"]), abs=1e-4)
+    people = content["result"]["persons"]
+    assert all(set(person) == {"bbox", "kpts", "detScore", "kptScore"} for person in people)
+    assert_same_people([as_result(people)], [{"boxes": expected}])
 
 
 def test_the_picture_is_a_jpeg_with_people_drawn_on_it(post, photo):
@@ -87,7 +89,7 @@ def test_a_photo_as_the_body(post):
 
 def test_each_request_has_its_own_threshold(post):
     """Also where they go through the models together."""
-    thresholds = [0.05, 0.5, 0.999] * 4
+    thresholds = [0.17, 0.5, 0.999] * 4
 
     def count(threshold):
         answer = post(content=PHOTO, headers=PNG, params={"detThreshold": threshold})
@@ -105,11 +107,7 @@ def test_requests_at_once_go_through_in_batches_and_each_gets_its_own_people(cli
     bodies = [cv2.imencode(".png", image)[1].tobytes() for image in images]
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda body: post(content=body, headers=PNG).json(), bodies))
-    for image, answer in zip(images, answers, strict=True):
-        (offline,) = lite.predict(image)
-        assert len(offline["boxes"]) == len(answer["result"]["persons"])
-        for person, other in zip(answer["result"]["persons"], offline["boxes"], strict=True):
-            assert np.abs(np.array(person["kpts"]) - other["keypoints"]).max() < 0.05
+    assert_same_people([as_result(answer["result"]["persons"]) for answer in answers], list(lite.predict(images)))
     figures = client.get("/metrics").text
     batches, photos = (float(re.search(rf"hpi_batch_size_{what} ([\d.]+)", figures)[1]) for what in ("count", "sum"))
     assert photos / batches > 1
@@ -216,7 +214,7 @@ def test_too_many_requests_are_told_to_come_back(strict):
     headers = {**PNG, "Authorization": "Bearer secret"}
     with ThreadPoolExecutor(24) as pool:
         answers = list(
-            pool.map(lambda _: httpx.post(strict.route, content=PHOTO, headers=headers, timeout=60), range(48))
+            pool.map(lambda _: httpx.post(strict.route, content=PHOTO, headers=headers, timeout=HANGS_S), range(48))
         )
     codes = [answer.status_code for answer in answers]
     assert set(codes) == {200, 503}
@@ -227,7 +225,7 @@ def test_too_many_requests_are_told_to_come_back(strict):
 
 def test_the_log_is_one_json_object_a_line(strict):
     answer = httpx.get(f"{strict.url}/health").json()
-    time.sleep(0.2)
+    wait_until(lambda: answer["logId"] in strict.log.read_text(), "the line of the log")
     lines = [json.loads(line) for line in strict.log.read_text().splitlines()]
     (mine,) = [line for line in lines if line.get("logId") == answer["logId"]]
     assert (mine["method"], mine["path"], mine["status"]) == ("GET", "/health", 200)
@@ -239,7 +237,7 @@ def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
     answers, refused = [], []
 
     def ask():
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=HANGS_S) as client:
             while True:
                 try:
                     answers.append(client.post(service.route, content=PHOTO, headers=PNG))
@@ -250,12 +248,11 @@ def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
-    while len(answers) < 16:
-        time.sleep(0.01)
+    wait_until(lambda: len(answers) >= 16, "answers")
     service.process.send_signal(signal.SIGTERM)
     for thread in threads:
-        thread.join(60)
-    assert service.process.wait(60) in {0, -signal.SIGTERM}
+        thread.join(HANGS_S)
+    assert service.process.wait(HANGS_S) in {0, -signal.SIGTERM}
     assert {answer.status_code for answer in answers} == {200}
     log = service.log.read_text()
     assert len(re.findall(r"POST /human-keypoint-detection 200", log)) == len(answers)  # none was done for nobody
@@ -265,12 +262,14 @@ def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
 def test_several_workers(start_service):
     service = start_service("--workers", "2")
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: httpx.post(service.route, content=PHOTO, headers=PNG, timeout=60), range(8)))
+        answers = list(
+            pool.map(lambda _: httpx.post(service.route, content=PHOTO, headers=PNG, timeout=HANGS_S), range(8))
+        )
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_workers_that_cannot_start_end_the_service(tmp_path):
-    arguments = ("serve", "--workers", "2", "--port", "65001", "--device", "npu:0")
+def test_workers_that_cannot_start_end_the_service(tmp_path, free_port):
+    arguments = ("serve", "--workers", "2", "--port", str(free_port), "--device", "npu:0")
     done = run_hpi(*arguments, cwd=tmp_path)
     assert done.returncode != 0
     assert "not built for npu" in done.stderr

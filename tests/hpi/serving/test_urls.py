@@ -56,7 +56,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(ConnectionError):
             if self.path == "/trickle":
-                for _ in range(100):
+                while True:
                     self.wfile.write(b"x")
                     time.sleep(0.1)
             elif self.path == "/endless":
@@ -165,10 +165,8 @@ def all_public(monkeypatch):
 
 def test_an_answer_that_trickles_is_given_up(serve_on, all_public):
     port, _ = serve_on("127.0.0.1")
-    start = time.monotonic()
     with pytest.raises(InputError, match=r"not fetched within 0\.5 s"):
         get(f"http://127.0.0.1:{port}/trickle", seconds=0.5)
-    assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("to", [None, "/endless"])
