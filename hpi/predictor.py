@@ -219,7 +219,8 @@ class Predictor:
     ) -> Iterator[Result]:
         """Predict, image by image as the returned iterator is advanced; arguments are checked at once.
 
-        Of several images the next ones are read and decoded in the background.
+        Of several images the next ones are read and decoded in the background: by another thread, which also advances
+        an iterator.
 
         Args:
             input: ``[H, W, 3]`` uint8 BGR array or CPU tensor; path of an image, a PDF, a video or a folder of these;

@@ -15,8 +15,8 @@ from hpi.sources.video import VIDEO_SUFFIXES
 logger = logging.getLogger(__name__)
 
 _READ = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-# Folders of thumbnails and of macOS's archives; other such things begin with a dot.
-_HIDDEN = {"@eadir", "__macosx"}
+# Folders of thumbnails, of macOS's archives, and of what was deleted; other such things begin with a dot.
+_HIDDEN = {"@eadir", "__macosx", "$recycle.bin", "#recycle"}
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -24,8 +24,8 @@ def list_folder(folder: str, *, say: bool = True) -> Iterator[str | InputError]:
     """The images, documents and videos of a folder and of those in it, as the iterator is advanced.
 
     They are ordered by name, where numbers count as numbers: frame_2 comes before frame_10. Files and folders that
-    begin with a dot, ``@eaDir`` and ``__MACOSX`` are left out. What else is left out is logged at the end: other files,
-    by the ends of their names, and links to folders, which are not followed, so that no circle is walked.
+    begin with a dot, ``@eaDir``, ``__MACOSX`` and recycle bins are left out. What else is left out is logged at the
+    end: other files, by the ends of their names, and links to folders, which are not followed, lest a circle be walked.
 
     Args:
         folder: its path.

@@ -50,7 +50,8 @@ def test_any_names_have_an_order(names):
 
 
 def test_hidden_and_thumbnail_folders_are_left_out(fill, items, tmp_path):
-    hidden = [".thumbs/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", "sub/.hidden/a.jpg", "._a.jpg", ".a.jpg"]
+    folders = [".thumbs", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "sub/.hidden"]
+    hidden = [*(f"{folder}/a.jpg" for folder in folders), "._a.jpg", ".a.jpg"]
     assert fill("a.jpg", *hidden) == ["a.jpg"]
     assert len(items(tmp_path / ".thumbs")) == 1  # named, it is read
 
