@@ -36,7 +36,7 @@ def to_8_bit(image: NDArray[Any], label: str) -> Image:
     """
     if image.dtype == np.uint8:
         return image
-    if image.dtype == np.uint16:
+    if image.dtype.kind == "u" and image.dtype.itemsize == 2:  # of either byte order
         brightest = int(image.max())
         bits = next((bits for bits in _SENSOR_BITS if brightest < 1 << bits), 16)
         if bits < 16 and brightest:

@@ -112,8 +112,11 @@ class _Clock:
 
 
 def _breaks_off(path: Path, count: int = 0, stated: int = 0) -> str:
-    """What is wrong where the end of a file is missing; empty where it is not."""
-    missing = missing_bytes(path)
+    """What is wrong where the end of a file is missing; empty where it is not, or the file cannot be read."""
+    try:
+        missing = missing_bytes(path)
+    except (OSError, ValueError):
+        missing = None
     if not missing:
         return ""
     of_all = f" of {stated}" if stated > count else ""

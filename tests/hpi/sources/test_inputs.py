@@ -204,14 +204,15 @@ def test_streams_that_cannot_be_read_are_errors(only_error, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA", "PA", "RGBa", "YCbCr", "HSV", "I;16", "I", "F"]
+    "mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA", "PA", "RGBa", "YCbCr", "HSV", "I;16", "I;16B", "I", "F"]
 )
 def test_pillow_s_images_are_rgb(items, photo, mode):
     rgb = Image.fromarray(photo[..., ::-1])
-    deep = {"I;16": (np.uint16, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 255)}
+    deep = {"I;16": (np.uint16, 257), "I;16B": (np.int32, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 255)}
     if mode in deep:
         dtype, scale = deep[mode]
         image, expected = Image.fromarray((photo[..., 0] * dtype(scale)).astype(dtype)), photo[..., [0, 0, 0]]
+        image = image if image.mode == mode else image.convert(mode)
         assert image.mode == mode
     else:
         image = rgb.convert("RGBA").convert(mode) if mode in {"RGBa", "PA"} else rgb.convert(mode)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -309,6 +310,29 @@ def test_what_is_no_file_is_one_error_and_does_not_hang(tmp_path, name):
     assert count_items(str(tmp_path / name)) in {0, 1}
     for item in read_items(str(tmp_path / name)):
         assert isinstance(item.image, InputError)
+
+
+@pytest.mark.parametrize("name", ["a\0b.mp4", "a" * 5000 + ".mp4"])
+def test_names_that_no_file_can_have(name):
+    assert count_items(name) == 1
+    (item,) = read_items(name)
+    assert isinstance(item.image, InputError)
+
+
+def test_a_file_that_may_not_be_read_is_an_error(video, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("av.open", refuse)  # root may read everything
+    monkeypatch.setattr("hpi.sources.video.missing_bytes", refuse)
+    (item,) = read_items(str(video))
+    assert "Permission denied" in str(item.image)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_names_that_are_no_text(video):
+    path = video.rename(video.with_name(os.fsdecode(b"\xff\xe4.mp4")))
+    assert read(path) == (10, [])
 
 
 def test_a_colon_in_the_name_is_no_protocol(video, monkeypatch):
