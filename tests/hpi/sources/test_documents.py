@@ -222,6 +222,7 @@ def test_pdfs_are_known_by_their_content(pdfium, document, items, pages):
         decode_image(content, "doc")
 
 
+@pytest.mark.full
 def test_pages_too_large_are_rendered_smaller(pdfium, items, tmp_path):
     document = pdfium.PdfDocument.new()
     document.new_page(14_400, 14_400)
