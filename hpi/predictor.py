@@ -32,10 +32,11 @@ from hpi.compat.paddlex.config import (
 from hpi.errors import BackendError, ConfigError, InputError
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
+from hpi.names import Names
 from hpi.options import AUTO, MAX_BATCH_SIZE, Options, Resolved, check_count, check_score, read_devices, resolve
 from hpi.overlap import ahead, side_by_side
 from hpi.pipelines import HumanPose, people_classes
-from hpi.results import DetectionResult, KeypointResult, Names, Result
+from hpi.results import DetectionResult, KeypointResult, Result
 from hpi.selection import Choice, Ranked, choose
 from hpi.selection.choice import PRECISIONS, Wish
 from hpi.selection.measure import TUNED_BATCHES, Failure, Measurement, Protocol, measure

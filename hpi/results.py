@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import mimetypes
 import os
-import re
-import secrets
 import sys
-import time
-import unicodedata
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +17,9 @@ from numpy.typing import NDArray
 
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
-from hpi.fetch import is_url, url_path
 from hpi.files import save
+from hpi.names import file_name
+from hpi.options import check_count
 from hpi.tasks.detection import Detections
 from hpi.zoo import Skeleton
 
@@ -38,8 +35,6 @@ SavePath = str | os.PathLike[str]
 
 COLOR_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Formats of the input in which its picture is saved too; others are saved as PNG."""
-MAX_STEM_BYTES = 200
-"""Longer names are cut, so that numbers and ``_res.json`` fit into the 255 that file systems take."""
 
 _QUALITY = {  # Pillow's defaults, with which PaddleX saves; OpenCV's make files 2.5 and 7 times as large
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 75),
@@ -47,8 +42,6 @@ _QUALITY = {  # Pillow's defaults, with which PaddleX saves; OpenCV's make files
     ".jpe": (cv2.IMWRITE_JPEG_QUALITY, 75),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 80),
 }
-_NUMBERED = re.compile(r"(.+)_(\d+)")
-_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 
 
 class Result(dict[str, Any]):
@@ -67,7 +60,7 @@ class Result(dict[str, Any]):
 
     def __init__(self, content: Json) -> None:
         super().__init__(content)
-        self.name = _file_name(content["input_path"])
+        self.name = file_name(content["input_path"])
 
     def set_place(self, page: int | None, frame: int | None) -> None:
         """Make this the result of a page or a frame of its input."""
@@ -265,80 +258,6 @@ def _joints(keypoints: NDArray[np.float32]) -> Json:
     return {"keypoints": keypoints, "kpt_score": keypoints[:, 2].mean()}
 
 
-class Names:
-    """Gives the results of one call names of their own, so that none overwrites the files of another.
-
-    Names count as the same where a file system may take them for the same: letters large or small, accents composed or
-    not. A video or a document takes one entry for all its results, and an image in memory none, so that memory grows
-    with the number of files only.
-    """
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._series: set[tuple[str, str]] = set()  # videos and documents, whose results are numbered
-        self._numbered: set[tuple[str, str]] = set()  # series that the taken names could be of
-        self._next: dict[str, int] = {}  # the number to try next, for names that were asked for twice
-        self._last: tuple[str | None, str, int] = (None, "", 0)
-
-    def give(self, result: Result) -> None:
-        """Give a result its name; called for each, in order."""
-        path, name = result["input_path"], Path(result.name)
-        page, frame = result.get("page_index"), result.get("frame_index")
-        if frame is not None:
-            result.name = f"{self._of_series(path, name.stem, 'frame', frame)}_{frame:06d}.jpg"
-        elif page is not None:
-            result.name = f"{self._of_series(path, name.stem, 'page', page)}_{page}{name.suffix}"
-        elif path is not None:
-            result.name = self._of_one(name.stem) + name.suffix
-
-    def _of_one(self, stem: str) -> str:
-        # With a number, the name of a series would be that of one of its results.
-        separator = "-" if self._series & {(_same_name(stem), "page"), (_same_name(stem), "frame")} else "_"
-        stem = self._unique(stem, separator, lambda key: key in self._taken or bool(self._series & _series_of(key)))
-        self._taken.add(_same_name(stem))
-        self._numbered |= _series_of(_same_name(stem))
-        return stem
-
-    def _of_series(self, path: str | None, stem: str, kind: str, index: int) -> str:
-        last_path, last_stem, last_index = self._last
-        if path == last_path and index > last_index:
-            stem = last_stem
-        else:
-            stem = self._unique(stem, "_", lambda key: (key, kind) in self._series or (key, kind) in self._numbered)
-            self._series.add((_same_name(stem), kind))
-        self._last = path, stem, index
-        return stem
-
-    def _unique(self, stem: str, separator: str, is_taken: Callable[[str], bool]) -> str:
-        key, candidate = _same_name(stem), stem
-        while is_taken(_same_name(candidate)):
-            self._next[key] = self._next.get(key, 1) + 1
-            candidate = f"{stem}{separator}{self._next[key]}"
-        return candidate
-
-
-def _same_name(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _series_of(name: str) -> set[tuple[str, str]]:
-    """The series that a name could be a result of."""
-    found = _NUMBERED.fullmatch(name)
-    if not found:
-        return set()
-    fits = {"page": f"{int(found[2])}" == found[2], "frame": f"{int(found[2]):06d}" == found[2]}
-    return {(found[1], kind) for kind in fits if fits[kind]}
-
-
-def _file_name(path: str | None) -> str:
-    """The name of an input, short enough to be lengthened."""
-    if path is None:
-        return f"{int(time.time())}_{secrets.randbelow(10**16):016d}.png"
-    name = Path(_FORBIDDEN.sub("_", url_path(path)) if is_url(path) else path)
-    stem = os.fsencode(name.stem)[:MAX_STEM_BYTES].decode(errors="ignore") if len(name.stem) > 50 else name.stem
-    return f"{stem}{name.suffix}" if stem not in {"", ".."} else "image.png"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -361,8 +280,7 @@ def _can_print(text: str) -> bool:
 
 def _encoding(suffix: str, quality: int | None) -> list[int]:
     """OpenCV's parameters for a kind of file."""
-    if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
-        raise InputError(f"quality is {quality!r}: give a whole number from 1 to 100, or None for PaddleX's")
+    quality = check_count("quality", quality, 100, InputError)
     if suffix.lower() not in _QUALITY:
         return []
     parameter, default = _QUALITY[suffix.lower()]

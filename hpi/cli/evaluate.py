@@ -257,7 +257,7 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
     folder = Path("worst") / re.sub(r"[^A-Za-z0-9]+", "_", title)
     rows = []
     for rank, case in enumerate(cases, 1):
-        (item,) = read_items(str(case.path))
+        (item,) = read_items(str(case.path), one_each=True)
         if isinstance(item.image, InputError):  # gone since it was predicted
             continue
         name = folder / f"{rank}.jpg"

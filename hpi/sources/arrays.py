@@ -32,6 +32,8 @@ def check_image(array: NDArray[Any]) -> Image:
     Raises:
         InputError: another shape or dtype, empty, masked, or too large.
     """
+    if array.dtype.kind in "OSU":
+        raise InputError(f"array of dtype {array.dtype}: of paths or images give list(array)")
     if array.dtype != np.uint8:
         raise InputError(
             f"image array of dtype {array.dtype}: give uint8 BGR in 0..255; scale other ranges yourself, since theirs "

@@ -14,11 +14,11 @@ _EBML_HEADER, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _LONGEST_HEAD = 24
 
 
-def missing_bytes(path: Path) -> int:
+def missing_bytes(path: Path) -> int | None:
     """How many bytes a file lacks at its end: its last part says that it is longer than what is left of the file.
 
-    MP4 and its kin, Matroska and WebM, AVI and ASF are chains of parts that begin with their length; 0 for others, and
-    where a part's length was not known when it was begun, as in a live stream.
+    MP4 and its kin, Matroska and WebM, AVI and ASF are chains of parts that begin with their length. None for others,
+    and where the length of a part was not known when it was begun, as in a live stream.
 
     Raises:
         OSError: the file cannot be read.
@@ -29,38 +29,45 @@ def missing_bytes(path: Path) -> int:
         while position < size:
             stream.seek(position)
             head = stream.read(_LONGEST_HEAD)
-            length = next((found for read in (_box, _riff, _ebml, _asf) if (found := read(head))), 0)
-            if not length:
-                return 0
+            length = next((found for read in (_box, _riff, _ebml, _asf) if (found := read(head)) is not None), None)
+            if length == 0:
+                return None
+            if length is None:
+                break  # something else follows, or a head is broken off
             position += length
-    return position - size
+    return max(0, position - size) if position else None
 
 
-def _box(head: bytes) -> int:
+# Each gives the length of a part by its head: 0 where that does not say, None where it is no such part.
+
+
+def _box(head: bytes) -> int | None:
     """A box of an ISO base media file."""
     length = int.from_bytes(head[:4], "big")
     if length == 1:
         length = int.from_bytes(head[8:16], "big")
-    return length if head[4:8] in _BOXES and length >= 8 else 0
+    return length if head[4:8] in _BOXES and (length == 0 or length >= 8) else None
 
 
-def _riff(head: bytes) -> int:
+def _riff(head: bytes) -> int | None:
     """A list of an AVI file, which has a second one after a gigabyte."""
     length = int.from_bytes(head[4:8], "little")
-    return 8 + length + length % 2 if head[:4] == b"RIFF" and head[8:11] == b"AVI" and length else 0
+    if head[:4] != b"RIFF" or head[8:11] != b"AVI":
+        return None
+    return 8 + length + length % 2 if length else 0
 
 
-def _ebml(head: bytes) -> int:
-    """The header or the segment of a Matroska file: the count of leading zero bits tells the width of the length."""
+def _ebml(head: bytes) -> int | None:
+    """The header or the segment of a Matroska file: the leading zero bits tell how many bytes the length has."""
     if head[:4] not in {_EBML_HEADER, _SEGMENT} or len(head) < 12 or not head[4]:
-        return 0
+        return None
     width = 9 - head[4].bit_length()
-    most = (1 << 7 * width) - 1
-    length = int.from_bytes(head[4 : 4 + width], "big") & most
-    return 0 if length == most else 4 + width + length
+    unknown = (1 << 7 * width) - 1
+    length = int.from_bytes(head[4 : 4 + width], "big") & unknown
+    return 4 + width + length if length != unknown else 0
 
 
-def _asf(head: bytes) -> int:
+def _asf(head: bytes) -> int | None:
     """The header or the data of an ASF file."""
     length = int.from_bytes(head[16:24], "little")
-    return length if head[:16] in {_ASF_HEADER, _ASF_DATA} and length >= 24 else 0
+    return length if head[:16] in {_ASF_HEADER, _ASF_DATA} and (length == 0 or length >= 24) else None

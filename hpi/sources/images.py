@@ -36,7 +36,7 @@ _SIGNATURES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<GIF>GIF8[79]a)|(?P<BMP>BM)|(?P<WEBP>RIFF....WEBP)|"
     rb"(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<PPM>P[1-6]\s)|(?P<SUN>\x59\xa6\x6a\x95)|(?P<HDR>#\?(?:RADIANCE|RGBE))|"
     rb"(?P<JPEG2000>\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n)|"
-    rb"(?P<AVIF>....ftyp(?:avi[fs]|mi[af]1.{4}(?:....)*?avi[fs]))|(?P<HEIF>....ftyp(?:he[iv][cxms]|mi[af]1|msf1))|"
+    rb"(?P<AVIF>....ftyp(?:avi[fs]|mi[af]1.{4}(?:....){0,16}?avi[fs]))|(?P<HEIF>....ftyp(?:he[iv][cxms]|mi[af]1|msf1))|"
     rb"(?P<PDF>.{0,1019}%PDF-)",
     re.DOTALL,
 )

@@ -26,15 +26,16 @@ _SAFE = {
     "protocol_whitelist": "file",
 }
 _STATE_A_DURATION = {"flv", "mxf"}
+_STATE_BOTH = {"asf", "avi", "matroska,webm"}
 
 
 def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> Iterator[Image]:
     """Decode a video frame by frame, as the iterator is advanced.
 
     A file that breaks off gives the frames it has, and then an error. It is known by the bytes that are missing (MP4,
-    MOV, 3GP, MKV, WebM, AVI, WMV), or by the time (FLV, MXF). It is not known where the file states neither: MPEG-TS,
-    MPEG-PS and Ogg have nothing of the kind, MKV and WebM may have been written as a live stream, and a fragmented MP4
-    may end between two fragments.
+    MOV, 3GP, MKV, WebM, AVI, WMV) and by the time (FLV, MXF, MKV, WebM, AVI, WMV). It is not known where the file
+    states neither: MPEG-TS, MPEG-PS and Ogg have nothing of the kind, MKV and WebM may have been written as a live
+    stream, and a fragmented MP4 may end between two fragments.
 
     Args:
         path: the file.
@@ -62,7 +63,7 @@ def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> It
         except FFmpegError as error:
             cut = _breaks_off(path, count, stream.frames) or f"is damaged after {count} frames"
             raise InputError(f"{path}: {cut}: {_reason(error)}") from error
-        if cut := _breaks_off(path, count, stream.frames) or clock.breaks_off(stream.container, count):
+        if cut := _breaks_off(path, count, stream.frames) or clock.breaks_off(path, stream.container, count):
             raise InputError(f"{path}: {cut}")
         if not count:
             raise InputError(f"{path}: a video without frames")
@@ -99,14 +100,15 @@ class _Clock:
         shown = packet.dts if packet.pts is None else packet.pts
         self._end = max(self._end, float((shown + (packet.duration or 0)) * packet.time_base))
 
-    def breaks_off(self, container: Any, count: int) -> str:
+    def breaks_off(self, path: Path, container: Any, count: int) -> str:
         """What is wrong where the video ends long before it should; the last frame may stay as long as any other."""
-        stated = (container.duration or 0) / 1_000_000
-        end = self._end - (container.start_time or 0) / 1_000_000
-        allowed = max(1.5 * self._longest_step, 0.01 * stated)
-        if container.format.name not in _STATE_A_DURATION or not self._longest_step or stated - end <= allowed:
+        name = container.format.name
+        if not (name in _STATE_A_DURATION or (name in _STATE_BOTH and missing_bytes(path) == 0)):
             return ""
-        return f"breaks off after {count} frames, at {end:.2f} of {stated:.2f} s"
+        stated = (container.duration or 0) / 1_000_000
+        if not self._longest_step or stated - self._end <= max(1.5 * self._longest_step, 0.01 * stated):
+            return ""
+        return f"breaks off after {count} frames, at {self._end:.2f} of {stated:.2f} s"
 
 
 def _breaks_off(path: Path, count: int = 0, stated: int = 0) -> str:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from hpi import InputError
 from hpi.draw import draw_boxes, draw_people
-from hpi.results import Names, Result
+from hpi.names import Names
+from hpi.results import Result
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, serve

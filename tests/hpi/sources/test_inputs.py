@@ -66,7 +66,8 @@ def test_any_memory_layout_will_do(rng):
         (np.zeros((1, 5, 6, 3), np.uint8), r"give list\(array\)"),
         (np.zeros((0, 6, 3), np.uint8), "0, 6, 3"),
         (np.zeros((), np.uint8), r"\(\)"),
-        (np.array(["a.jpg"]), "dtype <U5"),
+        (np.array(["a.jpg"]), r"give list\(array\)"),
+        (np.array([EXAMPLE, None]), r"give list\(array\)"),
         (np.ma.masked_equal(np.zeros((5, 6, 3), np.uint8), 0), "masked"),
     ],
 )
