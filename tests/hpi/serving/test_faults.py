@@ -27,8 +27,8 @@ PNG = {"Content-Type": "image/png"}
 READ_S = 4
 """How long the fragile service waits for a body: much longer than any stall of one that is sent at once."""
 
-# The pipeline with a photo that it dies of, 33 pixels wide, and one that it is busy with while a file is there, 34 pixels
-# wide; and a service that gives up on silent connections sooner.
+# The pipeline with a photo that it dies of, 33 pixels wide, and one that it is busy with while a file is there, 34
+# pixels wide; and a service that gives up on silent connections sooner.
 FAILING = """
 import os
 import time

@@ -16,7 +16,7 @@ import yaml
 from hpi.backends.gpu import gpu_count
 from hpi.compat.paddlex.command_line import PLUGINS
 
-from support import EXAMPLE, missing_backend, run_hpi
+from support import EXAMPLE, HANGS_S, missing_backend, run_hpi
 
 LITE = "human_keypoint_detection_lite"
 
@@ -185,7 +185,7 @@ def test_serving_falls_back_to_the_cpu_too(tmp_path, free_port, number, codes):
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
         process.send_signal(number)
-        assert process.wait(60) in codes
+        assert process.wait(HANGS_S) in codes
     finally:
         process.kill()
     assert "warning: the device gpu:0 cannot be used" in log.read_text()
