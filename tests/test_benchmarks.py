@@ -57,7 +57,7 @@ def test_folder(tmp_path):
 
 @pytest.mark.full
 def test_serving(tmp_path):
-    arguments = ("--clients", "1", "--clients", "4", "--requests", "200", "--output", "out")
+    arguments = ("--clients", "1", "--clients", "4", "--requests", "48", "--output", "out")
     output = run("serving", PHOTO, *BRIEFLY, *arguments, tmp_path=tmp_path)
     found = report(tmp_path / "out")["rows"]
     assert [(row["clients"], row["who"]) for row in found["rows"]] == [
