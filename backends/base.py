@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
-from hpi.backends.cpu import default_threads
+from hpi.backends.cpu import OMP_THREADS, default_threads
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
 
@@ -303,12 +304,16 @@ def import_runtime(module: str, install: str) -> Any:
     Raises:
         BackendError: it is missing, or its installation is broken, in whatever way.
     """
+    threads = os.environ.get(OMP_THREADS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Paddle warns of a missing ccache, which nothing here compiles with
             return importlib.import_module(module)
     except Exception as error:
         raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
+    finally:
+        if threads is None:  # Paddle sets it, and other runtimes and processes started from here would go by it
+            os.environ.pop(OMP_THREADS, None)
 
 
 def onnx_files(graph: Path) -> list[Path]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+OMP_THREADS = "OMP_NUM_THREADS"
 
 ISA_LEVELS = ("other", "avx2", "avx512", "avx512_bf16", "amx")
 """Instruction sets in the order of what they add for inference; ``other`` is everything without AVX2."""
@@ -48,8 +51,21 @@ def usable_cores() -> int:
 
 def default_threads() -> int:
     """CPU threads of an inference where nobody says: ``OMP_NUM_THREADS``, else :func:`usable_cores`."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is for nested regions
-    return int(asked) if asked.isdigit() and int(asked) else usable_cores()
+    asked = os.environ.get(OMP_THREADS, "").partition(",")[0].strip()  # a list is for nested regions
+    if not asked.isdigit() or not int(asked) or (asked == "1" and _set_by_paddle()):
+        return usable_cores()
+    return int(asked)
+
+
+def _set_by_paddle() -> bool:
+    """Whether ``OMP_NUM_THREADS`` is there only because somebody has imported Paddle, which sets it to 1.
+
+    Linux keeps the environment that the process was started with.
+    """
+    started_with = Path("/proc/self/environ")
+    if "paddle" not in sys.modules or not started_with.is_file():
+        return False
+    return f"{OMP_THREADS}=".encode() not in started_with.read_bytes()
 
 
 def cgroup_cores(root: Path) -> float:

@@ -44,7 +44,7 @@ from hpi.errors import ConfigError
 ROUTE = "/human-keypoint-detection"
 ROUNDS = 3
 START_S = 120
-MEMORY_CLIENTS, MEMORY_STEP = 8, 100
+MEMORY_CLIENTS, MEMORY_STEP = 8, 24
 PIXELS, SCORE = 0.2, 0.01
 """How far an answer may be from the offline result, which ran in a batch of another size or on another runtime."""
 HEADINGS = ("clients", "who", "answers a second", "p50 ms", "p99 ms", "busy (503)", "wrong", "times hpi")

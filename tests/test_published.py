@@ -10,9 +10,12 @@ from support import run_hpi
 
 
 def run(*arguments, cwd):
-    return run_hpi("benchmark", "published", "--seconds", "0.01", "--output", "out", *arguments, cwd=cwd)
+    return run_hpi(
+        "benchmark", "published", "--seconds", "0.01", "--rounds", "1", "--output", "out", *arguments, cwd=cwd
+    )
 
 
+@pytest.mark.full
 def test_given_and_random_weights(shared, tmp_path):
     pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed (it has no wheel for Python 3.13)")
     done = run(

@@ -1,10 +1,15 @@
 """What the process may use of the CPU."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
-from hpi.backends.cpu import cgroup_cores, usable_cores
+from hpi.backends.cpu import cgroup_cores, default_threads, usable_cores
+
+from support import run_python
 
 
 @pytest.fixture
@@ -65,3 +70,52 @@ def test_the_quota_of_a_control_group_counts(root, files, cores):
 
 def test_at_least_one_core_is_usable():
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("said", "threads"), [("3", 3), ("2,4", 2), (" 5 ", 5), ("1", 1)])
+def test_omp_num_threads_is_the_default(said, threads, tmp_path):
+    done = run_python(
+        "-c",
+        "from hpi.backends.cpu import default_threads; print(default_threads())",
+        cwd=tmp_path,
+        OMP_NUM_THREADS=said,
+    )
+    assert done.stdout.split() == [str(threads)], done.stderr
+
+
+@pytest.mark.parametrize("said", ["", "0", "-1", "many", "1.5", ","])
+def test_what_is_no_number_of_threads_does_not_count(said, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert default_threads() == usable_cores()
+
+
+def without_omp_num_threads(code, folder):
+    """What code prints in a process of its own that is started without the variable."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+DIFFERENCE = (
+    "import os, paddle; from hpi.backends.cpu import default_threads, usable_cores; "
+    "print(os.environ['OMP_NUM_THREADS'], default_threads() - usable_cores())"
+)
+
+
+def test_what_paddle_sets_does_not_count(tmp_path):
+    """Importing Paddle sets OMP_NUM_THREADS to 1 where it is not set."""
+    pytest.importorskip("paddle")
+    assert without_omp_num_threads(DIFFERENCE, tmp_path) == ["1", "0"]
+    done = run_python("-c", DIFFERENCE, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert done.stdout.split() == ["1", str(1 - usable_cores())], done.stderr
+
+
+def test_loading_paddle_leaves_the_environment_as_it_was(tmp_path):
+    pytest.importorskip("paddle")
+    code = (
+        "import os; from hpi.backends.base import import_runtime; import_runtime('paddle', ''); "
+        "print(os.environ.get('OMP_NUM_THREADS'))"
+    )
+    assert without_omp_num_threads(code, tmp_path) == ["None"]

@@ -111,10 +111,10 @@ def test_inputs_must_share_one_batch_size(detector):
 
 def test_a_graph_of_another_input_size_is_refused(home, tmp_path, backend):
     folder = shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "model")
-    yml = (folder / "inference.yml").read_text()
-    (folder / "inference.yml").write_text(yml.replace("- 256\n  - 256", "- 192\n  - 256"))
+    yml = (folder / "inference.yml").read_text().replace("- 256\n  - 256", "- 192\n  - 256")
+    (folder / "inference.yml").write_text(yml.replace(POSE, "my-pose"))
     with pytest.raises(ModelError, match=r"\[N, 3, 256, 192\]"):
-        Predictor(POSE, model_dir=folder, backend=backend)
+        Predictor("my-pose", model_dir=folder, backend=backend)
 
 
 def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):

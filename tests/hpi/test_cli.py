@@ -12,7 +12,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.compat.paddlex.config import pipeline_names
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, NO_NETWORK, run_hpi
+from support import EXAMPLE, HANGS_S, NO_NETWORK, run_hpi
 
 POSE = "MoveNet-Thunder_256x256"
 
@@ -262,7 +262,7 @@ def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
 def test_output_that_cannot_be_written_is_an_error(tmp_path, arguments):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         process = start_hpi(*arguments, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HANGS_S)
     assert process.returncode == 1
     assert said.startswith("error: ")
     assert len(said.splitlines()) == 1
@@ -294,7 +294,7 @@ def test_tables_fit_the_terminal(tmp_path, width):
     whole = {
         "models": [*Zoo.default().models, *pipeline_names(), "68.3 keypoint AP", "to download", "Apache-2.0"],
         "cache list": ["PicoDet-S_pedestrian_320", str(file.parent.relative_to(cache.root))],
-        "explain --model PicoDet-S_person_416": ["onnxruntime fp32", "openvino fp32 static streams"],
+        "explain --model PicoDet-S_person_416": ["onnxruntime fp32", "openvino fp32 static"],
     }
     for name, parts in whole.items():
         environment = own_home if name == "cache list" else {}

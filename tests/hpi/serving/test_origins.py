@@ -1,7 +1,5 @@
 """Pages of other origins: what browsers ask before, and the headers of every answer, errors too."""
 
-import time
-
 import cv2
 import httpx
 import numpy as np
@@ -11,6 +9,7 @@ from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
 
 from odd_requests import JPEG, PNG
+from support import wait_until
 
 PAGE = "https://page.example"
 IMAGE = {"Content-Type": "image/jpeg", "Authorization": "Bearer secret"}
@@ -89,10 +88,8 @@ def test_errors_can_be_read_too(open_service):
 def test_preflights_are_logged_as_other_requests(open_service):
     before = len(open_service.log.read_text())
     httpx.options(open_service.route, headers=preflight(PAGE))
-    end = time.monotonic() + 30
-    while "OPTIONS /human-keypoint-detection 200" not in open_service.log.read_text()[before:]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    line = "OPTIONS /human-keypoint-detection 200"
+    wait_until(lambda: line in open_service.log.read_text()[before:], "it is in the log")
 
 
 def test_without_the_option_there_are_no_such_headers(service):

@@ -17,7 +17,7 @@ from hpi.backends.gpu import gpu_count
 from hpi.compat.paddlex.command_line import PLUGINS
 from hpi.compat.paddlex.config import pipeline_text
 
-from support import EXAMPLE, missing_backend, run_hpi
+from support import EXAMPLE, HANGS_S, missing_backend, run_hpi
 
 LITE = "human_keypoint_detection_lite"
 
@@ -189,7 +189,7 @@ def test_serving_is_as_tolerant(tmp_path, free_port, number, codes):
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
         process.send_signal(number)
-        assert process.wait(60) in codes
+        assert process.wait(HANGS_S) in codes
     finally:
         process.kill()
     for said in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
