@@ -173,7 +173,7 @@ def serve(handler: type[http.server.BaseHTTPRequestHandler] | Path) -> Iterator[
     if isinstance(handler, Path):
         handler = functools.partial(_QuietFiles, directory=str(handler))  # type: ignore[assignment]
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # how soon it notices its end
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -77,7 +77,7 @@ def serve_on():
     def serve(address, to=None):
         seen = []
         server = http.server.ThreadingHTTPServer((address, 0), functools.partial(Page, to=to, seen=seen))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return server.server_port, seen
 
