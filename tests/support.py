@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import ArrayLike
 
 from hpi.backends.base import ModelFiles
@@ -33,6 +34,13 @@ BACKEND_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "paddl
 
 HANGS_S = 300
 """Seconds after which something that ends by itself counts as hanging, on the busiest of machines."""
+
+
+def quick_first(cases: Iterable[Any], count: int = 1) -> list[Any]:
+    """Cases of a parametrized test, those after the first few for ``--all`` only."""
+    first, rest = (cases := list(cases))[:count], cases[count:]
+    values = (case if isinstance(case, tuple) else (case,) for case in rest)
+    return [*first, *(pytest.param(*value, marks=pytest.mark.full) for value in values)]
 
 
 def missing_backend(name: str) -> str | None:

@@ -23,6 +23,7 @@ def run(name, *arguments, tmp_path):
     return done.stdout
 
 
+@pytest.mark.full
 def test_pipeline(tmp_path):
     output = run("pipeline", PHOTO, f"{PHOTO},{PHOTO}", *BRIEFLY, "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]["rows"]

@@ -53,6 +53,7 @@ def test_the_wheel_is_one_import_package(wheel):
         assert any(entry.endswith(f".dist-info/licenses/{name}") for entry in names)
 
 
+@pytest.mark.full
 def test_the_installed_wheel_works(wheel, tmp_path):
     site = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel]

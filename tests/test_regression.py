@@ -160,6 +160,7 @@ def slow_down(report):
             row["rounds_ms"] = [2 * milliseconds for milliseconds in row["rounds_ms"]]
 
 
+@pytest.mark.full
 def test_two_real_runs(real):
     rounds = [row["rounds_ms"] for row in json.loads((real / "new.json").read_text())["rows"]["rows"]]
     assert [len(of_one) for of_one in rounds] == [5, 5]
@@ -173,6 +174,7 @@ def test_two_real_runs(real):
     assert run_hpi("benchmark", "regression", slower, "new.json", cwd=real).returncode == 0
 
 
+@pytest.mark.full
 def test_another_machine_or_runtime_is_refused(real):
     another = edited(real, "machine.json", lambda report: report["environment"].update(cores="1000"))
     done = run_hpi("benchmark", "regression", "new.json", another, cwd=real)

@@ -17,9 +17,10 @@ from hpi.backends.cpu import Cpu
 from hpi.backends.openvino import BUCKETS, split_batch
 from hpi.errors import BackendError
 
-from support import ROUNDING, assert_same_detections, float_files
+from support import ROUNDING, assert_same_detections, float_files, quick_first
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
+SPLIT = [Variant(static_batch=True, streams=True), Variant(static_batch=True)]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (9, [8, 1]), (31, [16, 8, 4, 2, 1]), (70, [32, 32, 4, 2])])
@@ -40,7 +41,7 @@ def test_any_batch_can_be_split(count, streams):
     assert set(split_batch(count, streams)) <= set(BUCKETS)
 
 
-@pytest.mark.parametrize("variant", [Variant(static_batch=True), Variant(static_batch=True, streams=True)], ids=str)
+@pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
 def test_split_batches_give_the_same_answers(options, rng, variant):
     files = float_files(POSE)
     batch = rng.standard_normal((5, 3, 256, 256), np.float32)
@@ -118,7 +119,7 @@ def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
     assert "no space left" in caplog.text
 
 
-@pytest.mark.parametrize("variant", [Variant(static_batch=True), Variant(static_batch=True, streams=True)], ids=str)
+@pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
 def test_many_threads_may_call_a_split_session(options, rng, variant):
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from support import ROUNDING, missing_backend
+from support import ROUNDING, missing_backend, quick_first
 
 if reason := missing_backend("paddle"):
     pytest.skip(reason, allow_module_level=True)
@@ -30,7 +30,9 @@ def plain_outputs(files, feeds, options):
     return paddle._run_predictor(start.plain(), feeds)
 
 
-@pytest.mark.parametrize("folder", ["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"])
+@pytest.mark.parametrize(
+    "folder", quick_first(["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"], 1)
+)
 def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng):
     """With all of Paddle's oneDNN passes PP-TinyPose's heatmaps are wrong by up to 0.4, without any error."""
     spec = read_model(shared / "models" / folder)
@@ -42,6 +44,7 @@ def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng)
         assert np.abs(session.run(feeds)[0] - plain_outputs(spec.files, feeds, options)[0]).max() < ROUNDING
 
 
+@pytest.mark.full
 def test_a_model_that_fails_under_onednn_goes_on_without_it(shared, options, monkeypatch, caplog, rng):
     """A real failure: without this pass a Paddle 2 program lacks what its other oneDNN fusions rely on."""
     spec = read_model(shared / "models" / "tinypose_256x192_paddle2")

@@ -41,6 +41,7 @@ def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program,
         assert session.info.inputs[0].shape == (None, 3, 256, 256)
 
 
+@pytest.mark.full
 def test_a_detector_takes_batches_although_its_nms_is_converted_for_one_image(shared, tmp_path, photo, home):
     """PP-YOLOE's program has a free batch; paddle2onnx's graph says so too, but fails on two images."""
     unpack(shared / "models" / "latency_only" / "PP-YOLOE-S_human_infer.tar.xz", tmp_path)

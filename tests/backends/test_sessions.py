@@ -88,19 +88,16 @@ def test_many_threads_may_call_it(pose, rng):
         assert np.abs(found[index] - one).max() < ROUNDING
 
 
-@pytest.mark.parametrize(
-    ("feeds", "said"),
-    [
+def test_feeds_that_do_not_fit_are_refused(pose):
+    for feeds, said in (
         ({}, "takes inputs"),
         ({"images": np.zeros((1, 3, 256, 256), np.float32)}, "takes inputs"),
         ({"image": np.zeros((1, 3, 256, 256))}, "float64"),
         ({"image": np.zeros((1, 3, 128, 96), np.float32)}, "128, 96"),
         ({"image": np.zeros((0, 3, 256, 256), np.float32)}, "above 0"),
-    ],
-)
-def test_feeds_that_do_not_fit_are_refused(pose, feeds, said):
-    with pytest.raises(BackendError, match=said):
-        pose.run(feeds)
+    ):
+        with pytest.raises(BackendError, match=said):
+            pose.run(feeds)
 
 
 def test_inputs_must_share_one_batch_size(detector):

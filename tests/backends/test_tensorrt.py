@@ -46,7 +46,7 @@ from hpi.model_files import read_model
 from hpi.selection.parity import answer, examine
 from hpi.zoo import Zoo
 
-from support import ROOT, ROUNDING, assert_same_detections, float_files
+from support import ROOT, ROUNDING, assert_same_detections, float_files, quick_first
 from tensorrt_fake import Card, CardArray, make_cupy, make_cupyx, make_tensorrt
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
@@ -455,8 +455,9 @@ def test_the_engine_is_built_in_the_precision_asked_for(card, on_card, variant):
     assert config.profiles == [{"image": ((1, 3, 256, 256), (8, 3, 256, 256), (32, 3, 256, 256))}]
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@pytest.mark.parametrize("name", [POSE, DETECTOR])
+@pytest.mark.parametrize(
+    ("name", "variant"), quick_first((name, variant) for name in (DETECTOR, POSE) for variant in VARIANTS), ids=str
+)
 def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, reference, name, variant):
     spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
     expected = answer(spec, reference[name], skeleton)
@@ -465,6 +466,7 @@ def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, ref
     assert verdict.passed, verdict.said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["PP-TinyPose_128x96", "PicoDet-S_pedestrian_320"])
 def test_the_official_models_pass_the_parity_exam(prepared_on_the_host, on_card, options, shared, name):
     """Their graphs are paddle2onnx's, with outputs that other nodes read and shapes worked out inside."""
@@ -570,6 +572,7 @@ def test_without_cuda_graphs_it_warns_once_and_runs(card, on_card, reference, rn
     assert not card.launched
 
 
+@pytest.mark.full
 def test_many_threads_may_call_it(card, on_card, reference, rng):
     batches = [crops(rng, count) for count in (1, 3, 2, 4)]
     expected = [reference[POSE].run(feeds)[0] for feeds in batches]

@@ -170,6 +170,7 @@ def test_any_bytes_are_refused(data, tmp_path_factory):
         unpack(folder / "a", folder / "target")
 
 
+@pytest.mark.full
 @given(position=st.integers(0, 4_000_000), value=st.integers(0, 255))
 def test_a_changed_byte_in_a_bundled_archive_is_noticed(position, value, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")

@@ -12,7 +12,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.compat.paddlex.config import pipeline_names
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, HANGS_S, NO_NETWORK, run_hpi
+from support import EXAMPLE, HANGS_S, NO_NETWORK, quick_first, run_hpi
 
 POSE = "MoveNet-Thunder_256x256"
 
@@ -67,6 +67,7 @@ def test_explain(tmp_path):
         assert part in shown.stdout
 
 
+@pytest.mark.full
 def test_tune_then_explain(tmp_path):
     home = {"HPI_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
     tuned = run_hpi("tune", "--model", "PicoDet-S_person_416", "--budget", "1", cwd=tmp_path, **home)
@@ -113,23 +114,26 @@ def test_a_folder_with_a_bad_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [
-        (["predict", "none.png"], 1, "error: none.png: cannot be read"),
-        (["predict", EXAMPLE, "--pipeline", "human_keypoints"], 2, "error: 'human_keypoints' is no pipeline"),
-        (["predict", EXAMPLE, "--model", "PP-TinyPos"], 2, "PP-TinyPose_128x96"),
-        (["predict", EXAMPLE, "--model", POSE, "--pipeline", "x"], 2, "not both"),
-        (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),
-        (["predict", EXAMPLE, "--batch_size", "0"], 2, "batch_size"),
-        (["predict", EXAMPLE, "--backend", "tflite"], 2, "known are auto"),
-        (["predict", EXAMPLE, "--device", "npu:0"], 1, "not built for npu"),
-        (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
-        (["predict"], 2, "Missing argument"),
-        (["predict", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written"),
-        (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
-        (["predict", EXAMPLE, "--quiet", "--verbose"], 2, "--verbose or --quiet"),
-        (["help", "nothing"], 2, "No such command 'nothing'"),
-        (["tune", "--budget", "soon"], 2, "write 60, 60s or 2m"),
-    ],
+    quick_first(
+        [
+            (["predict", "none.png"], 1, "error: none.png: cannot be read"),
+            (["predict", EXAMPLE, "--pipeline", "human_keypoints"], 2, "error: 'human_keypoints' is no pipeline"),
+            (["predict", EXAMPLE, "--model", "PP-TinyPos"], 2, "PP-TinyPose_128x96"),
+            (["predict", EXAMPLE, "--model", POSE, "--pipeline", "x"], 2, "not both"),
+            (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),
+            (["predict", EXAMPLE, "--batch_size", "0"], 2, "batch_size"),
+            (["predict", EXAMPLE, "--backend", "tflite"], 2, "known are auto"),
+            (["predict", EXAMPLE, "--device", "npu:0"], 1, "not built for npu"),
+            (["predict", EXAMPLE, "--model", POSE, "--model_dir", "none"], 1, "no such model folder"),
+            (["predict"], 2, "Missing argument"),
+            (["predict", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written"),
+            (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
+            (["predict", EXAMPLE, "--quiet", "--verbose"], 2, "--verbose or --quiet"),
+            (["help", "nothing"], 2, "No such command 'nothing'"),
+            (["tune", "--budget", "soon"], 2, "write 60, 60s or 2m"),
+        ],
+        4,
+    ),
 )
 def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
@@ -150,6 +154,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_a_result_that_cannot_be_saved_does_not_stop_the_others(tmp_path):
     for name in ("a.png", "b.png"):
         shutil.copy(EXAMPLE, tmp_path / name)
@@ -203,6 +208,7 @@ def test_json_lines_are_all_that_is_on_stdout(tmp_path, photos):
         assert sum(line.startswith(said) for line in done.stderr.splitlines()) == (2 if said == "saved " else 1)
 
 
+@pytest.mark.full
 def test_quiet_says_nothing_but_errors(tmp_path, photos):
     done = run_hpi("predict", photos, "--quiet", "--save_path", "out", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -216,6 +222,7 @@ def test_quiet_json_is_json_alone(tmp_path):
     assert len(json.loads(done.stdout)["boxes"]) == 2
 
 
+@pytest.mark.full
 def test_nobody_in_an_image_is_a_result_too(tmp_path):
     done = run_hpi("predict", EXAMPLE, "--det_threshold", "1", "--save_path", "out", cwd=tmp_path)
     assert done.returncode == 0
@@ -223,6 +230,7 @@ def test_nobody_in_an_image_is_a_result_too(tmp_path):
     assert json.loads((tmp_path / "out" / "basketball_res.json").read_text())["boxes"] == []
 
 
+@pytest.mark.full
 def test_no_images(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run_hpi("predict", "empty", "--save_path", "out", cwd=tmp_path)
@@ -313,16 +321,19 @@ def test_tables_fit_the_terminal(tmp_path, width):
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [
-        ("hpi pre", {"predict"}),
-        ("hpi --pip", {"--pipeline"}),
-        ("hpi predict --pipeline ", set(pipeline_names())),
-        ("hpi --pipeline ", set(pipeline_names())),
-        ("hpi predict --model PP-T", {"PP-TinyPose_128x96", "PP-TinyPose_256x192"}),
-        ("hpi serve --backend open", {"openvino"}),
-        ("hpi explain --device c", {"cpu"}),
-        ("hpi help ca", {"cache"}),
-    ],
+    quick_first(
+        [
+            ("hpi pre", {"predict"}),
+            ("hpi --pip", {"--pipeline"}),
+            ("hpi predict --pipeline ", set(pipeline_names())),
+            ("hpi --pipeline ", set(pipeline_names())),
+            ("hpi predict --model PP-T", {"PP-TinyPose_128x96", "PP-TinyPose_256x192"}),
+            ("hpi serve --backend open", {"openvino"}),
+            ("hpi explain --device c", {"cpu"}),
+            ("hpi help ca", {"cache"}),
+        ],
+        3,
+    ),
 )
 def test_completion(tmp_path, typed, offered):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_HPI_COMPLETE": "complete_bash"}

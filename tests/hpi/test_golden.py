@@ -11,7 +11,7 @@ import pytest
 
 from hpi import Predictor
 
-from support import BOX_ROUNDING, CLEAR, ROUNDING, assert_same_people
+from support import BACKEND_PACKAGES, BOX_ROUNDING, CLEAR, ROUNDING, assert_same_people, quick_first
 
 POSES = ("PP-TinyPose_128x96", "PP-TinyPose_256x192")
 DETECTOR = "PicoDet-S_pedestrian_320"
@@ -58,15 +58,7 @@ def assert_the_reference_s_people(shared: Path, expected: list[dict], predictor:
     assert_same_people(list(predictor.predict(photos, batch_size=5)), expected)
 
 
-@pytest.mark.parametrize(
-    ("pose", "flip"),
-    [
-        (POSES[0], False),
-        pytest.param(POSES[0], True, marks=pytest.mark.full),
-        pytest.param(POSES[1], False, marks=pytest.mark.full),
-        pytest.param(POSES[1], True, marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.parametrize(("pose", "flip"), quick_first((pose, flip) for pose in POSES for flip in (False, True)))
 def test_pipeline(shared, goldens, paddle_model_backend, pose, flip):
     with Predictor("x", config=pipeline_config(shared, pose, flip), backend=paddle_model_backend) as predictor:
         assert predictor.backend == paddle_model_backend
@@ -83,12 +75,9 @@ def test_pipeline_on_whatever_is_chosen(shared, goldens, pose, objective):
 
 
 @pytest.mark.parametrize(
-    "pose",
-    [
-        pytest.param(POSES[0], marks=pytest.mark.full),
-        POSES[1],
-        pytest.param("tinypose_256x192_paddle2", marks=pytest.mark.full),
-    ],
+    ("backend", "pose"),
+    quick_first((backend, pose) for backend in BACKEND_PACKAGES for pose in (*POSES[::-1], "tinypose_256x192_paddle2")),
+    indirect=["backend"],
 )
 def test_keypoint_model_on_whole_photos(shared, goldens, paddle_model_backend, pose):
     """Also the same weights in PaddleDetection's Paddle 2 layout."""

@@ -19,7 +19,7 @@ from hpi.errors import BackendError
 from hpi.tasks import placement
 
 from host_cupy import HostArray, make_host_cupy
-from support import assert_same_keypoints, assert_same_people
+from support import assert_same_keypoints, assert_same_people, quick_first
 
 
 class CardSession(OnnxRuntimeSession):
@@ -56,7 +56,7 @@ def a_card(home, tmp_path_factory):
         yield
 
 
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("flip", quick_first([False, True], 1))
 def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
     images = [photo, np.ascontiguousarray(photo[:300]), np.zeros_like(photo)]
     with (
@@ -71,11 +71,12 @@ def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
     assert_same_people(found, expected)
 
 
-def test_joints_in_given_boxes_and_the_exam(a_card, photo):
+@pytest.mark.parametrize("most", quick_first([None, 0.05]))
+def test_joints_in_given_boxes_and_the_exam(a_card, photo, most):
     """With a limit on the deviation the parity gate compares it with the reference, which is on the CPU."""
     boxes, name = [[39, 77, 160, 478], [432, 20, 640, 480]], "MoveNet-Thunder_256x256"
     with (
-        Predictor(name, device="gpu:0", backend="card", max_deviation_px=0.05) as on_card,
+        Predictor(name, device="gpu:0", backend="card", max_deviation_px=most) as on_card,
         Predictor(name, device="cpu", backend="onnxruntime") as on_cpu,
     ):
         (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (on_card, on_cpu))
@@ -85,6 +86,7 @@ def test_joints_in_given_boxes_and_the_exam(a_card, photo):
     assert np.array_equal(keypoints[..., 2], on_cpu[..., 2])
 
 
+@pytest.mark.full
 def test_two_cards(a_card, photo):
     with Predictor("human_keypoint_detection_lite", device="gpu:0,1", backend="card") as predictor:
         found = [len(result["boxes"]) for result in predictor.predict([photo] * 5)]

@@ -8,6 +8,8 @@ from hpi import ConfigError, Predictor
 from hpi.compat.paddlex.config import options_of, pipeline_text, read_pipeline
 from hpi.options import MAX_BATCH_SIZE, MAX_THREADS, Options, Resolved, resolve
 
+from support import quick_first
+
 LEVELS = ("argument", "module", "pipeline")
 # For each option a value for each level, and the default.
 TABLE = {
@@ -82,7 +84,7 @@ PREDICTORS = {
 }
 
 
-@pytest.mark.parametrize("case", PREDICTORS)
+@pytest.mark.parametrize("case", quick_first(PREDICTORS, 4))
 def test_precedence_reaches_the_models(case, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     arguments, module, pipeline, expected = PREDICTORS[case]

@@ -44,6 +44,7 @@ def test_a_copy_is_opened_with_the_same_arguments(make):
         assert_same(*(keypoints_of(one.predict(str(EXAMPLE))) for one in (twin, predictor)))
 
 
+@pytest.mark.full
 def test_what_was_set_later_goes_along(lite):
     with copy.deepcopy(lite) as twin:
         twin.batch_size, twin.threshold = 7, 0.9
@@ -58,6 +59,7 @@ def test_a_closed_predictor_opens_anew(photo):
         assert len(keypoints_of(twin.predict(photo))) == 1
 
 
+@pytest.mark.full
 def test_relative_names_hold_in_another_folder(tmp_path, monkeypatch, shared):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine.YAML").write_text(
@@ -76,6 +78,7 @@ def _work(predictor, path):
     return os.getpid(), keypoints_of(predictor.predict(path))
 
 
+@pytest.mark.full
 def test_processes_that_are_spawned_get_their_own(lite):
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:

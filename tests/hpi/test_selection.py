@@ -306,7 +306,7 @@ class Dying(Fake):
     [
         (Broken, "it broke while loading"),
         (Off, "px and"),
-        (NotANumber, "NaN or infinity"),
+        pytest.param(NotANumber, "NaN or infinity", marks=pytest.mark.full),
         (Dying, "it died at the first call"),
     ],
 )
@@ -369,6 +369,7 @@ def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(
     assert "pip install no-such-package" in missing.unavailable
 
 
+@pytest.mark.full
 def test_the_gate_gives_the_figure(spec, skeleton, fresh_wish, monkeypatch):
     """Half a cell is 2 of the 256 pixels."""
     monkeypatch.setitem(BACKENDS, "off", Off())
@@ -393,6 +394,7 @@ def test_a_verdict_is_kept(spec, skeleton, fresh_wish, own, monkeypatch):
     assert chosen(choose(spec, skeleton, fresh_wish, priors)) == "openvino"
 
 
+@pytest.mark.full
 def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
     """It does twenty times the work, so it is about as much slower on any machine."""
     calls = []
@@ -435,6 +437,7 @@ def test_bf16_is_refused_for_the_pose_model(spec, skeleton, fresh_wish, own):
 # Objectives and limits
 
 
+@pytest.mark.full
 def test_the_objective_decides(spec, skeleton, wish, own):
     pytest.importorskip("openvino")
     priors = Known(
@@ -555,6 +558,7 @@ def test_measuring_leaves_out_what_the_gate_refuses(spec, skeleton, fresh_wish, 
     assert (str(refused.candidate), "px" in refused.reason) == ("off fp32", True)
 
 
+@pytest.mark.full
 def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
     spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch
 ):
@@ -589,6 +593,7 @@ def test_a_spent_budget_leaves_the_rest_out(spec, skeleton, wish, own):
     assert all("larger budget" in one.reason for one in left_out)
 
 
+@pytest.mark.full
 def test_recording_keeps_what_the_gate_refuses(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
     monkeypatch.setitem(BACKENDS, "off", Off())
     rows = [

@@ -433,6 +433,7 @@ def test_what_is_damaged_and_cannot_be_fetched_is_said(zoo, describe, my_archive
     assert files_in(zoo.home / "models") == [MINE, *(f"{MINE}/{name}" for name in MODEL_FILES)]
 
 
+@pytest.mark.full
 def test_two_processes_at_once_heal_a_model(tmp_path):
     folder = Zoo(tmp_path).find(DETECTOR).folder
     whole = contents(folder)

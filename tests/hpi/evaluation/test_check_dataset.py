@@ -327,6 +327,7 @@ def test_a_photo_that_cannot_be_drawn_stops_the_split_before_it_is_written(folde
     assert not list((folder / "annotations").glob("*.bak"))
 
 
+@pytest.mark.full
 def test_a_seed_gives_the_same_split(folder):
     splits = []
     for _ in range(2):

@@ -20,7 +20,7 @@ from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import BOX_FIGURES, KEYPOINT_FIGURES, CocoDataset, oks
 from hpi.evaluation.predictions import Journal, Person, predict
 
-from support import EXAMPLE
+from support import BACKEND_PACKAGES, EXAMPLE, quick_first
 
 WITHIN = 0.2
 BUNDLED = ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")
@@ -62,15 +62,19 @@ def predictions_of(predictor, dataset):
     return predict(predictor, dataset.photos, Journal(None), 8, failed=fail)
 
 
+MODELS = (
+    ("PP-TinyPose_128x96", False),
+    ("PP-TinyPose_128x96", True),
+    ("PP-TinyPose_256x192", False),
+    ("PP-TinyPose_256x192", True),
+    ("MoveNet-Thunder_256x256", False),
+)
+
+
 @pytest.mark.parametrize(
-    ("model", "flip"),
-    [
-        ("PP-TinyPose_128x96", False),
-        ("PP-TinyPose_128x96", True),
-        ("PP-TinyPose_256x192", False),
-        ("PP-TinyPose_256x192", True),
-        ("MoveNet-Thunder_256x256", False),
-    ],
+    ("backend", "model", "flip"),
+    quick_first((backend, *model) for backend in BACKEND_PACKAGES for model in MODELS),
+    indirect=["backend"],
 )
 def test_keypoints(shared, places, paddle_model_backend, model, flip):
     expected = json.loads((shared / "golden" / "coco_val_ap.json").read_text())["keypoints"]
@@ -85,7 +89,11 @@ def test_keypoints(shared, places, paddle_model_backend, model, flip):
         assert found[name] == pytest.approx(expected[name], abs=WITHIN)
 
 
-@pytest.mark.parametrize("model", PADDLEX_BOX_AP)
+@pytest.mark.parametrize(
+    ("backend", "model"),
+    quick_first((backend, model) for backend in BACKEND_PACKAGES for model in PADDLEX_BOX_AP),
+    indirect=["backend"],
+)
 def test_boxes(shared, places, paddle_model_backend, model):
     dataset = CocoDataset(*places, "detector")
     with Predictor(model, model_dir=folder_of(shared, model), backend=paddle_model_backend) as predictor:

@@ -76,6 +76,7 @@ def test_a_later_run_goes_on(people, capsys):
             run(people)
 
 
+@pytest.mark.full
 def test_other_predictions_have_another_file(people, tmp_path):
     run(people)
     run(people)
@@ -93,6 +94,7 @@ def test_other_predictions_have_another_file(people, tmp_path):
     assert len(journals(people)) == 4
 
 
+@pytest.mark.full
 def test_the_report(people, capsys):
     pytest.importorskip("openvino")
     run(replace(people, backends=["onnxruntime", "openvino"]))
@@ -140,6 +142,7 @@ def test_a_file_that_spoils_the_figures_is_refused_before_the_work(people, capsy
     assert not people.output.exists()
 
 
+@pytest.mark.full
 def test_a_pipeline(people):
     """Its detector's boxes by default, or its keypoint model on the ground truth."""
     content = json.loads(people.annotations.read_text())
@@ -165,6 +168,7 @@ def test_a_detector(people):
     assert row["worst"] == []
 
 
+@pytest.mark.full
 def test_a_published_figure_stands_beside(people, shared):
     if reason := missing_backend("paddle"):
         pytest.skip(reason)

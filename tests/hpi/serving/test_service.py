@@ -17,7 +17,7 @@ from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
 
-from support import EXAMPLE, HANGS_S, assert_same_people, run_hpi, wait_until
+from support import EXAMPLE, HANGS_S, assert_same_people, quick_first, run_hpi, wait_until
 
 PHOTO = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -259,6 +259,7 @@ def test_sigterm_finishes_what_was_accepted(start_service, lite, photo):
     assert "Traceback" not in log
 
 
+@pytest.mark.full
 def test_several_workers(start_service):
     service = start_service("--workers", "2")
     with ThreadPoolExecutor(8) as pool:
@@ -268,6 +269,7 @@ def test_several_workers(start_service):
     assert {answer.status_code for answer in answers} == {200}
 
 
+@pytest.mark.full
 def test_workers_that_cannot_start_end_the_service(tmp_path, free_port):
     arguments = ("serve", "--workers", "2", "--port", str(free_port), "--device", "npu:0")
     done = run_hpi(*arguments, cwd=tmp_path)
@@ -277,13 +279,16 @@ def test_workers_that_cannot_start_end_the_service(tmp_path, free_port):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [
-        (("--serve", "--pipeline", "nothing"), "unknown pipeline"),
-        (("--serve", "--hpi_config", "{'backend': 'tflite'}"), "unknown backend 'tflite'"),
-        (("--serve", "--engine", "tflite"), "unknown backend 'tflite'"),
-        (("--serve", "--det_threshold", "0.5"), "takes no"),
-        (("serve", "--max_batch", "0"), "max_batch"),
-    ],
+    quick_first(
+        [
+            (("--serve", "--pipeline", "nothing"), "unknown pipeline"),
+            (("--serve", "--hpi_config", "{'backend': 'tflite'}"), "unknown backend 'tflite'"),
+            (("--serve", "--engine", "tflite"), "unknown backend 'tflite'"),
+            (("--serve", "--det_threshold", "0.5"), "takes no"),
+            (("serve", "--max_batch", "0"), "max_batch"),
+        ],
+        1,
+    ),
 )
 def test_wrong_usage_ends_before_the_port_is_opened(tmp_path, arguments, said):
     done = run_hpi(*arguments, cwd=tmp_path)

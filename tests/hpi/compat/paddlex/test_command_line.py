@@ -17,7 +17,7 @@ from hpi.backends.gpu import gpu_count
 from hpi.compat.paddlex.command_line import PLUGINS
 from hpi.compat.paddlex.config import pipeline_text
 
-from support import EXAMPLE, HANGS_S, missing_backend, run_hpi
+from support import EXAMPLE, HANGS_S, missing_backend, quick_first, run_hpi
 
 LITE = "human_keypoint_detection_lite"
 
@@ -42,11 +42,14 @@ def test_the_first_command_of_the_page(tmp_path):
 @without_gpu
 @pytest.mark.parametrize(
     ("arguments", "environment"),
-    [
-        (("--pipeline", LITE, "--input", EXAMPLE, "--device", "gpu:0", "--strict_device"), {}),
-        (("--pipeline", LITE, "--input", EXAMPLE, "--device", "gpu"), {"PADDLE_PDX_DISABLE_DEVICE_FALLBACK": "1"}),
-        (("predict", EXAMPLE, "--device", "gpu:0"), {}),
-    ],
+    quick_first(
+        [
+            (("--pipeline", LITE, "--input", EXAMPLE, "--device", "gpu:0", "--strict_device"), {}),
+            (("--pipeline", LITE, "--input", EXAMPLE, "--device", "gpu"), {"PADDLE_PDX_DISABLE_DEVICE_FALLBACK": "1"}),
+            (("predict", EXAMPLE, "--device", "gpu:0"), {}),
+        ],
+        1,
+    ),
 )
 def test_a_missing_gpu_can_be_an_error(tmp_path, arguments, environment):
     done = run_hpi(*arguments, cwd=tmp_path, **environment)
@@ -82,32 +85,39 @@ def test_get_pipeline_config(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [
-        (["--pipeline", LITE], 2, "--input together"),
-        (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),
-        (["--pipeline", LITE, EXAMPLE], 2, "belongs to no option"),
-        (["--pipelin", LITE, "--input", EXAMPLE], 2, "did you mean --pipeline?"),
-        (
-            ["--pipeline", LITE, "--input", EXAMPLE, "--use_textline", "False"],
-            2,
-            "--use_textline is no option",
-        ),
-        (["--pipeline", "OCR", "--input", EXAMPLE], 2, "unknown pipeline 'OCR'"),
-        (["--pipeline", LITE, "--input", EXAMPLE, "--hpi_config", "[1]"], 2, "--hpi_config '[1]': give a dictionary"),
-        (["--pipeline", LITE, "--input", EXAMPLE, "--hpi_config", "{'a'"], 2, "give a dictionary"),
-        (["--pipeline", LITE, "--input", EXAMPLE, "--det_threshold", "nan"], 2, "from 0 to 1"),
-        (["--pipeline", LITE, "--input", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written: it is a file"),
-        (["--get_pipeline_config", "none"], 2, "known are human_keypoint_detection"),
-        (["--serve", "--input", EXAMPLE], 2, "--serve takes no --input"),
-        (["--paddle2onnx"], 2, "--paddle_model_dir"),
-        (["--paddle2onnx", "--paddle_model_dir", "none"], 1, "none: no such model folder"),
-        (["-o", "Global.mode=predict"], 2, "as -c"),
-        (["-c", "none.yaml"], 2, "none.yaml: cannot be read"),
-        (["-c", "none.yaml", "--pipeline", LITE], 2, "-c takes no --pipeline"),
-        (["--install", "PaddleDetection", "--no_deps", "-y"], 2, "nothing was installed"),
-        (["--install"], 2, "nothing was installed"),
-        (["--install", "hpi-cpu"], 0, ""),
-    ],
+    quick_first(
+        [
+            (["--pipeline", LITE], 2, "--input together"),
+            (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),
+            (["--pipeline", LITE, EXAMPLE], 2, "belongs to no option"),
+            (["--pipelin", LITE, "--input", EXAMPLE], 2, "did you mean --pipeline?"),
+            (
+                ["--pipeline", LITE, "--input", EXAMPLE, "--use_textline", "False"],
+                2,
+                "--use_textline is no option",
+            ),
+            (["--pipeline", "OCR", "--input", EXAMPLE], 2, "unknown pipeline 'OCR'"),
+            (
+                ["--pipeline", LITE, "--input", EXAMPLE, "--hpi_config", "[1]"],
+                2,
+                "--hpi_config '[1]': give a dictionary",
+            ),
+            (["--pipeline", LITE, "--input", EXAMPLE, "--hpi_config", "{'a'"], 2, "give a dictionary"),
+            (["--pipeline", LITE, "--input", EXAMPLE, "--det_threshold", "nan"], 2, "from 0 to 1"),
+            (["--pipeline", LITE, "--input", EXAMPLE, "--save_path", EXAMPLE], 1, "cannot be written: it is a file"),
+            (["--get_pipeline_config", "none"], 2, "known are human_keypoint_detection"),
+            (["--serve", "--input", EXAMPLE], 2, "--serve takes no --input"),
+            (["--paddle2onnx"], 2, "--paddle_model_dir"),
+            (["--paddle2onnx", "--paddle_model_dir", "none"], 1, "none: no such model folder"),
+            (["-o", "Global.mode=predict"], 2, "as -c"),
+            (["-c", "none.yaml"], 2, "none.yaml: cannot be read"),
+            (["-c", "none.yaml", "--pipeline", LITE], 2, "-c takes no --pipeline"),
+            (["--install", "PaddleDetection", "--no_deps", "-y"], 2, "nothing was installed"),
+            (["--install"], 2, "nothing was installed"),
+            (["--install", "hpi-cpu"], 0, ""),
+        ],
+        5,
+    ),
 )
 def test_wrong_usage_is_told(tmp_path, arguments, code, said):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")

@@ -224,6 +224,7 @@ def test_weights_of_training_are_to_be_exported(module, dataset):
     assert result("evaluate")["done_flag"] is False
 
 
+@pytest.mark.full
 def test_images_that_cannot_be_evaluated_are_an_error(module, dataset):
     image = CocoDataset(dataset / "annotations" / "instance_val.json", dataset / "images").photos[0].path
     image.write_text("no image")
