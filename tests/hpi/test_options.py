@@ -129,10 +129,9 @@ def test_batch_size_of_people_is_not_that_of_images():
 
 
 def test_omp_num_threads_is_the_default_of_threads(monkeypatch):
-    for said, threads in (("1", 1), ("3,2", 3), ("1", 1)):
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
-        with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
-            assert predictor.describe()["models"][0]["threads"] == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
+        assert predictor.describe()["models"][0]["threads"] == 3
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime", threads=2) as predictor:
         assert predictor.describe()["models"][0]["threads"] == 2
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_pipeline
 from hpi.backends import BACKENDS
 from hpi.backends.gpu import gpu_count
-from hpi.tasks.detection import IMAGES_PER_RUN
 from hpi.zoo import Zoo
 
 from support import (
@@ -87,11 +86,11 @@ def test_more_people_than_fit_one_run(pose, photo):
     assert_same_keypoints(people, np.broadcast_to(people[0], people.shape))
 
 
-def test_more_images_than_fit_one_run(lite, photo):
-    detector = lite.detector
-    count = 2 * IMAGES_PER_RUN + 5
+def test_more_images_than_fit_one_run(detector, photo, monkeypatch):
+    monkeypatch.setattr("hpi.tasks.detection.IMAGES_PER_RUN", 4)
+    count = 2 * 4 + 1
     thresholds = [0.99 if index % 3 else 0.5 for index in range(count)]
-    found = detector.predict([photo] * count, thresholds)
+    found = detector.detector.predict([photo] * count, thresholds)
     assert [len(of_image.boxes) for of_image in found] == [0 if index % 3 else 2 for index in range(count)]
 
 
