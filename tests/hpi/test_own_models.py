@@ -116,11 +116,11 @@ def test_an_input_by_another_name_takes_uint8_images_too(pose, options):
     assert (name, dtype) == ("x", np.uint8)
 
 
-@pytest.mark.parametrize("names", quick_first([("image", "mask"), ("x", "y")], 1))
-def test_a_keypoint_model_with_an_input_more_names_it(pose, backend, names):
-    pose.rename_input("image", names[0])
-    pose.graph.input.append(onnx.helper.make_tensor_value_info(names[1], onnx.TensorProto.FLOAT, ["N", 1]))
-    with pytest.raises((ModelError, BackendError), match=rf"one input, the image; .* as .*{names[1]}"):
+@pytest.mark.parametrize(("name", "other"), quick_first([("image", "mask"), ("x", "y")], 1))
+def test_a_keypoint_model_with_an_input_more_names_it(pose, backend, name, other):
+    pose.rename_input("image", name)
+    pose.graph.input.append(onnx.helper.make_tensor_value_info(other, onnx.TensorProto.FLOAT, ["N", 1]))
+    with pytest.raises((ModelError, BackendError), match=rf"one input, the image; .* as .*{other}"):
         keypoints(pose.save(), backend, np.zeros((64, 64, 3), np.uint8))
 
 
