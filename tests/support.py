@@ -7,6 +7,7 @@ import functools
 import http.server
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,6 +32,15 @@ BUNDLED = ROOT / "configs" / "bundled"
 
 BACKEND_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "paddle": "paddle"}
 
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMEDRIVER = shutil.which("chromedriver")
+IN_BROWSER = [
+    pytest.mark.full,
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and its chromedriver"),
+]
+"""Marks of the tests in a browser."""
 
 HANGS_S = 300
 """Seconds after which something that ends by itself counts as hanging, on the busiest of machines."""

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +25,7 @@ from hpi.selection.parity import Verdict
 from hpi.selection.priors import CpuClass, Prior, Priors, write_rows
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, run_hpi, wait_until
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-needs_chromium = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and its chromedriver")
+from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, run_hpi, wait_until
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 VARIANTS = {
@@ -98,6 +93,12 @@ def test_page_needs_nothing_else(html):
     assert not re.search(r"#0\d0405|#0[123]0[123]0[123]", text)  # the plots' stand-ins for the page's colours
 
 
+def in_browser(test):
+    for mark in IN_BROWSER:
+        test = mark(test)
+    return test
+
+
 @pytest.fixture(scope="module")
 def driver():
     webdriver = pytest.importorskip("selenium.webdriver")
@@ -106,7 +107,7 @@ def driver():
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
     yield driver
     driver.quit()
 
@@ -131,7 +132,7 @@ def open_page(driver, html):
     assert {address for address in asked if not address.startswith("data:")} == {html.as_uri()}
 
 
-@needs_chromium
+@in_browser
 def test_every_section_is_there(open_page):
     driver = open_page()
     expected = ["What auto takes", DETECTOR, POSE, "Stages of the pipeline", "Not measured", "Machine and method"]
@@ -147,7 +148,7 @@ def test_every_section_is_there(open_page):
     assert len(ids) == len(set(ids))
 
 
-@needs_chromium
+@in_browser
 def test_tables_are_sorted_by_their_headings(open_page):
     table = open_page().find_element("css selector", "#model-1 table")
     headings = table.find_elements("css selector", "th button")
@@ -164,7 +165,7 @@ def test_tables_are_sorted_by_their_headings(open_page):
     assert runtimes == sorted(runtimes)
 
 
-@needs_chromium
+@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screens(open_page, scheme):
     driver = open_page(400, scheme)

@@ -70,13 +70,12 @@ def test_detections_stay_with_their_images(rng):
     rows = np.array([[0, 0.9, 0, 0, 50, 90], [0, 0.5, 100, 0, 190, 80], [0, 0.7, 0, 0, 50, 90]])
     counts = np.array([2, 1])
     assert_same_detections([rows[[1, 0, 2]], counts], [rows, counts])
-    for wrong in (
-        rows[[2, 1, 0]],
-        rows + [0, 2 * ROUNDING, 0, 0, 0, 0],
-        rows + [0, 0, 2 * BOX_ROUNDING, 0, 0, 0],
-        rows + [1, 0, 0, 0, 0, 0],
-    ):
+    for column, by in ((0, 1), (1, 2 * ROUNDING), (2, 2 * BOX_ROUNDING)):
+        wrong = rows.copy()
+        wrong[0, column] += by
         with pytest.raises(AssertionError):
             assert_same_detections([wrong, counts], [rows, counts])
+    with pytest.raises(AssertionError):
+        assert_same_detections([rows[[2, 1, 0]], counts], [rows, counts])
     with pytest.raises(AssertionError):
         assert_same_detections([rows, np.array([1, 2])], [rows, counts])

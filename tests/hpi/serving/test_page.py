@@ -1,18 +1,15 @@
 """The page of the service, in a headless Chromium."""
 
 import json
-import shutil
 
 import cv2
 import pytest
 
-from support import EXAMPLE, wait_until
+from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, wait_until
 
 webdriver = pytest.importorskip("selenium.webdriver")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and its chromedriver")
+pytestmark = IN_BROWSER
 
 RECORD_VIOLATIONS = """
 window.violations = [];
@@ -40,7 +37,7 @@ class Browser:
             options.add_argument(argument)
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RECORD_VIOLATIONS})
         self.url = url
         self.downloads = downloads
