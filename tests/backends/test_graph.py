@@ -90,6 +90,7 @@ def test_a_detector_cut_before_its_nms_gives_the_same_boxes(detector, photo):
     assert_the_cut_gives_the_same_boxes(detector, views(photo))
 
 
+@pytest.mark.full
 def test_on_photos_too(shared, options):
     """The official PicoDet, whose graph paddle2onnx makes."""
     pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")

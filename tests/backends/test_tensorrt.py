@@ -377,6 +377,7 @@ def views(photo, count):
     return {"image": np.ascontiguousarray(image), "scale_factor": np.full((count, 2), 416 / 320, np.float32)}
 
 
+@pytest.mark.full
 def test_any_batch_gives_what_the_reference_gives(card, on_card, reference, rng, caplog):
     """Set up, recorded and replayed; padded and split."""
     with load(on_card) as session:

@@ -17,6 +17,7 @@ from support import EXAMPLE, HANGS_S, NO_NETWORK, quick_first, run_hpi
 POSE = "MoveNet-Thunder_256x256"
 
 
+@pytest.mark.full
 def test_the_readme_command(tmp_path):
     """From an empty cache and without network."""
     done = run_hpi(

@@ -30,7 +30,7 @@ def assert_same(found, expected):
     [
         lambda: Predictor(LITE, backend="onnxruntime", threads=1, threshold=0.6, batch_size=3),
         pytest.param(lambda: create_pipeline(LITE, hpi_config={"backend": "onnxruntime"}), marks=pytest.mark.full),
-        lambda: create_model(POSE, flip=True, engine="onnxruntime", batch_size=2),
+        pytest.param(lambda: create_model(POSE, flip=True, engine="onnxruntime", batch_size=2), marks=pytest.mark.full),
     ],
     ids=["Predictor", "create_pipeline", "create_model"],
 )

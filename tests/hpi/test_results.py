@@ -153,6 +153,7 @@ def test_the_input_is_not_overwritten(lite, tmp_path, link):
     one.save_to_img(tmp_path / "a_res.png")  # an earlier result is
 
 
+@pytest.mark.full
 def test_pictures_are_as_large_as_paddlex_s(shared, lite, tmp_path):
     """It saves with Pillow's defaults; OpenCV's give JPEGs of more than twice the size."""
     sizes = {".jpg": [0, 0], ".webp": [0, 0], ".png": [0, 0]}

@@ -349,6 +349,7 @@ class OffWhenFull(Fake):
     session = OffWhenFullSession
 
 
+@pytest.mark.full
 def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, skeleton, fresh_wish, monkeypatch):
     monkeypatch.setitem(BACKENDS, "full", OffWhenFull())
     with BACKENDS["full"].load(spec.files, fresh_wish.options) as session:
@@ -505,6 +506,7 @@ def test_limits_are_numbers_above_zero(arguments):
         Predictor(POSE, **arguments)
 
 
+@pytest.mark.full
 def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, fresh_wish, own, monkeypatch, caplog):
     """It proved right once; the next process finds it dying at its first call."""
 
@@ -548,6 +550,7 @@ def test_every_candidate_can_be_measured(spec, skeleton, wish):
         assert one.verdict.passed or one.candidate.variant.precision == "bf16"
 
 
+@pytest.mark.full
 def test_measuring_leaves_out_what_the_gate_refuses(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
     monkeypatch.setitem(BACKENDS, "off", Off())
     told = []
@@ -583,6 +586,7 @@ def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
     assert "batch 2" in failure.reason and "out of memory" in failure.reason
 
 
+@pytest.mark.full
 def test_a_spent_budget_leaves_the_rest_out(spec, skeleton, wish, own):
     """Only the first candidate is loaded, the best by what is known, and measured at the first batch."""
     told = []
@@ -603,6 +607,7 @@ def test_recording_keeps_what_the_gate_refuses(spec, skeleton, fresh_wish, only_
     assert {one.backend: one.deviation_px > 1 for one in rows} == {"onnxruntime": False, "off": True}
 
 
+@pytest.mark.full
 def test_the_memory_of_a_candidate(spec, wish):
     """Measured in a process of its own: at least that of the weights; a larger batch needs no less."""
     if not STATUS.is_file():

@@ -419,6 +419,7 @@ def test_a_missing_pycocotools_is_told_before_anything_is_read(tmp_path, monkeyp
         CocoDataset(tmp_path / "none.json", tmp_path)
 
 
+@pytest.mark.full
 def test_messages_stay_short_however_many_are_wrong(tiny):
     content, read = tiny
     (person,) = content["annotations"]

@@ -170,6 +170,7 @@ def test_a_slow_request_is_not_taken_for_a_silent_one(fragile, alive):
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.full
 def test_photos_in_flight_share_a_bounded_memory(fragile, folder, alive):
     """12 photos of 9,000,000 pixels take 324 MB decoded; 160 are allowed."""
     _, data = cv2.imencode(".png", np.zeros((3000, 3000, 3), np.uint8))

@@ -87,6 +87,7 @@ def test_a_photo_as_the_body(post):
     assert all(float(milliseconds) >= 0 for milliseconds in stages.values())
 
 
+@pytest.mark.full
 def test_each_request_has_its_own_threshold(post):
     """Also where they go through the models together."""
     thresholds = [0.17, 0.5, 0.999] * 4
