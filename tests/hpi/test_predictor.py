@@ -136,6 +136,7 @@ def test_the_threshold_is_strict_and_may_be_an_int(lite, detector, photo, thresh
     assert kept == pytest.approx([score for score in scores if score > threshold])
 
 
+@pytest.mark.full
 def test_flip_and_udp_change_a_little(photo):
     people = []
     for options in ({}, {"flip": True}, {"use_udp": True}):

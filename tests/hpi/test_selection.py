@@ -349,6 +349,7 @@ class OffWhenFull(Fake):
     session = OffWhenFullSession
 
 
+@pytest.mark.full
 def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, skeleton, fresh_wish, monkeypatch):
     monkeypatch.setitem(BACKENDS, "full", OffWhenFull())
     with BACKENDS["full"].load(spec.files, fresh_wish.options) as session:
@@ -505,6 +506,7 @@ def test_limits_are_numbers_above_zero(arguments):
         Predictor(POSE, **arguments)
 
 
+@pytest.mark.full
 def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, fresh_wish, own, monkeypatch, caplog):
     """It proved right once; the next process finds it dying at its first call."""
 

@@ -48,6 +48,7 @@ def journals(asked):
     return sorted(asked.output.glob("predictions-*.jsonl"))
 
 
+@pytest.mark.full
 def test_a_later_run_goes_on(people, capsys):
     run(people)
     figures = report(people)["rows"][0]["figures"]
