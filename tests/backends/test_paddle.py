@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from support import ROUNDING, missing_backend, quick_first
+from support import ROUNDING, missing_backend
 
 if reason := missing_backend("paddle"):
     pytest.skip(reason, allow_module_level=True)
@@ -30,9 +30,8 @@ def plain_outputs(files, feeds, options):
     return paddle._run_predictor(start.plain(), feeds)
 
 
-@pytest.mark.parametrize(
-    "folder", quick_first(["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"], 1)
-)
+@pytest.mark.full
+@pytest.mark.parametrize("folder", ["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"])
 def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng):
     """With all of Paddle's oneDNN passes PP-TinyPose's heatmaps are wrong by up to 0.4, without any error."""
     spec = read_model(shared / "models" / folder)

@@ -79,6 +79,7 @@ def test_tune_then_explain(tmp_path):
     assert "measured on this machine" in json.loads(done.stdout)["models"][0]["reason"]
 
 
+@pytest.mark.full
 def test_the_artifact_cache(tmp_path):
     cache = ArtifactCache(tmp_path / "home" / "artifacts")
     for name in ("first", "second"):
