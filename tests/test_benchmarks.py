@@ -103,6 +103,7 @@ def test_an_unknown_runtime_is_wrong_usage(tmp_path):
     assert "known are auto, onnxruntime" in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", ["pipeline", *(pytest.param(name, marks=pytest.mark.full) for name in ("kernels", "folder", "start"))]
 )

@@ -25,7 +25,7 @@ from hpi.selection.parity import Verdict
 from hpi.selection.priors import CpuClass, Prior, Priors, write_rows
 from hpi.zoo import Zoo
 
-from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, run_hpi, wait_until
+from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, quick_first, run_hpi, wait_until
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 VARIANTS = {
@@ -191,6 +191,7 @@ def movenet(home):
     return Model(zoo.find(POSE), zoo.skeleton_of(POSE), options, Priors(zoo.own_priors))
 
 
+@pytest.mark.full
 def test_start(movenet):
     start = cold_start(movenet.spec, movenet.skeleton, Candidate("onnxruntime", Variant()), movenet.options)
     assert min(start.empty, start.warm) > 0.01  # seconds: a runtime is imported and a model is loaded
@@ -325,7 +326,7 @@ def test_what_is_there_is_kept(tmp_path):
     assert json.loads((tmp_path / "out.json").read_text())["rows"]["rows"]
 
 
-@pytest.mark.parametrize("option", ["--photo", "--annotations"])
+@pytest.mark.parametrize("option", quick_first(["--photo", "--annotations"], 1))
 def test_wrong_usage(tmp_path, option):
     done = run_hpi("benchmark", "compare", option, "none.jpg", cwd=tmp_path)
     assert done.returncode == 2

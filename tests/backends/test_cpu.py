@@ -104,6 +104,7 @@ DIFFERENCE = (
 )
 
 
+@pytest.mark.full
 def test_what_paddle_sets_does_not_count(tmp_path):
     """Importing Paddle sets OMP_NUM_THREADS to 1 where it is not set."""
     pytest.importorskip("paddle")
@@ -112,6 +113,7 @@ def test_what_paddle_sets_does_not_count(tmp_path):
     assert done.stdout.split() == ["1", str(1 - usable_cores())], done.stderr
 
 
+@pytest.mark.full
 def test_loading_paddle_leaves_the_environment_as_it_was(tmp_path):
     pytest.importorskip("paddle")
     code = (

@@ -55,6 +55,7 @@ def test_split_batches_give_the_same_answers(options, rng, variant):
             assert np.abs(split.run(feeds)[0] - whole.run(feeds)[0]).max() < ROUNDING
 
 
+@pytest.mark.full
 def test_a_detector_runs_its_images_side_by_side(options, rng):
     files = float_files(DETECTOR)
     variant = Variant(static_batch=True, streams=True)
@@ -119,6 +120,7 @@ def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
     assert "no space left" in caplog.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
 def test_many_threads_may_call_a_split_session(options, rng, variant):
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]

@@ -12,7 +12,7 @@ from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.zoo import Zoo
 
-from support import missing_backend
+from support import missing_backend, quick_first
 
 pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
 
@@ -57,6 +57,7 @@ def test_a_detector_takes_batches_although_its_nms_is_converted_for_one_image(sh
             assert one["boxes"][0]["score"] == pytest.approx(other["boxes"][0]["score"], abs=1e-6)
 
 
+@pytest.mark.full
 def test_files_in_the_working_folder_do_not_pass_for_modules(program, tmp_path, monkeypatch):
     for name in ("onnx.py", "paddle2onnx.py"):
         (tmp_path / name).write_text("raise SystemExit('taken from the working folder')")
@@ -69,7 +70,7 @@ def test_an_onnx_file_that_came_with_the_model_is_used_as_it_is(home):
     assert ensure_onnx(files, ArtifactCache(home / "artifacts")) == files.onnx
 
 
-@pytest.mark.parametrize("broken", ["program", "params"])
+@pytest.mark.parametrize("broken", quick_first(["program", "params"], 1))
 def test_a_damaged_model_is_one_readable_line(program, broken, tmp_path):
     files = PaddleFiles(tmp_path / "inference.json", tmp_path / "inference.pdiparams")
     for part in ("program", "params"):

@@ -14,7 +14,7 @@ from hpi.backends.cpu import usable_cores
 from hpi.errors import BackendError, ModelError
 from hpi.zoo import Zoo
 
-from support import ROUNDING, float_files
+from support import BACKEND_PACKAGES, ROUNDING, float_files, quick_first
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
@@ -70,6 +70,7 @@ def test_the_runtimes_agree(backend, options, rng):
     assert np.abs(found - expected).max() < ROUNDING
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_many_threads_may_call_it(pose, rng):
     batches = rng.standard_normal((6, 1, 3, 256, 256), np.float32)
     expected = [pose.run({"image": batch})[0] for batch in batches]
@@ -88,6 +89,7 @@ def test_many_threads_may_call_it(pose, rng):
         assert np.abs(found[index] - one).max() < ROUNDING
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_feeds_that_do_not_fit_are_refused(pose):
     for feeds, said in (
         ({}, "takes inputs"),
@@ -100,12 +102,14 @@ def test_feeds_that_do_not_fit_are_refused(pose):
             pose.run(feeds)
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_inputs_must_share_one_batch_size(detector):
     feeds = {"image": np.zeros((2, 3, 416, 416), np.float32), "scale_factor": np.ones((1, 2), np.float32)}
     with pytest.raises(BackendError, match="one batch size"):
         detector.run(feeds)
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_a_graph_of_another_input_size_is_refused(home, tmp_path, backend):
     folder = shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "model")
     yml = (folder / "inference.yml").read_text().replace("- 256\n  - 256", "- 192\n  - 256")
@@ -114,6 +118,7 @@ def test_a_graph_of_another_input_size_is_refused(home, tmp_path, backend):
         Predictor("my-pose", model_dir=folder, backend=backend)
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):
     pose.close()
     pose.close()

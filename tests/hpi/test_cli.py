@@ -98,6 +98,7 @@ def test_the_artifact_cache(tmp_path):
     assert "0 artifacts" in run_hpi("cache", "list", cwd=tmp_path, **home).stdout
 
 
+@pytest.mark.full
 def test_a_folder_with_a_bad_file(tmp_path):
     """The bad one is reported, the rest go on, results of one name do not overwrite each other."""
     photos = tmp_path / "photos"
@@ -174,7 +175,7 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["models", "-h"], []])
+@pytest.mark.parametrize("arguments", quick_first([["--help"], ["predict", "--help"], ["models", "-h"], []], 1))
 def test_help(tmp_path, arguments):
     done = run_hpi(*arguments, cwd=tmp_path)
     assert done.returncode == 0

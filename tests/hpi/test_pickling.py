@@ -52,6 +52,7 @@ def test_what_was_set_later_goes_along(lite):
             assert (third.batch_size, third.threshold) == (7, 0.9)
 
 
+@pytest.mark.full
 def test_a_closed_predictor_opens_anew(photo):
     predictor = Predictor(POSE)
     predictor.close()

@@ -79,6 +79,7 @@ def test_batches_do_not_change_the_answer(lite, photo):
         assert_same_people(list(lite.predict(images, batch_size=batch_size)), alone)
 
 
+@pytest.mark.full
 def test_more_people_than_fit_one_run(pose, photo):
     boxes = np.tile(np.array([[40, 70, 160, 475]], np.float32), (33, 1))
     people = joints_of(only(pose.predict(photo, boxes=boxes)))
@@ -474,6 +475,7 @@ def test_closing_while_another_thread_predicts(photo, backend):
     assert all("closed" in outcome for outcome in outcomes)
 
 
+@pytest.mark.full
 def test_a_runtime_whose_installation_is_broken_is_passed_over(tmp_path):
     """A fake onnxruntime that cannot be imported, first on the path."""
     pytest.importorskip("openvino")

@@ -305,7 +305,7 @@ class Dying(Fake):
     ("kind", "said"),
     [
         (Broken, "it broke while loading"),
-        (Off, "px and"),
+        pytest.param(Off, "px and", marks=pytest.mark.full),
         pytest.param(NotANumber, "NaN or infinity", marks=pytest.mark.full),
         (Dying, "it died at the first call"),
     ],

@@ -358,7 +358,7 @@ def contents(folder):
 @pytest.mark.parametrize(
     ("damage", "name"),
     [
-        pytest.param(damage, name, marks=[pytest.mark.full] if (damage != "flip" and name != "inference.onnx") else [])
+        pytest.param(damage, name, marks=[pytest.mark.full] if (damage != "flip" or name != "inference.onnx") else [])
         for damage in DAMAGES
         for name in MODEL_FILES[:-1]
     ],

@@ -121,6 +121,7 @@ def test_the_report(people, capsys):
         assert f"![number {rank}]({one['picture']})" in text
 
 
+@pytest.mark.full
 def test_what_one_should_know_of_the_figures_is_told_and_reported(people, capsys):
     content = json.loads(people.annotations.read_text())
     for one in content["annotations"]:
@@ -180,6 +181,7 @@ def test_a_published_figure_stands_beside(people, shared):
     assert "AP: published by PaddleX, COCO val2017" in text
 
 
+@pytest.mark.full
 def test_photos_that_cannot_be_read(people, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(people.images, images)

@@ -13,7 +13,7 @@ import pytest
 from hpi.errors import HpiError
 from hpi.serving.listening import bind, close
 
-from support import HANGS_S, run_hpi, run_python, wait_until
+from support import HANGS_S, quick_first, run_hpi, run_python, wait_until
 
 # A Predictor that is opened would be seen.
 NO_MODELS = """
@@ -33,7 +33,7 @@ def busy():
         yield other.getsockname()[1]
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("serve", "--workers", "2"), ("--serve",)])
+@pytest.mark.parametrize("arguments", quick_first([("serve",), ("serve", "--workers", "2"), ("--serve",)], 1))
 def test_a_port_in_use_is_told_before_the_models_are_opened(busy, tmp_path, arguments):
     done = run_python("-c", NO_MODELS, *arguments, "--port", str(busy), cwd=tmp_path)
     assert done.returncode == 1

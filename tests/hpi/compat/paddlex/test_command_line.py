@@ -126,6 +126,7 @@ def test_wrong_usage_is_told(tmp_path, arguments, code, said):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_installing_tells_whether_it_is_here(tmp_path):
     """With the exit code that a script goes on by."""
     for plugin, (package, extra) in PLUGINS.items():
