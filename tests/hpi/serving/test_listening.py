@@ -33,7 +33,7 @@ def busy():
         yield other.getsockname()[1]
 
 
-@pytest.mark.parametrize("arguments", quick_first([("serve",), ("serve", "--workers", "2"), ("--serve",)], 1))
+@pytest.mark.parametrize("arguments", quick_first([["serve"], ["serve", "--workers", "2"], ["--serve"]]))
 def test_a_port_in_use_is_told_before_the_models_are_opened(busy, tmp_path, arguments):
     done = run_python("-c", NO_MODELS, *arguments, "--port", str(busy), cwd=tmp_path)
     assert done.returncode == 1
