@@ -47,7 +47,7 @@ HANGS_S = 300
 
 
 def quick_first(cases: Iterable[Any], count: int = 1) -> list[Any]:
-    """Cases of a parametrized test, those after the first few for ``--all`` only; a tuple is one of several arguments."""
+    """Cases of a parametrized test, those after the first few for ``--all`` only; a tuple is of several arguments."""
     first, rest = (cases := list(cases))[:count], cases[count:]
     values = (case if isinstance(case, tuple) else (case,) for case in rest)
     return [*first, *(pytest.param(*value, marks=pytest.mark.full) for value in values)]

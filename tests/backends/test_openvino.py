@@ -95,6 +95,7 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
         BACKENDS["openvino"].load(files, options).close()
 
 
+@pytest.mark.full
 def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_path, home, monkeypatch, rng):
     files = float_files(POSE)
     options = SessionOptions(ArtifactCache(tmp_path), threads=2)
@@ -132,6 +133,7 @@ def test_many_threads_may_call_a_split_session(options, rng, variant):
         assert np.abs(ours - theirs).max() < ROUNDING
 
 
+@pytest.mark.full
 def test_a_part_that_fails_fails_the_batch_and_not_the_session(options, rng, monkeypatch):
     variant = Variant(static_batch=True, streams=True)
     feeds = {"image": rng.standard_normal((8, 3, 256, 256), np.float32)}

@@ -43,6 +43,7 @@ def test_it_tells_what_is_engaged(pose, detector, backend):
     assert detector.batch_size == 1
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_a_batch_is_its_items_one_by_one(pose, rng):
     batch = rng.standard_normal((3, 3, 256, 256), np.float32)
     together = pose.run({"image": batch})[0]
@@ -51,6 +52,7 @@ def test_a_batch_is_its_items_one_by_one(pose, rng):
     assert np.abs(together - alone).max() < ROUNDING
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_a_fixed_batch_of_one_is_split(detector, rng):
     batch = rng.random((3, 3, 416, 416), np.float32)
     scale = np.ones((3, 2), np.float32)

@@ -412,6 +412,7 @@ def test_what_a_run_gave_outlives_the_next(card, on_card, rng):
         assert np.array_equal(kept, before)
 
 
+@pytest.mark.full
 def test_arrays_of_the_card_stay_there(card, on_card, reference, rng):
     """What the caller has enqueued on its stream comes before the run, and what it enqueues then, after."""
     with load(on_card) as session:
@@ -441,7 +442,7 @@ def test_a_detector_gives_the_boxes_of_its_whole_graph(card, on_card, reference,
     assert config.profiles[0]["scale_factor"] == ((1, 2), (1, 2), (8, 2))
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", quick_first(VARIANTS, 1), ids=str)
 def test_the_engine_is_built_in_the_precision_asked_for(card, on_card, variant):
     with load(on_card, variant=variant) as session:
         assert session.info.variant == variant

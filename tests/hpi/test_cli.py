@@ -258,6 +258,7 @@ def start_hpi(*arguments, cwd, **streams):
     return subprocess.Popen([sys.executable, "-m", "hpi", *map(str, arguments)], cwd=cwd, text=True, **streams)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--json"], pytest.param([], marks=pytest.mark.full)])
 def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
     command = ("predict", *[EXAMPLE] * 50, *arguments)

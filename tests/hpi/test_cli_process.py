@@ -266,6 +266,7 @@ def test_exit_codes(tmp_path, body, code, said):
     assert ("Traceback" in done.stderr) == bool(said)
 
 
+@pytest.mark.full
 def test_streams_that_are_closed(tmp_path):
     shell = f'"{sys.executable}" -m hpi models'
     for redirection, code in ((">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)):

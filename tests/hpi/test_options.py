@@ -111,6 +111,7 @@ def test_explicit_auto_outranks_a_configured_backend():
         assert predictor.backend
 
 
+@pytest.mark.full
 def test_threshold_and_batch_size(photo):
     config = in_yaml({}, {})
     config["SubModules"]["ObjectDetection"].update(threshold=1, batch_size=3)

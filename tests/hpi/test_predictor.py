@@ -236,7 +236,7 @@ def folder(tmp_path, photo):
     return tmp_path
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 10])
+@pytest.mark.parametrize("batch_size", quick_first([1, 2, 10], 1))
 def test_in_a_folder_bad_files_are_logged_and_the_rest_go_on(lite, folder, caplog, batch_size):
     with caplog.at_level(logging.ERROR):
         found = [result["input_path"] for result in lite.predict(str(folder), batch_size=batch_size)]
@@ -450,6 +450,7 @@ def test_a_runtime_that_fails_while_running(photo, monkeypatch):
             only(predictor.predict(photo))
 
 
+@pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_closing_while_another_thread_predicts(photo, backend):
     """It finishes, or says that it is closed; nothing else."""
     outcomes = []
@@ -521,6 +522,7 @@ def two_devices(monkeypatch):
         yield predictor
 
 
+@pytest.mark.full
 def test_several_devices_share_the_images_and_keep_the_order(two_devices, photo, rng):
     images = [np.roll(photo, int(shift), axis=1) for shift in rng.integers(0, 600, 9)]
     inputs = [*images[:4], "missing.jpg", *images[4:]]
@@ -557,6 +559,7 @@ def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
     assert slow in done
 
 
+@pytest.mark.full
 def test_a_failure_on_one_of_several_devices_is_raised_in_its_place(two_devices, photo):
     two_devices._replicas[1].estimator.session.close()
     with pytest.raises(BackendError, match="closed"):

@@ -285,6 +285,7 @@ def test_urls_and_the_same_file_twice(save_all):
     assert set(saved) == {"basketball", "basketball_2", "basketball_3", "basketball_4"}
 
 
+@pytest.mark.full
 def test_pages_and_frames_do_not_overwrite_each_other(save_all, copies, photo, tmp_path):
     pages = [Image.fromarray(photo[:200, :200, ::-1]), Image.fromarray(photo[100:300, :200, ::-1])]
     for name in ("a.tif", "b/a.tif", "a.gif", "b/a.gif"):

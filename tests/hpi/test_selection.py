@@ -381,6 +381,7 @@ def test_the_gate_gives_the_figure(spec, skeleton, fresh_wish, monkeypatch):
     assert 1.5 < pixels < 4
 
 
+@pytest.mark.full
 def test_a_verdict_is_kept(spec, skeleton, fresh_wish, own, monkeypatch):
     pytest.importorskip("openvino")
     priors = Known(own, row("openvino", 1))

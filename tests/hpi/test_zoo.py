@@ -116,6 +116,7 @@ def test_an_unknown_model_names_the_known_ones(zoo):
         zoo.find("PP-TinyPose")
 
 
+@pytest.mark.full
 def test_two_processes_at_once_both_succeed(tmp_path):
     script = f"from hpi.zoo import Zoo; print(Zoo.default().find({DETECTOR!r}).folder)"
     environment = {"HPI_HOME": str(tmp_path)}

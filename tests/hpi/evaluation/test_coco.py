@@ -89,6 +89,7 @@ def test_keypoints(shared, places, paddle_model_backend, model, flip):
         assert found[name] == pytest.approx(expected[name], abs=WITHIN)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "model"),
     quick_first((backend, model) for backend in BACKEND_PACKAGES for model in PADDLEX_BOX_AP),

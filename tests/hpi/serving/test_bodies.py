@@ -19,7 +19,7 @@ from hpi.serving.limits import Memory, Received, RequestError
 from hpi.serving.schema import InferRequest
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
-from support import HANGS_S, wait_until
+from support import HANGS_S, quick_first, wait_until
 
 MIB = 1 << 20
 
@@ -85,7 +85,7 @@ def bare_deflate(data):
         ("", lambda data: data),
     ],
 )
-@pytest.mark.parametrize("kind", ["application/json", "image/jpeg"])
+@pytest.mark.parametrize("kind", quick_first(["application/json", "image/jpeg"], 1))
 def test_compressed_bodies_are_read(post, people, coding, compress, kind):
     body = as_json() if kind == "application/json" else JPEG
     answer = post(content=compress(body), headers={"Content-Type": kind, "Content-Encoding": coding})

@@ -159,6 +159,7 @@ def test_connections_that_say_nothing_are_closed(fragile, alive):
         connection.close()
 
 
+@pytest.mark.full
 def test_a_slow_request_is_not_taken_for_a_silent_one(fragile, alive):
     """It takes longer than a head may."""
     _, image = cv2.imencode(".png", np.zeros((40, 35, 3), np.uint8))
@@ -341,6 +342,7 @@ def test_a_model_that_always_answers_what_is_no_number_is_told_before_it_is_serv
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service, tmp_path):
     """The others went through the models in the same batch."""
     yml = tmp_path / "pipeline.yaml"

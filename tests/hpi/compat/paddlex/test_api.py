@@ -58,6 +58,7 @@ def test_paddlex_engine_names(engine, expected):
         assert predictor.backend in expected
 
 
+@pytest.mark.full
 def test_second_position_of_a_pipeline_is_the_threshold():
     with create_pipeline(LITE) as pipeline:
         (result,) = pipeline.predict(str(EXAMPLE), 0.5)
@@ -81,6 +82,7 @@ def test_predictor_takes_batch_size_by_keyword_only(lite):
         lite.predict(str(EXAMPLE), 2)
 
 
+@pytest.mark.full
 def test_attributes_of_a_model(shared):
     folder = shared / "models" / "PP-TinyPose_128x96"
     with create_model("PP-TinyPose_128x96", folder, device="CPU", batch_size=3) as model:

@@ -244,6 +244,7 @@ def test_check_dataset(module, dataset, tmp_path):
         assert (tmp_path / "out" / path).is_file()
 
 
+@pytest.mark.full
 def test_check_dataset_after_splitting(module, dataset, capsys):
     pytest.importorskip("matplotlib")
     split = [f"CheckDataset.split.{name}" for name in ("enable=True", "train_percent=75", "val_percent=25")]
