@@ -14,6 +14,8 @@ import yaml
 
 from hpi import BackendError, ModelError, Predictor
 from hpi.backends import BACKENDS
+from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.base import SessionOptions
 from hpi.model_files import read_model
 from hpi.selection.choice import Candidate, prove
 from hpi.tasks.detection import Detector
@@ -274,8 +276,9 @@ def test_another_runtime_takes_over_from_one_that_returns_nan(pose, photo, caplo
 
 
 @pytest.mark.full
-def test_the_parity_gate_refuses_a_candidate_that_returns_nan(pose, options):
+def test_the_parity_gate_refuses_a_candidate_that_returns_nan(pose, tmp_path):
     pytest.importorskip("openvino")
+    options = SessionOptions(ArtifactCache(tmp_path / "artifacts"), threads=2)  # the verdict is kept for the good model
     pose.constant("bad", np.nan)
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     broken, good = read_model(pose.save()), Zoo.default().find(POSE)
