@@ -29,7 +29,8 @@ from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
 from hpi.evaluation.predictions import Journal, predict
-from hpi.selection.choice import AUTO, PRECISIONS
+from hpi.options import AUTO
+from hpi.selection.choice import PRECISIONS
 from hpi.selection.measure import ROUNDS, Protocol
 from hpi.selection.parity import FOLDER, load_exam
 from hpi.selection.priors import Priors

@@ -14,7 +14,8 @@ from rich.table import Table
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.benchmarks.options import Backend, Models, OneDevice, Rounds, Threads, name_and_folder, one_device
-from hpi.selection.choice import AUTO, PRECISIONS
+from hpi.options import AUTO
+from hpi.selection.choice import PRECISIONS
 from hpi.selection.measure import ROUNDS, Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Prior, write_rows
 from hpi.zoo import Zoo

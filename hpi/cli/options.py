@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE, DEVICES
+
 if TYPE_CHECKING:
     from hpi.predictor import Predictor
-
-DEFAULT_PIPELINE = "human_keypoint_detection_lite"
-
-DEVICES = ("auto", "cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
-"""For completion. Numbers are left out: bash takes a colon for the end of a word."""
 
 
 def _pipelines() -> list[str]:
@@ -48,7 +45,7 @@ def _objectives() -> list[str]:
 
 
 def _devices() -> list[str]:
-    return list(DEVICES)
+    return ["auto", *DEVICES]
 
 
 _MODEL, _RUNTIME = "Which models", "What they run on"

@@ -13,13 +13,13 @@ from hpi.backends.artifacts import content_hash
 from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
 from hpi.errors import BackendError, ConfigError, HpiError
 from hpi.model_files import ModelSpec
+from hpi.options import AUTO
 from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam, trial
 from hpi.selection.priors import Basis, Estimate, Priors, device_class
 from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)
 
-AUTO = "auto"
 PRECISIONS = ("fp32", "bf16", "fp16")
 OBJECTIVES = ("latency", "throughput", "memory")
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hpi.backends.base import Session, SessionOptions
 from hpi.errors import BackendError, HpiError
 from hpi.model_files import ModelSpec
-from hpi.selection.choice import AUTO, PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
+from hpi.options import AUTO
+from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class

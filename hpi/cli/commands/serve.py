@@ -8,13 +8,14 @@ import typer
 
 from hpi.cli import options as given
 from hpi.cli.command import Debug
+from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE
 
 _LIMITS = "Batches and limits"
 
 
 def serve(
     context: typer.Context,
-    pipeline: given.PipelineOrDefault = given.DEFAULT_PIPELINE,
+    pipeline: given.PipelineOrDefault = DEFAULT_PIPELINE,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")
     ] = "127.0.0.1",

@@ -13,6 +13,7 @@ from hpi.errors import ConfigError
 
 DEFAULT_PIPELINE = "human_keypoint_detection_lite"
 DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
+"""For completion. Numbers are left out: bash takes a colon for the end of a word."""
 
 PLUGINS = {
     "hpi-cpu": ("onnxruntime", "cpu"),
