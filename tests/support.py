@@ -53,6 +53,15 @@ def quick_first(cases: Iterable[Any], count: int = 1) -> list[Any]:
     return [*first, *(pytest.param(*value, marks=pytest.mark.full) for value in values)]
 
 
+def require(package: str) -> None:
+    """Skip what needs a package that is not installed, without importing it.
+
+    Importing Paddle (which paddle2onnx does) sets ``OMP_NUM_THREADS``; the processes that tests start would inherit it.
+    """
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed", allow_module_level=True)
+
+
 def missing_backend(name: str) -> str | None:
     """Why tests on a runtime cannot run here."""
     if importlib.util.find_spec(BACKEND_PACKAGES[name]) is None:

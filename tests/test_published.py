@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-pytest.importorskip("paddle", reason="paddlepaddle, which the normal mode runs on, is not installed")
+from support import require, run_hpi
 
-from support import run_hpi
+require("paddle")
 
 
 def run(*arguments, cwd):
@@ -17,7 +17,7 @@ def run(*arguments, cwd):
 
 @pytest.mark.full
 def test_given_and_random_weights(shared, tmp_path):
-    pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed (it has no wheel for Python 3.13)")
+    require("paddle2onnx")
     done = run(
         "--model", f"PP-TinyPose_128x96={shared / 'models' / 'PP-TinyPose_128x96'}", "--model", "PP-YOLOE-S_human",
         "--weights", "random", "--archives", shared / "models" / "latency_only", cwd=tmp_path,

@@ -9,7 +9,7 @@ import pytest
 
 from hpi.backends.cpu import cgroup_cores, default_threads, usable_cores
 
-from support import run_python
+from support import require, run_python
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ DIFFERENCE = (
 @pytest.mark.full
 def test_what_paddle_sets_does_not_count(tmp_path):
     """Importing Paddle sets OMP_NUM_THREADS to 1 where it is not set."""
-    pytest.importorskip("paddle")
+    require("paddle")
     assert without_omp_num_threads(DIFFERENCE, tmp_path) == ["1", "0"]
     done = run_python("-c", DIFFERENCE, cwd=tmp_path, OMP_NUM_THREADS="1")
     assert done.stdout.split() == ["1", str(1 - usable_cores())], done.stderr
@@ -115,7 +115,7 @@ def test_what_paddle_sets_does_not_count(tmp_path):
 
 @pytest.mark.full
 def test_loading_paddle_leaves_the_environment_as_it_was(tmp_path):
-    pytest.importorskip("paddle")
+    require("paddle")
     code = (
         "import os; from hpi.backends.base import import_runtime; import_runtime('paddle', ''); "
         "print(os.environ.get('OMP_NUM_THREADS'))"

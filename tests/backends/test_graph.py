@@ -23,7 +23,7 @@ from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec, batched_nms
 from hpi.model_files import read_model
 
-from support import float_files, quick_first
+from support import float_files, quick_first, require
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
@@ -93,7 +93,7 @@ def test_a_detector_cut_before_its_nms_gives_the_same_boxes(detector, photo):
 @pytest.mark.full
 def test_on_photos_too(shared, options):
     """The official PicoDet, whose graph paddle2onnx makes."""
-    pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+    require("paddle2onnx")
     spec = read_model(shared / "models" / "PicoDet-S_pedestrian_320")
     graph = ensure_onnx(spec.files, options.artifacts)
     photos = [cv2.imread(str(path)) for path in sorted((shared / "data" / "photos").glob("*.jpg"))]

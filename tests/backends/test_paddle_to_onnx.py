@@ -12,9 +12,9 @@ from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.zoo import Zoo
 
-from support import missing_backend, quick_first
+from support import missing_backend, quick_first, require
 
-pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+require("paddle2onnx")
 
 
 @pytest.fixture(scope="module")

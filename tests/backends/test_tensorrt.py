@@ -46,7 +46,7 @@ from hpi.model_files import read_model
 from hpi.selection.parity import answer, examine
 from hpi.zoo import Zoo
 
-from support import ROOT, ROUNDING, assert_same_detections, float_files, quick_first
+from support import ROOT, ROUNDING, assert_same_detections, float_files, quick_first, require
 from tensorrt_fake import Card, CardArray, make_cupy, make_cupyx, make_tensorrt
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
@@ -472,7 +472,7 @@ def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, ref
 @pytest.mark.parametrize("name", ["PP-TinyPose_128x96", "PicoDet-S_pedestrian_320"])
 def test_the_official_models_pass_the_parity_exam(prepared_on_the_host, on_card, options, shared, name):
     """Their graphs are paddle2onnx's, with outputs that other nodes read and shapes worked out inside."""
-    pytest.importorskip("paddle2onnx", reason="paddle2onnx is not installed")
+    require("paddle2onnx")
     spec = read_model(shared / "models" / name)
     skeleton = Zoo.default().skeleton_of(POSE)
     with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:

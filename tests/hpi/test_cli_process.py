@@ -11,7 +11,7 @@ import time
 import cv2
 import pytest
 
-from support import EXAMPLE, HANGS_S, missing_backend, run_python, wait_until
+from support import EXAMPLE, HANGS_S, missing_backend, require, run_python, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 
@@ -83,7 +83,7 @@ def test_a_signal_during_an_import(tmp_path, module, number):
 def test_a_signal_during_a_conversion_ends_the_converter_too(tmp_path, shared, number):
     if missing_backend("paddle"):
         pytest.skip("Paddle is not installed")
-    pytest.importorskip("paddle2onnx")
+    require("paddle2onnx")
     model = ("--model", "PP-TinyPose_128x96", "--model_dir", shared / "models" / "PP-TinyPose_128x96")
     environment = {**os.environ, "HPI_HOME": str(tmp_path / "home")}
     with start("predict", EXAMPLE, *model, "--backend", "onnxruntime", cwd=tmp_path, env=environment) as process:

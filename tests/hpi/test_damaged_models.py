@@ -15,7 +15,7 @@ import pytest
 from hpi.zoo import Zoo
 
 from damage import damage
-from support import EXAMPLE, ROOT
+from support import EXAMPLE, ROOT, require
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 TIMEOUT_S = 600
@@ -84,7 +84,7 @@ def worker(home):
     ],
 )
 def test_a_damaged_folder_gives_results_or_an_error(source, name, files, backends, worker, rng, tmp_path, shared):
-    pytest.importorskip("paddle2onnx")
+    require("paddle2onnx")
     original = shared / source if "/" in source else Zoo.default().find(source).folder
     ignored = shutil.ignore_patterns(
         *({file.name for file in original.iterdir()} - files if files else ["sources.json"])

@@ -21,7 +21,7 @@ from hpi.selection.choice import Candidate, prove
 from hpi.tasks.detection import Detector
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, quick_first, run_hpi
+from support import EXAMPLE, quick_first, require, run_hpi
 
 onnx = pytest.importorskip("onnx")
 
@@ -181,7 +181,7 @@ def test_a_model_with_norm_type_none_takes_levels_from_0_to_1(pose, backend, pho
 )
 def test_what_a_yml_leaves_out_gives_the_boxes_of_paddlex(tmp_path, shared, change, score, box):
     """As PaddleX 3.7.2 gave them for the same folders."""
-    pytest.importorskip("paddle")
+    require("paddle")
     folder = shutil.copytree(
         shared / "models" / "PicoDet-S_pedestrian_320", tmp_path / "model", copy_function=shutil.copyfile
     )
@@ -262,7 +262,7 @@ def test_only_the_image_that_gives_nan_is_an_error(pose, backend, photo, value):
 @pytest.mark.full
 def test_another_runtime_takes_over_from_one_that_returns_nan(pose, photo, caplog):
     """A folder with a broken graph and a good Paddle program."""
-    pytest.importorskip("paddle")
+    require("paddle")
     source = Zoo.default().find(POSE).folder
     for name in ("inference.json", "inference.pdiparams"):
         shutil.copy(source / name, pose.folder)

@@ -17,7 +17,7 @@ from hpi.backends.gpu import gpu_count
 from hpi.compat.paddlex.command_line import PLUGINS
 from hpi.compat.paddlex.config import pipeline_text
 
-from support import EXAMPLE, HANGS_S, missing_backend, quick_first, run_hpi
+from support import EXAMPLE, HANGS_S, missing_backend, quick_first, require, run_hpi
 
 LITE = "human_keypoint_detection_lite"
 
@@ -143,7 +143,7 @@ def test_installing_tells_whether_it_is_here(tmp_path):
 def paddle2onnx():
     if missing_backend("paddle"):
         pytest.skip("Paddle is not installed")
-    pytest.importorskip("paddle2onnx")
+    require("paddle2onnx")
 
 
 @pytest.mark.full
