@@ -14,7 +14,7 @@ from hpi.benchmarks.compare_plots import candidate_of, scaling, scatter, stages
 from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Pick
 from hpi.benchmarks.environment import describe_environment
 from hpi.benchmarks.report import markdown_table, write_report
-from hpi.files import write_whole
+from hpi.io.files import write_whole
 from hpi.selection.priors import Prior
 
 CHOICE = ("model", "batch", "auto takes", "ms", "best of this run", "ms", "regret")

@@ -27,7 +27,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hpi.archives import unpack
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Session, SessionOptions, device_kind
 from hpi.backends.gpu import gpu_count, gpu_of
@@ -36,6 +35,7 @@ from hpi.benchmarks.options import Output, Rounds, Threads, TurnSeconds, name_an
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
+from hpi.io.archives import unpack
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Wish, choose
 from hpi.selection.measure import SETTLE_S

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from hpi.benchmarks.environment import describe_environment
 from hpi.errors import ConfigError
-from hpi.validation import parse
+from hpi.io.validation import parse
 
 RESAMPLES = 10_000
 CONFIDENCE = 95

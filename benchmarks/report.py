@@ -9,7 +9,7 @@ from typing import Any
 
 from hpi import Predictor
 from hpi.benchmarks.environment import describe_environment
-from hpi.files import write_whole
+from hpi.io.files import write_whole
 
 
 def engaged(predictor: Predictor) -> list[dict[str, Any]]:

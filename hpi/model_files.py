@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles, onnx_files
 from hpi.backends.file_checks import problem_with
 from hpi.errors import ModelError, ModelNotFoundError
-from hpi.validation import Record, parse, read_yaml
+from hpi.io.validation import Record, parse, read_yaml
 
 Task = Literal["object_detection", "keypoint_detection"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpi.fetch import is_url, url_path
+from hpi.io.fetch import is_url, url_path
 
 if TYPE_CHECKING:
     from hpi.results import Result

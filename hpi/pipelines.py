@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.errors import ConfigError
+from hpi.io.validation import nearest
 from hpi.tasks.detection import Detections, Detector, Threshold
 from hpi.tasks.keypoints import KeypointEstimator
-from hpi.validation import nearest
 
 PEOPLE = ("person", "pedestrian")
 """Labels that are taken for people where the pipeline's YAML does not name its own."""

@@ -30,6 +30,7 @@ from hpi.compat.paddlex.config import (
     read_pipeline,
 )
 from hpi.errors import BackendError, ConfigError, InputError
+from hpi.io.validation import is_yaml, parse, read_yaml
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.model_files import ModelSpec
 from hpi.names import Names
@@ -44,7 +45,6 @@ from hpi.selection.priors import Prior, Priors, device_class
 from hpi.sources import Image, Input, Item, check_input, count_items, is_several, is_single, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
-from hpi.validation import is_yaml, parse, read_yaml
 from hpi.zoo import Skeleton, Zoo
 
 logger = logging.getLogger(__name__)

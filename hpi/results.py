@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
-from hpi.files import save
+from hpi.io.files import save
 from hpi.names import file_name
 from hpi.options import check_count
 from hpi.tasks.detection import Detections

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hpi.errors import InputError
-from hpi.files import check_folder
+from hpi.io.files import check_folder
 from hpi.overlap import side_by_side
 from hpi.results import Result
 

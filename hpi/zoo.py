@@ -19,14 +19,14 @@ import platformdirs
 from filelock import FileLock
 from pydantic import Field
 
-from hpi.archives import unpack
 from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.backends.file_checks import check_weights
 from hpi.errors import BackendError, ConfigError, ModelError
-from hpi.fetch import fetch, shown
-from hpi.files import write_whole
+from hpi.io.archives import unpack
+from hpi.io.fetch import fetch, shown
+from hpi.io.files import write_whole
+from hpi.io.validation import Record, parse, read_yaml
 from hpi.model_files import ModelSpec, Task, read_model
-from hpi.validation import Record, parse, read_yaml
 
 logger = logging.getLogger(__name__)
 

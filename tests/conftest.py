@@ -15,9 +15,9 @@ import yaml
 from hypothesis import settings
 
 from hpi import Predictor
-from hpi.archives import unpack
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
+from hpi.io.archives import unpack
 
 from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, missing_backend
 

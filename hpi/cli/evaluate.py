@@ -28,11 +28,11 @@ from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
-from hpi.files import save
+from hpi.io.files import save
+from hpi.io.validation import is_yaml
 from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
-from hpi.validation import is_yaml
 from hpi.zoo import Skeleton, Zoo
 
 WORST = 8

@@ -25,7 +25,7 @@ from hpi.errors import ConfigError, HpiError, InputError
 from hpi.evaluation.annotations import is_file, leads_out
 from hpi.evaluation.coco_checks import Finding, examine, sentence
 from hpi.evaluation.coco_file import KEYPOINTS, Annotation, Category, CocoFile, Image
-from hpi.files import save
+from hpi.io.files import save
 from hpi.sources import decode_image
 from hpi.zoo import Skeleton, Zoo
 

@@ -19,9 +19,9 @@ from hpi.evaluation.annotations import Entry, Pixels, existing, read_json
 from hpi.evaluation.coco_checks import Findings, Use, are_corners, are_fractions, examine, ids, several
 from hpi.evaluation.coco_file import Annotation, CocoFile, Image
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
+from hpi.io.validation import parse
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.predictor import Predictor
-from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
 
 KEYPOINT_FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field
 
 from hpi.errors import InputError
 from hpi.evaluation.annotations import Entry, Pixels, Size, read_json
-from hpi.validation import parse
+from hpi.io.validation import parse
 
 KEYPOINTS = 17
 """Keypoints of a person whose category does not list them."""

@@ -19,8 +19,8 @@ from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
 from hpi.evaluation.coco_checks import MANY, listed
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
+from hpi.io.validation import parse
 from hpi.predictor import Predictor
-from hpi.validation import parse
 from hpi.zoo import Skeleton, Zoo
 
 SKELETON = Skeleton(

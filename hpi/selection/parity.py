@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.backends.base import Feeds, Session
+from hpi.io.validation import Record, parse, read_yaml
 from hpi.kernels.boxes import box_iou
 from hpi.model_files import ModelSpec
 from hpi.tasks.detection import Detections, Detector
 from hpi.tasks.keypoints import PEOPLE_PER_RUN, KeypointEstimator, KeypointOptions
 from hpi.tasks.placement import NotFiniteError, Placement
-from hpi.validation import Record, parse, read_yaml
 from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from hpi.backends.base import Variant, device_kind, is_installed
 from hpi.backends.cpu import ISA_LEVELS, Cpu, this_cpu
 from hpi.backends.gpu import PACKAGE, Gpu, check_gpu, gpu_of
 from hpi.errors import ConfigError
-from hpi.files import save
-from hpi.validation import Record, parse
+from hpi.io.files import save
+from hpi.io.validation import Record, parse
 
 
 class CpuClass(Record):

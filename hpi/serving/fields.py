@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from hpi.io.validation import nearest
 from hpi.serving.limits import RequestError
-from hpi.validation import nearest
 
 logger = logging.getLogger(__name__)
 

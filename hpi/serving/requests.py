@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from hpi.fetch import is_url
+from hpi.io.fetch import is_url
 from hpi.serving.bodies import Kind, check_untold
 from hpi.serving.encoded import PHOTO, from_base64
 from hpi.serving.fields import Strangers, validated, wrong

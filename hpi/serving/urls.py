@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import httpcore
 
 from hpi.errors import InputError
-from hpi.fetch import ascii_url, is_url, shown
+from hpi.io.fetch import ascii_url, is_url, shown
 from hpi.serving.limits import Received
 
 MOST_REDIRECTS = 5

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard, Union
 from numpy.typing import NDArray
 
 from hpi.errors import InputError
-from hpi.fetch import is_url, shown, url_path
+from hpi.io.fetch import is_url, shown, url_path
 from hpi.sources.arrays import as_array, check_image, from_pillow, is_pillow, own_image
 from hpi.sources.files import load_file, load_stream, load_url
 from hpi.sources.folders import list_folder

@@ -8,7 +8,7 @@ from stat import S_ISREG
 from typing import Any
 
 from hpi.errors import InputError, InputNotFoundError
-from hpi.fetch import fetch
+from hpi.io.fetch import fetch
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_FETCH_S = 60
@@ -56,7 +56,7 @@ def load_url(url: str) -> bytes:
     """What an http(s) URL answers.
 
     Raises:
-        InputError: as :func:`hpi.fetch.fetch`.
+        InputError: as :func:`hpi.io.fetch.fetch`.
     """
     stream = io.BytesIO()
     fetch(url, stream, limit=MAX_IMAGE_BYTES, seconds=MAX_FETCH_S, error=InputError)

@@ -3,13 +3,13 @@ import shutil
 import pytest
 
 from hpi import Predictor
-from hpi.archives import unpack
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
 from hpi.backends.messages import essence
 from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
+from hpi.io.archives import unpack
 from hpi.zoo import Zoo
 
 from support import missing_backend, quick_first, require

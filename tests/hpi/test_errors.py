@@ -4,9 +4,9 @@ import pytest
 
 from hpi import ConfigError, HpiError, InputError, ModelError, Predictor
 from hpi.errors import BackendError, not_found
+from hpi.io.validation import read_yaml
 from hpi.model_files import read_model
 from hpi.sources import read_items
-from hpi.validation import read_yaml
 
 
 def test_a_bad_value_is_also_a_value_error(lite):

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from hpi import Predictor
-from hpi.archives import unpack
 from hpi.errors import ConfigError, ModelError
+from hpi.io.archives import unpack
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
 from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, run_hpi, run_python, serve

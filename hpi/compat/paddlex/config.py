@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field
 
 from hpi.errors import ConfigError, ConfigNotFoundError
+from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
 from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
-from hpi.validation import Record, is_yaml, nearest, parse, read_yaml
 
 logger = logging.getLogger(__name__)
 

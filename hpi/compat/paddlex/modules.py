@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from hpi.compat.paddlex.values import read_value
 from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
-from hpi.files import check_folder, save
-from hpi.validation import read_yaml
+from hpi.io.files import check_folder, save
+from hpi.io.validation import read_yaml
 from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)

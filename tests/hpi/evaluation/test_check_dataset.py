@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.check_dataset import RESULT, check_dataset
-from hpi.files import write_whole
+from hpi.io.files import write_whole
 from hpi.sources import decode_image
 
 from support import run_hpi
@@ -360,7 +360,7 @@ def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
             raise OSError(28, "No space left on device")
         write_whole(path, data)
 
-    monkeypatch.setattr("hpi.files.write_whole", fail_at_the_second)
+    monkeypatch.setattr("hpi.io.files.write_whole", fail_at_the_second)
     with pytest.raises(InputError, match="No space left"):
         check(folder, split=(50, 50))
     assert {file.name: file.read_bytes() for file in (folder / "annotations").iterdir()} == before

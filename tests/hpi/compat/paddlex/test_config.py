@@ -5,8 +5,8 @@ import yaml
 
 from hpi.compat.paddlex.config import options_of, pipeline_names, pipeline_text, read_pipeline
 from hpi.errors import ConfigError
+from hpi.io.validation import read_yaml
 from hpi.options import read_devices, resolve
-from hpi.validation import read_yaml
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpi.errors import ModelError
-from hpi.fetch import ascii_url, fetch, is_url, shown, url_path
+from hpi.io.fetch import ascii_url, fetch, is_url, shown, url_path
 
 from support import serve
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpi.archives import unpack
 from hpi.errors import ModelError
+from hpi.io.archives import unpack
 
 from support import BUNDLED
 
@@ -83,7 +83,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path, target):
 
 @pytest.mark.parametrize("suffix", [".tar.xz", ".zip"])
 def test_a_bomb_is_refused(tmp_path, target, suffix, monkeypatch):
-    monkeypatch.setattr("hpi.archives.MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr("hpi.io.archives.MAX_UNPACKED_BYTES", 1 << 20)
     archive = make(tmp_path / f"a{suffix}", [("model/a", bytes(600_000)), ("model/b", bytes(600_000))])
     assert archive.stat().st_size < 10_000
     with pytest.raises(ModelError, match="more than 1 MiB"):

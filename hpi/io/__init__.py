@@ -1,0 +1,1 @@
+"""What many parts need and none owns: files written whole, fetching, archives, checked YAML."""
