@@ -461,10 +461,10 @@ def test_the_engine_is_built_in_the_precision_asked_for(card, on_card, variant):
     ("name", "variant"), quick_first((name, variant) for name in (DETECTOR, POSE) for variant in VARIANTS), ids=str
 )
 def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, reference, name, variant):
-    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
-    expected = answer(spec, reference[name], skeleton)
+    spec = Zoo.default().find(name)
+    expected = answer(spec, reference[name])
     with load(on_card, name, variant) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 
@@ -474,11 +474,10 @@ def test_the_official_models_pass_the_parity_exam(prepared_on_the_host, on_card,
     """Their graphs are paddle2onnx's, with outputs that other nodes read and shapes worked out inside."""
     require("paddle2onnx")
     spec = read_model(shared / "models" / name)
-    skeleton = Zoo.default().skeleton_of(POSE)
     with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:
-        expected = answer(spec, trusted, skeleton)
+        expected = answer(spec, trusted)
     with TensorRT().load(spec.files, replace(on_card, artifacts=options.artifacts, variant=VARIANTS[1])) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 
@@ -616,10 +615,10 @@ needs_gpu = pytest.mark.skipif(
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("name", [POSE, DETECTOR])
 def test_on_a_card_every_variant_passes_the_parity_exam(options, reference, name, variant):
-    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
-    expected = answer(spec, reference[name], skeleton)
+    spec = Zoo.default().find(name)
+    expected = answer(spec, reference[name])
     with load(replace(options, device="gpu:0"), name, variant) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 
