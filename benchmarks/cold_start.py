@@ -14,7 +14,7 @@ from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.errors import BackendError
-from hpi.model_files import ModelSpec
+from hpi.models.spec import ModelSpec
 from hpi.selection.choice import Candidate
 from hpi.selection.parity import example_run
 

@@ -28,11 +28,11 @@ from hpi.benchmarks.options import Backend, OneDevice, Output, Pipeline, Rounds,
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
-from hpi.evaluation.predictions import Journal, predict
+from hpi.evaluation.predictions import Journal, finds_boxes, predict
+from hpi.models.reference_images import FOLDER, ReferenceImages
 from hpi.options import AUTO
 from hpi.selection.choice import PRECISIONS
 from hpi.selection.measure import ROUNDS, Protocol
-from hpi.selection.parity import FOLDER, load_exam
 from hpi.selection.priors import Priors
 from hpi.zoo import Zoo
 
@@ -101,18 +101,18 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
 
     def evaluate(predictor: Predictor) -> float | None:
         failed: list[InputError] = []
-        dataset = of_people if predictor.detector is None else of_photos
+        dataset = of_photos if finds_boxes(predictor) else of_people
         found = predict(predictor, dataset.photos, Journal(None), BATCH_SIZE, failed=failed.append)
         if failed:
             raise failed[0]
-        return dataset.figures(found, predictor)["AP" if predictor.detector is None else "box AP"]
+        return dataset.figures(found, predictor)["box AP" if finds_boxes(predictor) else "AP"]
 
     return evaluate
 
 
 def _photo(path: Path | None) -> Photo:
     if path is None:
-        with as_file(FOLDER / load_exam().config.photo) as of_exam:
+        with as_file(FOLDER / ReferenceImages.load().config.image) as of_exam:
             return of_exam.name, of_exam.read_bytes()
     try:
         return path.name, path.read_bytes()

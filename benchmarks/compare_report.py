@@ -176,7 +176,7 @@ def _tags(row: Prior, findings: Findings) -> list[str]:
 def _start_cells(one: Entrant) -> list[_Cell]:
     refused = () if one.verdict.passed else ("refused",)
     start = (None, None) if one.start is None else (one.start.empty, one.start.warm)
-    return [_Tagged(one.candidate, refused), *start, one.verdict.pixels, one.ap, one.verdict.said, one.version]
+    return [_Tagged(one.candidate, refused), *start, one.verdict.pixels, one.ap, one.verdict.summary, one.version]
 
 
 def _choice_cells(pick: Pick) -> list[_Cell]:

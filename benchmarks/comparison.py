@@ -16,8 +16,8 @@ from hpi.backends.base import SessionOptions
 from hpi.benchmarks.cold_start import ColdStart, cold_start
 from hpi.benchmarks.pipeline import Stages, pipeline_of
 from hpi.errors import BackendError, HpiError
-from hpi.model_files import ModelSpec
-from hpi.selection.choice import Candidate, Wish, rank
+from hpi.models.spec import ModelSpec
+from hpi.selection.choice import Candidate, Request, rank
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.parity import Verdict
 from hpi.selection.priors import Prior, Priors, device_class
@@ -177,7 +177,7 @@ def pick_of(model: Model, batch: int, measured: Sequence[Measurement]) -> Pick |
         return None
     options = model.options
     basis = model.priors.basis(model.spec.name, device_class(options.device), options.thread_count)
-    ranking = rank(model.spec, Wish(options, batches=[batch]), basis)
+    ranking = rank(model.spec, Request(options, batches=[batch]), basis)
     auto = next(one.candidate for one in ranking if one.candidate in times)
     best = min(times, key=times.__getitem__)
     return Pick(model.spec.name, batch, str(auto), times[auto], str(best), times[best])

@@ -29,9 +29,8 @@ from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, R
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
 from hpi.benchmarks.report import engaged, write_report
+from hpi.models.model import Model
 from hpi.sources import decode_image
-from hpi.tasks.detection import Detector
-from hpi.tasks.keypoints import KeypointEstimator
 
 HEADINGS = ("what", "images a second", "of saturated", "of in sum")
 
@@ -81,14 +80,14 @@ class _Stages:
         pipeline = pipeline_of(predictor)
         self._predictor = predictor
         results = list(predictor.predict(str(folder)))
-        self.paths = [str(result["input_path"]) for result in results]
+        self.paths = [str(result.path) for result in results]
         self._files = [Path(path).read_bytes() for path in self.paths]
-        images = [result["input_img"] for result in results]
-        found = [np.array([one["coordinate"] for one in result["boxes"]], np.float32) for result in results]
-        regions = [pipeline.estimator.regions(boxes.reshape(-1, 4)) for boxes in found]
-        self._models: dict[str, tuple[Detector | KeypointEstimator, dict[str, NDArray[Any]], int]] = {
-            "detector": (pipeline.detector, pipeline.detector.inputs(images), 1),
-            "keypoint model": (pipeline.estimator, pipeline.estimator.inputs(images, regions), 4),
+        images = [result.image for result in results]
+        detector, estimator = pipeline.models
+        people = estimator.prepare(images, [result.instances for result in results])
+        self._models: dict[str, tuple[Model, dict[str, NDArray[Any]], int]] = {
+            "detector": (detector, detector.feeds(detector.prepare(images)), 1),
+            "keypoint model": (estimator, estimator.feeds(people), 4),
         }
 
     def measure(self, batch_size: int, seconds: float) -> dict[str, float]:
@@ -117,13 +116,13 @@ def _rate(run: Any, count: int, seconds: float) -> float:
     return runs * count / (time.perf_counter() - start)
 
 
-def _saturate(task: Detector | KeypointEstimator, feeds: Feeds, batch: int, images: int, seconds: float) -> float:
+def _saturate(model_in_use: Model, feeds: Feeds, batch: int, images: int, seconds: float) -> float:
     """Images a second of a model that is kept busy with the inputs of all images in batches."""
     import openvino as ov
 
-    model = ov.Core().read_model(str(task.session.info.model_path))
+    model = ov.Core().read_model(str(model_in_use.session.info.model_path))
     if feeds["image"].dtype == np.uint8:
-        model = take_uint8_images(model, task.spec.files.normalization)
+        model = take_uint8_images(model, model_in_use.spec.files.normalization)
     items = size_of(feeds)
     batch = min(batch, items)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}

@@ -24,8 +24,9 @@ from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, with_folders
 from hpi.benchmarks.report import write_report
 from hpi.errors import ConfigError
+from hpi.models.topdown import TopDown
 from hpi.sources import decode_image
-from hpi.tasks.keypoints import Regions
+from hpi.transforms import Regions
 
 OURS = {"affine": "crop"}  # what a peer's part of a kernel is put in relation to
 HEADINGS = ("kernel", "batch", "who", "µs a person (p50)", "p99", "times hpi")
@@ -71,18 +72,18 @@ def _kernels(
 ) -> tuple[dict[str, Callable[[], object]], dict[str, np.ndarray[Any, Any]]]:
     """The kernels on a batch, and what PaddleX's functions are called with."""
     image = decode_image(photo.read_bytes(), str(photo))
-    estimator, (result,) = predictor.estimator, predictor.predict(image)
-    boxes = np.array([person["coordinate"] for person in result.get("boxes", [])], np.float32)
-    if estimator is None or not len(boxes):
+    estimator, (result,) = predictor.pipelines[0].models[-1], predictor.predict(image)
+    if not isinstance(estimator, TopDown) or not len(result.boxes):
         raise ConfigError(f"{predictor.name} finds nobody in {photo}")
-    chosen = boxes[np.arange(batch) % len(boxes)]
-    people = estimator.regions(chosen)
-    heatmaps = estimator.heatmaps(estimator.crops([image], [people]))
+    chosen = result.instances[np.arange(batch) % len(result.instances)]
+    prepared = estimator.prepare([image], [chosen])
+    heatmaps = estimator.raw_outputs(prepared.batch)
     kernels: dict[str, Callable[[], object]] = {
-        "crop": lambda: estimator.crops([image], [estimator.regions(chosen)]),
-        "decode": lambda: estimator.joints(heatmaps, people),
+        "crop": lambda: estimator.prepare([image], [chosen]),
+        "decode": lambda: estimator.decode(heatmaps, prepared),
     }
-    return kernels, _arrays(image, heatmaps, people, estimator.spec.input_size)
+    people = estimator.transform.regions(result.boxes[np.arange(batch) % len(result.boxes)])
+    return kernels, _arrays(image, heatmaps[0], people, estimator.spec.input_size)
 
 
 def _arrays(image: Any, heatmaps: Any, people: Regions, size: tuple[int, int]) -> dict[str, np.ndarray[Any, Any]]:

@@ -40,10 +40,13 @@ from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.plots import save_stages
 from hpi.benchmarks.report import engaged, markdown_table, write_report
 from hpi.compat.paddlex.config import PipelineConfig, read_pipeline
+from hpi.compat.paddlex.results import paddlex_result
 from hpi.errors import ConfigError
+from hpi.instances import Frame, Instances
 from hpi.kernels.batches import split_by_count
-from hpi.pipelines import HumanPose
-from hpi.results import KeypointResult
+from hpi.models.detector import Detector
+from hpi.models.topdown import TopDown
+from hpi.pipelines.topdown import TopDownPipeline
 from hpi.sources import Image, decode_image
 
 Turn = Callable[[float], list[float]]
@@ -90,15 +93,16 @@ def main(
     regression.guard(baseline, engaged(predictor), rows)
 
 
-def pipeline_of(predictor: Predictor) -> HumanPose:
+def pipeline_of(predictor: Predictor) -> TopDownPipeline:
     """Detector and keypoint model of a predictor, on its first device.
 
     Raises:
         ConfigError: it is a single model.
     """
-    if not predictor.pipelines:
-        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
-    return predictor.pipelines[0]
+    pipeline = predictor.pipelines[0]
+    if not isinstance(pipeline, TopDownPipeline):
+        raise ConfigError(f"{predictor.name} is not a pipeline of a detector and a keypoint model")
+    return pipeline
 
 
 def pipeline_config(pipeline: str, detector: str | None, pose: str | None) -> dict[str, Any]:
@@ -126,8 +130,8 @@ def _start_peers(
 
 
 def _start_rtmlib(python: Path, predictor: Predictor) -> Peer:
-    assert predictor.estimator is not None
-    info, size = predictor.estimator.session.info, predictor.estimator.spec.input_size
+    estimator = predictor.pipelines[0].models[-1]
+    info, size = estimator.session.info, estimator.spec.input_size
     if info.model_path.suffix != ".onnx":
         raise ConfigError(f"rtmlib reads ONNX files, not {info.model_path}; choose --backend onnxruntime or openvino")
     return Peer(python, "rtmlib", {"onnx": str(info.model_path), "size": size})
@@ -171,8 +175,8 @@ def _measure(
     }
     if RTMLIB in peers and len(group) == 1:
         (image,), boxes = images, np.array([one["coordinate"] for one in results[0]["boxes"]], np.float32)
-        regions = stages.estimator.regions(boxes)
-        turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.predict([image], [regions]), s)
+        regions = Instances(np.ones(len(boxes)), boxes=boxes)
+        turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.run([image], [regions]), s)
         turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[list[float]]] = {name: [] for name in turns}
     for _ in range(rounds):
@@ -209,9 +213,11 @@ def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[flo
 class Stages:
     """The pipeline, stage by stage with a clock."""
 
-    def __init__(self, pipeline: HumanPose) -> None:
-        self.detector = pipeline.detector
-        self.estimator = pipeline.estimator
+    def __init__(self, pipeline: TopDownPipeline) -> None:
+        detector, estimator = pipeline.models
+        assert isinstance(detector, Detector)
+        assert isinstance(estimator, TopDown)
+        self.detector, self.estimator = detector, estimator
         self.times: dict[str, list[float]] = {stage: [] for stage in STAGES}
 
     @contextmanager
@@ -226,33 +232,37 @@ class Stages:
         with self._clock("decode"):
             images = [decode_image(data, name) for data, name in zip(files, names, strict=True)]
         with self._clock("resize"):
-            inputs = detector.inputs(images)
+            whole = detector.prepare(images)
+            inputs = detector.feeds(whole)
         with self._clock("detect"):
-            outputs = detector.session.run(inputs)
+            outputs = detector.outputs_of(inputs)
         with self._clock("boxes"):
-            found = detector.detections(outputs, images)
-            regions = [estimator.regions(of_image.boxes) for of_image in found]
-            people = estimator.join(regions)
+            found = detector.decode(outputs, whole, images, [None] * len(images))
         with self._clock("crop"):
-            crops = estimator.crops(images, regions)
+            prepared = estimator.prepare(images, found)
         with self._clock("infer"):
-            heatmaps = estimator.heatmaps(crops)
+            heatmaps = estimator.raw_outputs(prepared.batch)
         with self._clock("joints"):
-            joints = estimator.joints(heatmaps, people)
+            poses = estimator.decode(heatmaps, prepared)
         with self._clock("result"):
-            per_image = split_by_count(joints, (len(of_image.boxes) for of_image in found))
-            parts = zip(names, images, found, per_image, strict=True)
-            results = [KeypointResult.of_pipeline(*part, estimator.skeleton) for part in parts]
+            rows = split_by_count(np.arange(len(poses)), map(len, found))
+            people = [
+                of_image.replaced(keypoints=poses[of_rows].keypoints, keypoint_scores=poses[of_rows].keypoint_scores)
+                for of_image, of_rows in zip(found, rows, strict=True)
+            ]
+            frames = [Frame(image, name) for image, name in zip(images, names, strict=True)]
+            pairs = zip(frames, people, strict=True)
+            results = [paddlex_result(*pair, estimator.skeleton, (), detected=True) for pair in pairs]
         with self._clock("draw"):
             for result in results:
-                result.draw()
+                result.plot()
 
     def bare(self, images: Sequence[Image]) -> Callable[[], object]:
         """The two models on the tensors that these images make."""
         detector, estimator = self.detector, self.estimator
-        regions = [estimator.regions(of_image.boxes) for of_image in detector.predict(images)]
-        detect = bare_run(detector.session, detector.spec.files, detector.inputs(images))
-        estimate = bare_run(estimator.session, estimator.spec.files, estimator.inputs(images, regions))
+        people = estimator.feeds(estimator.prepare(images, detector.run(images)))
+        detect = bare_run(detector.session, detector.spec.files, detector.feeds(detector.prepare(images)))
+        estimate = bare_run(estimator.session, estimator.spec.files, people)
         return lambda: (detect(), estimate())
 
 

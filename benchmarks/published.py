@@ -36,13 +36,11 @@ from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
 from hpi.io.archives import unpack
-from hpi.model_files import ModelSpec
-from hpi.selection.choice import Wish, choose
+from hpi.models import open_model
+from hpi.models.spec import ModelSpec
+from hpi.selection.choice import Request, choose
 from hpi.selection.measure import SETTLE_S
-from hpi.selection.parity import load_exam
 from hpi.selection.priors import Priors
-from hpi.tasks.detection import Detector
-from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
 from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -170,7 +168,7 @@ def _measure(
             except HpiError as error:
                 logger.warning("%s on %s: no %s mode: %s", spec.name, options.device, mode, error)
             else:
-                runs[mode] = stack.enter_context(_model_run(zoo, spec, session))
+                runs[mode] = stack.enter_context(_model_run(spec, session))
                 version = session.info.version.split("-")[0]  # OpenVINO's is followed by its build
                 names[mode] = f"{session.info.backend} {version}, {session.info.variant}"
         for _ in range(rounds):
@@ -193,30 +191,21 @@ def _start_normal(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session
 
 
 def _start_high(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session:
-    return choose(spec, Wish(options), Priors(zoo.own_priors)).session
+    return choose(spec, Request(options), Priors(zoo.own_priors)).session
 
 
 @contextmanager
-def _model_run(zoo: Zoo, spec: ModelSpec, session: Session) -> Iterator[Callable[[], object]]:
+def _model_run(spec: ModelSpec, session: Session) -> Iterator[Callable[[], object]]:
     """A call that runs the model alone on the tensors of one real photo or person, to its end."""
-    exam, task = load_exam(), _task(zoo, spec, session)
-    with task.placement.active():
-        if isinstance(task, Detector):
-            feeds = task.inputs([exam.photo])
-        else:
-            feeds = task.inputs([exam.photo], [task.regions(exam.boxes()[:1])])
+    model = open_model(spec, session)
+    with model.device.active():
+        feeds = model.feeds(model.prepare(*model.example_inputs(1)))
 
         def run() -> None:
             session.run(feeds)
-            task.placement.wait()
+            model.device.wait()
 
         yield run
-
-
-def _task(zoo: Zoo, spec: ModelSpec, session: Session) -> Detector | KeypointEstimator:
-    if spec.task == "object_detection":
-        return Detector(spec, session)
-    return KeypointEstimator(spec, session, KeypointOptions())
 
 
 def _environment(options: SessionOptions, devices: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
 from hpi.benchmarks.options import Models, Output, Threads, name_and_folder
 from hpi.benchmarks.report import write_report
-from hpi.selection.choice import Candidate, Wish, rank
+from hpi.selection.choice import Candidate, Request, rank
 from hpi.selection.measure import Protocol, measure
 from hpi.selection.priors import CpuClass, Priors
 from hpi.zoo import Zoo
@@ -48,7 +48,7 @@ def main(
         fp32 = measure(spec, options, protocol)
         for size in batch:
             times = {one.candidate: one.median for one in fp32 if one.batch == size}
-            ranking = rank(spec, replace(Wish(options), batches=[size]), basis)
+            ranking = rank(spec, replace(Request(options), batches=[size]), basis)
             auto = next(one.candidate for one in ranking if one.candidate in times)
             best = min(times, key=times.__getitem__)
             rows.append(

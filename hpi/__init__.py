@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpi.compat.paddlex.api import create_model, create_pipeline
+    from hpi.compat.paddlex.results import DetectionResult, KeypointResult
     from hpi.errors import (
         BackendError,
         ConfigError,
@@ -27,21 +28,26 @@ if TYPE_CHECKING:
         ModelError,
         ModelNotFoundError,
     )
+    from hpi.instances import Frame, Instances, Skeleton
     from hpi.predictor import Predictor
-    from hpi.results import DetectionResult, KeypointResult
+    from hpi.results import Result
 
 __all__ = [
     "BackendError",
     "ConfigError",
     "ConfigNotFoundError",
     "DetectionResult",
+    "Frame",
     "HpiError",
     "InputError",
     "InputNotFoundError",
+    "Instances",
     "KeypointResult",
     "ModelError",
     "ModelNotFoundError",
     "Predictor",
+    "Result",
+    "Skeleton",
     "create_model",
     "create_pipeline",
 ]
@@ -59,7 +65,9 @@ _HOMES = {
     ),
     "hpi.compat.paddlex.api": ("create_model", "create_pipeline"),
     "hpi.predictor": ("Predictor",),
-    "hpi.results": ("DetectionResult", "KeypointResult"),
+    "hpi.compat.paddlex.results": ("DetectionResult", "KeypointResult"),
+    "hpi.instances": ("Frame", "Instances", "Skeleton"),
+    "hpi.results": ("Result",),
 }
 
 # In a checkout the subpackages lie beside this folder, not inside it (see setup.py): with this, a Python started in

@@ -49,8 +49,8 @@ class Names:
 
     def give(self, result: Result) -> None:
         """Give a result its name; called for each, in order."""
-        path, name = result["input_path"], Path(result.name)
-        page, frame = result.get("page_index"), result.get("frame_index")
+        path, name = result.path, Path(result.name)
+        page, frame = result.frame.page, result.frame.index
         if frame is not None:
             result.name = f"{self._of_series(path, name.stem, 'frame', frame)}_{frame:06d}.jpg"
         elif page is not None:

@@ -1,13 +1,9 @@
-"""What a prediction returns: PaddleX's result dictionaries, with their print and save methods."""
+"""What a prediction returns for one image: its instances, with the picture and where it comes from."""
 
 from __future__ import annotations
 
-import json
-import mimetypes
 import os
-import sys
-from abc import abstractmethod
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,284 +11,214 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.draw import draw_boxes, draw_people
-from hpi.errors import InputError
-from hpi.instances import Skeleton
-from hpi.io.files import save
+from hpi.errors import ConfigError
+from hpi.instances import Frame, Instances, Skeleton
 from hpi.names import file_name
-from hpi.options import check_count
-from hpi.tasks.detection import Detections
+from hpi.sinks import SINKS
 
 if TYPE_CHECKING:
-    from PIL import Image as Pillow
+    import pandas
+    import supervision
 
-
-# Inside the class the names ``str`` and ``json`` are its properties.
-Text = str
-Json = dict[str, Any]
 Image = NDArray[np.uint8]
 SavePath = str | os.PathLike[str]
 
-COLOR_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""Formats of the input in which its picture is saved too; others are saved as PNG."""
 
-_QUALITY = {  # Pillow's defaults, with which PaddleX saves; OpenCV's make files 2.5 and 7 times as large
-    ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 75),
-    ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 75),
-    ".jpe": (cv2.IMWRITE_JPEG_QUALITY, 75),
-    ".webp": (cv2.IMWRITE_WEBP_QUALITY, 80),
-}
-
-
-class Result(dict[str, Any]):
-    """A dictionary of one image's results.
-
-    ``input_path`` is the file or URL, None for an array; ``input_img`` the image, ``[H, W, 3]`` uint8 BGR.
-
-    One of a document of several pages also has its ``page_index``, one of a video or an animation its ``frame_index``,
-    both from 0.
+class Result(ABC):
+    """The people, or other objects, of one image.
 
     Attributes:
+        instances: everything that was found, as arrays.
+        frame: the image and where it comes from.
+        skeleton: what is known of the keypoints; None of a detector.
+        labels: the names of the classes.
         name: file name that files in a folder are named after; no two results of one call have the same. It is that of
             the input, with ``_2`` where another result has it already, and with the number of the page (``a_0.tif``) or
             frame (``a_000000.jpg``); for an image in memory ``<unix time>_<16 digits>.png``. May be set.
+
+    Example:
+        >>> from hpi import Predictor
+        >>> with Predictor("human_keypoint_detection_lite") as predictor:
+        ...     (result,) = predictor.predict("examples/basketball.png")
+        >>> result
+        KeypointResult(examples/basketball.png: 2 people, 17 keypoints each)
+        >>> result.keypoints.shape, result.scores.shape, result.boxes.shape
+        ((2, 17, 2), (2,), (2, 4))
     """
 
-    def __init__(self, content: Json) -> None:
-        super().__init__(content)
-        self.name = file_name(content["input_path"])
-
-    def set_place(self, page: int | None, frame: int | None) -> None:
-        """Make this the result of a page or a frame of its input."""
-        for key, index in (("page_index", page), ("frame_index", frame)):
-            if index is not None:
-                self[key] = index
+    def __init__(
+        self, frame: Frame, instances: Instances, skeleton: Skeleton | None, labels: tuple[str, ...] = ()
+    ) -> None:
+        self.frame = frame
+        self.instances = instances
+        self.skeleton = skeleton
+        self.labels = labels
+        self.name = file_name(frame.path)
 
     @property
-    def json(self) -> Json:
+    def image(self) -> Image:
+        """``[H, W, 3]`` uint8 BGR."""
+        return self.frame.image
+
+    @property
+    def path(self) -> str | None:
+        """File or URL; None of an image in memory."""
+        return self.frame.path
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]:
+        """``[M, K, 2]`` float32 (x, y), pixels of the image; ``[M, 0, 2]`` of a detector."""
+        found = self.instances.keypoints
+        return np.empty((len(self.instances), 0, 2), np.float32) if found is None else found
+
+    @property
+    def keypoint_scores(self) -> NDArray[np.float32]:
+        """``[M, K]`` float32; ``[M, 0]`` of a detector."""
+        found = self.instances.keypoint_scores
+        return np.empty((len(self.instances), 0), np.float32) if found is None else found
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``[M]`` float32: the detector's, or the mean of the keypoints' where there was no detector."""
+        return self.instances.scores
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """``[M, 4]`` float32 (x1, y1, x2, y2), pixels of the image; ``[0, 4]`` where each image is one person."""
+        found = self.instances.boxes
+        return np.empty((0, 4), np.float32) if found is None else found
+
+    @property
+    def keypoint_names(self) -> list[str]:
+        """A name for each keypoint; numbers where the model's are not known."""
+        return [] if self.skeleton is None else list(self.skeleton.keypoints)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The name of each instance's class; its number where it has none."""
+        classes = self.instances.class_ids
+        indices = [0] * len(self.instances) if classes is None else classes.tolist()
+        return [self.labels[index] if index < len(self.labels) else f"{index}" for index in indices]
+
+    @property
+    @abstractmethod
+    def json(self) -> dict[str, Any]:
         """``{"res": ...}`` without the image, in plain Python types."""
-        return {"res": {key: _plain(value) for key, value in self.items() if key != "input_img"}}
-
-    @property
-    def str(self) -> Json:
-        """``{"res": ...}`` without the image, as :meth:`print` shows it."""
-        return {"res": {key: value for key, value in self.items() if key != "input_img"}}
-
-    @property
-    def img(self) -> dict[Text, Pillow.Image]:
-        """``{"res": picture}``, RGB."""
-        from PIL import Image as Pillow
-
-        return {"res": Pillow.fromarray(np.ascontiguousarray(self.draw()[..., ::-1]))}
 
     @abstractmethod
-    def draw(self) -> Image:
-        """The image with the results drawn on it: ``[H, W, 3]`` uint8 BGR."""
+    def plot(self) -> Image:
+        """The image with what was found drawn on it: ``[H, W, 3]`` uint8 BGR."""
 
-    def print(
-        self,
-        json_format: bool = False,
-        indent: int = 4,
-        ensure_ascii: bool = False,
-        *,
-        format_json: bool | None = None,
-        **options: Any,
-    ) -> None:
-        """Print the results, as a Python literal or as JSON.
+    def show(self) -> None:
+        """Show the picture in a window; in a notebook, the result shows itself."""
+        from PIL import Image as Pillow
+
+        Pillow.fromarray(np.ascontiguousarray(self.plot()[..., ::-1])).show(title=self.name)
+
+    def save(self, folder: SavePath, *sinks: str) -> list[Path]:
+        """Save into a folder.
 
         Args:
-            json_format: as JSON.
-            indent: spaces a level of JSON.
-            ensure_ascii: escape other characters of JSON; done anyway where the output cannot show them.
-            format_json: ``json_format``, as PaddleX's documentation calls it.
-            options: others of :func:`json.dumps`.
-        """
-
-        def text(ensure_ascii: bool) -> Text:
-            if json_format if format_json is None else format_json:
-                return json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii, **options)
-            return ascii(self.str) if ensure_ascii else repr(self.str)
-
-        wanted = text(ensure_ascii)
-        print(wanted if _can_print(wanted) else text(ensure_ascii=True))  # noqa: T201
-
-    def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False, **options: Any) -> Path:
-        """Save the results as JSON.
-
-        Args:
-            save_path: a file ending in ``.json``, or a folder to save ``<name>_res.json`` in.
-            indent: spaces a level.
-            ensure_ascii: escape other characters.
-            options: others of :func:`json.dumps`, such as ``sort_keys``.
+            folder: is made where it does not exist.
+            sinks: what to save, of :data:`hpi.sinks.SINKS`; by default all of them.
 
         Returns:
-            The file written.
+            The files written.
 
         Raises:
-            InputError: it cannot be written, or is the input itself.
+            InputError: a file cannot be written, or is the input itself.
+            ConfigError: there is no such sink.
         """
-        target = self._target(save_path, "application/json", f"{Path(self.name).stem}_res.json")
-        text = json.dumps(self.json["res"], indent=indent, ensure_ascii=ensure_ascii, **options)
-        # A file name that is not UTF-8 has lone surrogates; escaped, they are valid JSON.
-        return self._write(target, text.encode("utf-8", "backslashreplace"))
+        if unknown := set(sinks) - set(SINKS):
+            raise ConfigError(f"unknown sink {', '.join(sorted(unknown))}; known are {', '.join(SINKS)}")
+        return [SINKS[sink](self, Path(folder)) for sink in sinks or SINKS]
 
-    def save_to_img(self, save_path: SavePath, quality: int | None = None) -> Path:
-        """Save the picture with the results drawn on it.
-
-        Args:
-            save_path: an image file, or a folder to save ``<name>_res.<suffix of the input>`` in.
-            quality: of a JPEG or WebP, from 1 to 100; by default 75 and 80, as PaddleX's.
-
-        Returns:
-            The file written.
+    def to_supervision(self) -> tuple[supervision.KeyPoints, supervision.Detections]:
+        """As supervision's ``KeyPoints`` and ``Detections``, to draw, count and track with it.
 
         Raises:
-            InputError: it cannot be written, or is the input itself, or ``quality`` is none.
+            ConfigError: supervision is not installed.
         """
-        name = Path(self.name)
-        suffix = name.suffix if name.suffix.lower() in COLOR_SUFFIXES else ".png"
-        target = self._target(save_path, "image/", f"{name.stem}_res{suffix}")
         try:
-            done, data = cv2.imencode(target.suffix, self.draw(), _encoding(target.suffix, quality))
-        except cv2.error as error:
-            raise InputError(f"{target}: OpenCV does not write {target.suffix} files; use .jpg or .png") from error
-        if not done:
-            raise InputError(f"{target}: OpenCV cannot write this picture as {target.suffix}; use .png")
-        return self._write(target, data.tobytes())
+            import supervision
+        except ImportError as error:
+            raise ConfigError("supervision is not installed; install it with: pip install supervision") from error
+        count, found = len(self.instances), self.instances
+        classes = np.zeros(count, int) if found.class_ids is None else found.class_ids.astype(int)
+        points = supervision.KeyPoints(
+            xy=self.keypoints, class_id=classes, **{_confidence_field(supervision): self.keypoint_scores}
+        )
+        boxes = self.boxes if len(self.boxes) == count else self._boxes_of_keypoints()
+        ids = None if found.track_ids is None else found.track_ids.astype(int)
+        return points, supervision.Detections(xyxy=boxes, confidence=self.scores, class_id=classes, tracker_id=ids)
 
-    def save_all(self, save_path: SavePath) -> None:
-        """Save JSON and picture into a folder."""
-        self.save_to_json(save_path)
-        self.save_to_img(save_path)
+    def to_coco(self, image_id: int = 0, category_id: int = 1) -> list[dict[str, Any]]:
+        """As entries of COCO's results format, in plain Python types.
 
-    @staticmethod
-    def _target(save_path: SavePath, kind: Text, name: Text) -> Path:
-        path = Path(save_path)
-        return path if _is_kind(path, kind) and not path.is_dir() else path / name
+        Args:
+            image_id: COCO's id of the image.
+            category_id: COCO's id of the class; of a detector of several, that of the first.
+        """
+        classes = self.instances.class_ids if self.skeleton is None else None
+        entries = []
+        for row, score in enumerate(self.scores.tolist()):
+            offset = 0 if classes is None else int(classes[row])
+            entry: dict[str, Any] = {"image_id": image_id, "category_id": category_id + offset, "score": score}
+            if len(self.boxes):
+                x1, y1, x2, y2 = self.boxes[row].tolist()
+                entry["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+            if self.skeleton is not None:
+                entry["keypoints"] = self.instances.points[row].ravel().tolist()
+            entries.append(entry)
+        return entries
 
-    def _write(self, target: Path, data: bytes) -> Path:
-        if _is_same_file(target, self["input_path"]):
-            raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")
-        save(target, data, InputError)
-        return target
+    def to_frame(self) -> pandas.DataFrame:
+        """As a pandas table: a row for each instance, columns such as ``nose_x``, ``nose_y`` and ``nose_score``.
 
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("pandas is not installed; install it with: pip install pandas") from error
+        columns: dict[str, Any] = {"score": self.scores}
+        if len(self.boxes) == len(self.scores):
+            columns |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
+        if self.skeleton is None:
+            columns["label"] = self.class_names
+        for index, name in enumerate(self.keypoint_names):
+            x, y = self.keypoints[:, index].T
+            columns |= {f"{name}_x": x, f"{name}_y": y, f"{name}_score": self.keypoint_scores[:, index]}
+        return pandas.DataFrame(columns)
 
-class KeypointResult(Result):
-    """People of one image.
+    def _repr_png_(self) -> bytes:
+        """The picture, for notebooks."""
+        _, data = cv2.imencode(".png", self.plot())
+        return data.tobytes()
 
-    A pipeline gives ``boxes``: for each person ``coordinate`` (x1, y1, x2, y2), ``det_score``, ``keypoints``
-    ``[K, 3]`` float32 (x, y, score) and ``kpt_score``, the mean of the joint scores. A keypoint model gives
-    ``kpts`` with the last two. Coordinates are pixels of the image.
-    """
+    def __repr__(self) -> str:
+        what = "instances" if self.skeleton is None else "people"
+        keypoints = "" if self.skeleton is None else f", {len(self.skeleton)} keypoints each"
+        return f"{type(self).__name__}({self.path or 'image in memory'}: {len(self.instances)} {what}{keypoints})"
 
-    def __init__(self, content: Json, skeleton: Skeleton) -> None:
-        super().__init__(content)
-        self._skeleton = skeleton
-
-    @classmethod
-    def of_pipeline(
-        cls,
-        path: Text | None,
-        image: Image,
-        found: Detections,
-        joints: NDArray[np.float32],
-        skeleton: Skeleton,
-    ) -> KeypointResult:
-        """The people of one image from a pipeline; ``joints [M, K, 3]`` as ``found``."""
-        people = [
-            {"coordinate": list(box), "det_score": float(score), **_joints(keypoints)}
-            for box, score, keypoints in zip(found.boxes, found.scores, joints, strict=True)
-        ]
-        return cls({"input_path": path, "input_img": image, "boxes": people}, skeleton)
-
-    @classmethod
-    def of_model(
-        cls, path: Text | None, image: Image, joints: NDArray[np.float32], skeleton: Skeleton
-    ) -> KeypointResult:
-        """The people of one image from a keypoint model, ``joints [N, K, 3]``."""
-        people = [_joints(keypoints) for keypoints in joints]
-        return cls({"input_path": path, "input_img": image, "kpts": people}, skeleton)
-
-    @property
-    def people(self) -> list[Json]:
-        """The people, however they were found."""
-        people: list[Json] = self["boxes"] if "boxes" in self else self["kpts"]
-        return people
-
-    @property
-    def joint_names(self) -> list[Text]:
-        """A name for each joint; numbers, where the model's joints are not those of the skeleton."""
-        count = len(self.people[0]["keypoints"]) if self.people else len(self._skeleton)
-        known = list(self._skeleton.keypoints)
-        return known if count == len(known) else [f"{index}" for index in range(count)]
-
-    def draw(self) -> Image:
-        """The image with everyone's skeleton on it."""
-        return draw_people(self["input_img"], [person["keypoints"] for person in self.people], self._skeleton)
+    def _boxes_of_keypoints(self) -> NDArray[np.float32]:
+        """``[M, 4]``: the extent of each one's keypoints."""
+        return np.concatenate([self.keypoints.min(axis=1), self.keypoints.max(axis=1)], axis=1)
 
 
-class DetectionResult(Result):
-    """Objects of one image: ``boxes``, for each ``cls_id``, ``label``, ``score`` and ``coordinate``."""
-
-    @classmethod
-    def of(cls, path: Text | None, image: Image, found: Detections, labels: Sequence[Text]) -> DetectionResult:
-        """The objects of one image; a class without a name is labelled by its number."""
-        boxes = [
-            {
-                "cls_id": int(index),
-                "label": labels[index] if index < len(labels) else f"{index}",
-                "score": float(score),
-                "coordinate": list(box),
-            }
-            for box, score, index in zip(found.boxes, found.scores, found.classes, strict=True)
-        ]
-        return cls({"input_path": path, "page_index": None, "input_img": image, "boxes": boxes})
-
-    def draw(self) -> Image:
-        """The image with the boxes on it."""
-        labels = [f"{box['label']} {box['score']:.2f}" for box in self["boxes"]]
-        return draw_boxes(self["input_img"], [box["coordinate"] for box in self["boxes"]], labels)
+def _confidence_field(supervision: Any) -> str:
+    """What supervision calls the scores of keypoints, which it has renamed."""
+    fields = supervision.KeyPoints.__dataclass_fields__
+    return "keypoint_confidence" if "keypoint_confidence" in fields else "confidence"
 
 
-def _joints(keypoints: NDArray[np.float32]) -> Json:
-    return {"keypoints": keypoints, "kpt_score": keypoints[:, 2].mean()}
+def __getattr__(name: str) -> Any:
+    if name in {"KeypointResult", "DetectionResult"}:
+        import warnings
 
+        from hpi.compat.paddlex import results
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _encoding(suffix: str, quality: int | None) -> list[int]:
-    """OpenCV's parameters for a kind of file."""
-    quality = check_count("quality", quality, 100, InputError)
-    if suffix.lower() not in _QUALITY:
-        return []
-    parameter, default = _QUALITY[suffix.lower()]
-    return [parameter, default if quality is None else quality]
-
-
-def _is_same_file(target: Path, source: str | None) -> bool:
-    try:
-        return source is not None and target.samefile(source)
-    except (OSError, ValueError):  # one of them is no file
-        return False
-
-
-def _is_kind(path: Path, kind: str) -> bool:
-    return (mimetypes.guess_type(path.name)[0] or "").startswith(kind)
+        warnings.warn(f"import {name} from hpi, not from hpi.results", DeprecationWarning, stacklevel=2)
+        return getattr(results, name)
+    raise AttributeError(f"module 'hpi.results' has no attribute {name!r}")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from hpi.errors import InputError
 from hpi.io.files import check_folder
-from hpi.overlap import side_by_side
 from hpi.results import Result
+from hpi.streaming import side_by_side
 
 SAVING_THREADS = 2
 
 
 def check_save_path(folder: Path) -> None:
-    """Make the folder for results, so that one that cannot be is told before the work.
+    """Make the folder for results, so that one that cannot be made is reported before the work.
 
     Raises:
         InputError: files cannot be written there.
@@ -41,4 +41,4 @@ def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Pa
 
 
 def _save(result: Result, folder: Path | None) -> list[Path]:
-    return [] if folder is None else [result.save_to_json(folder), result.save_to_img(folder)]
+    return [] if folder is None else result.save(folder)

@@ -22,12 +22,14 @@ from pydantic import Field
 from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.backends.file_checks import check_weights
 from hpi.errors import BackendError, ConfigError, ModelError
+from hpi.heads.base import Task
 from hpi.instances import Skeleton
 from hpi.io.archives import unpack
 from hpi.io.fetch import fetch, shown
 from hpi.io.files import write_whole
 from hpi.io.validation import Record, parse, read_yaml
-from hpi.model_files import ModelSpec, Task, read_model
+from hpi.models.readers.paddle import read_model
+from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
 
 logger = logging.getLogger(__name__)
@@ -220,7 +222,8 @@ class Zoo:
         config = self.models.get(name)
         if config is None:
             return spec
-        spec = replace(spec, skeleton=self.skeleton_of(name))
+        if spec.skeleton is None:
+            spec = replace(spec, skeleton=self.skeleton_of(name))
         width, height = spec.input_size
         if (spec.task, (height, width)) != (config.task, config.input_size):
             raise ModelError(

@@ -1,4 +1,4 @@
-"""The affine map between the image and the crop of one person, and its inverse for the joints.
+"""The affine map between the image and the crop of one person; :mod:`hpi.transforms` has its inverse.
 
 Two conventions are in use. Without UDP (the default, and what PaddleX deploys) the crop is isotropic: the region's
 *width* is mapped onto the crop's width and its height follows. With UDP (Huang et al., "The Devil is in the
@@ -71,43 +71,6 @@ def crop(image: NDArray[np.uint8], matrices: Float64, out: NDArray[np.uint8]) ->
     size = (out.shape[2], out.shape[1])
     for matrix, target in zip(matrices, out, strict=True):
         cv2.warpAffine(image, matrix, size, dst=target, flags=cv2.INTER_LINEAR)
-
-
-def joints_to_image(
-    joints: Float64,
-    center: Float32,
-    scale: Float32,
-    heatmap_size: tuple[int, int],
-    *,
-    offset: float = 0.0,
-    udp_input_size: tuple[int, int] | None = None,
-) -> Float32:
-    """Map joints from heatmap cells back to image pixels: the inverse of :func:`crop_matrices`.
-
-    Without UDP: ``x = cx + (hx + offset - W/2) * scale_w / W``, and y with the same (width) factor. PaddleX uses
-    this inverse even for UDP crops, which shifts joints by up to 3 px; here a UDP crop has its own:
-    ``x = cx - scale_w/2 + (hx + offset) * stride / (input_w - 1) * scale_w``.
-
-    Args:
-        joints: ``[N, K, 2]`` float64, heatmap cells.
-        center: ``[N, 2]`` float32, pixels of the image.
-        scale: ``[N, 2]`` float32, pixels of the image.
-        heatmap_size: ``(W, H)`` of the heatmap, cells.
-        offset: position of a cell's value inside the cell (PP-TinyPose 0, MoveNet 0.5).
-        udp_input_size: ``(width, height)`` of the model's input when the crop was made with UDP.
-
-    Returns:
-        ``[N, K, 2]`` float32, pixels of the image.
-    """
-    cells = np.array(heatmap_size, np.float64)
-    middle, extent = center[:, None].astype(np.float64), scale[:, None].astype(np.float64)
-    if udp_input_size is None:
-        image = middle + (joints + offset - cells / 2) * (extent[..., :1] / cells[0])
-    else:
-        size = np.array(udp_input_size, np.float64)
-        stride = size / cells
-        image = middle - extent / 2 + (joints + offset) * stride / (size - 1) * extent
-    return np.asarray(image, np.float32)
 
 
 def stack_crops(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,13 +14,13 @@ def mirror(images: UInt8) -> UInt8:
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
-def fuse_flipped(heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int, int]], *, shift: bool) -> Float32:
+def fuse_flipped(heatmaps: Float32, mirrored: Float32, order: NDArray[np.int64], *, shift: bool) -> Float32:
     """Average the heatmaps of a crop and of its mirror image.
 
     Args:
         heatmaps: ``[N, K, H, W]`` float32 of the crop.
         mirrored: ``[N, K, H, W]`` float32 of the mirrored crop.
-        pairs: left and right joint indices to exchange.
+        order: ``[K]`` int64: which keypoint is where in a mirror image.
         shift: move the mirrored map one cell to the right (column 0 stays) before averaging. A model whose cell
             ``i`` means pixel ``i * stride`` needs it, since mirroring then misplaces the map by almost one cell;
             one whose cell means ``(i + 0.5) * stride`` does not.
@@ -30,9 +28,6 @@ def fuse_flipped(heatmaps: Float32, mirrored: Float32, pairs: Sequence[tuple[int
     Returns:
         ``[N, K, H, W]`` float32.
     """
-    order = np.arange(heatmaps.shape[1])
-    for left, right in pairs:
-        order[left], order[right] = right, left
     back = mirrored[:, order, :, ::-1]
     if shift:
         back = np.concatenate([back[..., :1], back[..., :-1]], axis=-1)

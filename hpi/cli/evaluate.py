@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
-from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
+from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, finds_boxes, predict
 from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml
@@ -170,7 +170,7 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
         predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.said)
-    if finds_people != (predictor.detector is not None):
+    if finds_people != finds_boxes(predictor):
         predictor.close()
         raise ConfigError(
             f"{predictor.name} finds no people: give --boxes gt or a file of boxes"
@@ -181,24 +181,25 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
 
 
 def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> _Column:
-    output, estimator = asked.output, predictor.estimator
+    output, pipeline = asked.output, predictor.pipelines[0]
+    skeleton = pipeline.skeleton
     path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
     failed: list[str] = []
     predictions = _predict(asked, dataset, predictor, title, path, failed)
     if not predictions:
         raise InputError(f"{asked.images}: none of its photos could be used; the first: {failed[0]}")
-    cases = dataset.cases(predictions) if estimator else []
+    cases = dataset.cases(predictions) if skeleton else []
     return _Column(
         title=title,
         models=engaged(predictor),
         figures=dataset.figures(predictions, predictor),
-        flip=bool(estimator and estimator.flip),
+        flip=bool(pipeline.models[-1].options.flip),
         photos=len(predictions),
-        people=len(cases) if estimator else None,
+        people=len(cases) if skeleton else None,
         failed=failed,
         warnings=warnings,
         predictions=path.name if path else None,
-        worst=_save_worst(output, title, worst(cases, WORST), estimator.skeleton) if output and estimator else [],
+        worst=_save_worst(output, title, worst(cases, WORST), skeleton) if output and skeleton else [],
     )
 
 
@@ -238,17 +239,16 @@ def _progress() -> Progress:
 def _digest(asked: Asked, predictor: Predictor) -> str:
     """Hash of everything that predictions depend on, but for the content of the images."""
     told = ("backend", "version", "variant", "precision", "device")
-    tasks = [task for task in (predictor.detector, predictor.estimator) if task is not None]
-    estimator = predictor.estimator
+    pipeline = predictor.pipelines[0]
     files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
     boxes = _boxes(asked) if asked.dataset == "coco" else "gt"
     key = {
         "version": describe_environment()["hpi-pose"],
         "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
         "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
-        "models": [[task.spec.files.content, content_hash([task.spec.yml])] for task in tasks],
+        "models": [[one.spec.files.content, content_hash([one.spec.yml])] for one in pipeline.models],
         "runtimes": [[model[name] for name in told] for model in predictor.describe()["models"]],
-        "options": [estimator.flip, estimator.udp] if estimator else [],
+        "options": [asdict(one.options) for one in pipeline.models],
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -280,9 +280,9 @@ def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]
 
     Only one of the same protocol, with ground-truth boxes.
     """
-    if asked.dataset != "coco" or _boxes(asked) != "gt" or predictor.estimator is None:
+    if asked.dataset != "coco" or _boxes(asked) != "gt" or predictor.pipelines[0].skeleton is None:
         return {}
-    config = Zoo.default().models.get(predictor.estimator.spec.name)
+    config = Zoo.default().models.get(predictor.pipelines[0].models[-1].spec.name)
     accuracy = config.accuracy if config else None
     if accuracy is None or accuracy.by == "hpi" or accuracy.metric != PUBLISHED:
         return {}

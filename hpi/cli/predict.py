@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi.cli.tables import new_table
+from hpi.compat.paddlex.results import DetectionResult, KeypointResult
 from hpi.errors import InputError
 from hpi.predictor import Predictor
-from hpi.results import DetectionResult, KeypointResult, Result
+from hpi.results import Result
 from hpi.saving import check_save_path, save_all
 from hpi.sources import count_items
 
@@ -137,7 +138,7 @@ def _show_people(console: Console, result: KeypointResult) -> None:
     people = result.people
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     console.print(f"{result['input_path']}: {count}", markup=False, soft_wrap=True)
-    names = result.joint_names
+    names = result.keypoint_names
     columns = [_column(number, person) for number, person in enumerate(people, 1)]
     widest = max((len(line) for column in columns for cell in column for line in cell.splitlines()), default=0)
     abreast = max(1, (console.width - max(map(len, names))) // (widest + 2))

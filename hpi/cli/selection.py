@@ -69,7 +69,7 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
     progress = Progress(TextColumn("measuring"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {seconds:g} s"))
     task, start = progress.add_task("", total=seconds), time.monotonic()
 
-    def told(model: str, result: Measurement | Failure) -> None:
+    def on_progress(model: str, result: Measurement | Failure) -> None:
         if isinstance(result, Failure):
             failures.append(Text(f"{model}, {result.candidate}: {result.reason}", style="dim"))
         else:
@@ -78,7 +78,7 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
 
     console = Console(stderr=True)
     with Live(get_renderable=lambda: Group(table, *failures, progress), console=console, refresh_per_second=4):
-        predictor.tune(seconds, told=told)
+        predictor.tune(seconds, on_progress=on_progress)
         progress.update(task, completed=seconds)
     if not console.is_terminal:
         console.print()  # in a file, the end of its last line

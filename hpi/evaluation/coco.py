@@ -18,7 +18,7 @@ from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import Entry, Pixels, existing, read_json
 from hpi.evaluation.coco_checks import Findings, Use, are_corners, are_fractions, examine, ids, several
 from hpi.evaluation.coco_file import Annotation, CocoFile, Image
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
+from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, finds_boxes, require_keypoints
 from hpi.instances import Skeleton
 from hpi.io.validation import parse
 from hpi.kernels.boxes import clip_boxes, has_area
@@ -117,10 +117,10 @@ class CocoDataset:
             InputError: the annotations do not do for them.
             ConfigError: the keypoint model has other joints than COCO's.
         """
-        use: Use = "keypoints" if predictor.estimator else self._use
+        use: Use = "keypoints" if predictor.pipelines[0].skeleton else self._use
         warnings = self._require(use)
-        if predictor.estimator:
-            require_keypoints(predictor.estimator, [_coco_names()], f"OKS is defined for COCO's {JOINTS}")
+        if predictor.pipelines[0].skeleton:
+            require_keypoints(predictor, [_coco_names()], f"OKS is defined for COCO's {JOINTS}")
         return warnings + self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
@@ -132,8 +132,8 @@ class CocoDataset:
         Raises:
             ConfigError: the keypoint model has other joints than COCO's.
         """
-        figures = self.keypoint_figures(predictions) if predictor.estimator else {}
-        if predictor.detector:
+        figures = self.keypoint_figures(predictions) if predictor.pipelines[0].skeleton else {}
+        if finds_boxes(predictor):
             figures |= {f"box {name}": value for name, value in self.box_figures(predictions).items()}
         return figures
 

@@ -155,8 +155,8 @@ class MpiiDataset:
         Raises:
             ConfigError: the model has neither COCO's nor MPII's joints.
         """
-        if predictor.estimator:
-            require_keypoints(predictor.estimator, [SKELETON.keypoints, self._coco], _JOINTS_OF)
+        if predictor.pipelines[0].skeleton:
+            require_keypoints(predictor, [SKELETON.keypoints, self._coco], _JOINTS_OF)
         return self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:

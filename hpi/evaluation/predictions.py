@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from hpi.errors import BackendError, ConfigError, InputError
 from hpi.instances import Skeleton
 from hpi.predictor import Predictor
-from hpi.results import DetectionResult, Result
-from hpi.tasks.keypoints import KeypointEstimator
+from hpi.results import Result
 
 Box = tuple[float, float, float, float]
 Figures = dict[str, float | None]
@@ -90,25 +89,31 @@ class Case:
     pairs: NDArray[np.float32]
 
 
-def require_keypoints(estimator: KeypointEstimator, skeletons: Sequence[Sequence[str]], because: str) -> None:
+def finds_boxes(predictor: Predictor) -> bool:
+    """Whether a predictor finds people itself, with a detector."""
+    pipeline = predictor.pipelines[0]
+    return len(pipeline.models) > 1 or not pipeline.takes_regions
+
+
+def require_keypoints(predictor: Predictor, skeletons: Sequence[Sequence[str]], because: str) -> None:
     """Look, before the work, whether a model finds the keypoints that are measured.
 
     Args:
-        estimator: the model; what it finds in an empty image tells how many keypoints it has.
+        predictor: of a pipeline that finds keypoints.
         skeletons: names of the keypoints that can be measured, in their order; one list, or several.
         because: what a model with others is told.
 
     Raises:
         ConfigError: it finds others.
     """
-    empty = np.zeros((64, 64, 3), np.uint8)
-    (found,) = estimator.predict([empty], [estimator.whole_image(empty)])
-    count, names = found.shape[1], list(estimator.skeleton.keypoints)
-    expected = next((one for one in skeletons if len(one) == count), None)
+    pipeline = predictor.pipelines[0]
+    skeleton, name = pipeline.skeleton, pipeline.models[-1].spec.name
+    assert skeleton is not None  # it finds keypoints
+    expected = next((one for one in skeletons if len(one) == len(skeleton)), None)
     if expected is None:
-        raise ConfigError(f"{estimator.spec.name}: the model has {count} joints, but {because}")
-    if len(names) == count and names != list(expected):  # a skeleton of another length is not the model's own
-        raise ConfigError(f"{estimator.spec.name}: its {count} keypoints are others than those measured: {because}")
+        raise ConfigError(f"{name}: the model has {len(skeleton)} keypoints, but {because}")
+    if skeleton.name and skeleton.keypoints != tuple(expected):  # of numbered ones nobody knows better
+        raise ConfigError(f"{name}: its {len(skeleton)} keypoints are others than those measured: {because}")
 
 
 class Dataset(Protocol):
@@ -232,7 +237,7 @@ def predict(
         The people of all photos but those.
 
     Raises:
-        BackendError: a runtime failed, or gives numbers that are none.
+        BackendError: a runtime failed, or returned NaN.
         ConfigError: the journal cannot be written.
     """
     found: Predictions = {photo.number: [] for photo in photos if photo.given == []}
@@ -251,8 +256,8 @@ def predict(
 
 
 def _unlike_its_annotations(photo: Photo, result: Result) -> str | None:
-    height, width = result["input_img"].shape[:2]
-    if result.get("page_index") is not None or "frame_index" in result:
+    height, width = result.image.shape[:2]
+    if result.frame.page is not None or result.frame.index is not None:
         return "shows more than one image, where one is needed; save the annotated one alone"
     if photo.size is None or photo.size == (width, height):
         return None
@@ -285,23 +290,21 @@ def _results(
     )
     by_path = {str(photo.path): photo for photo in photos}
     for result in results:
-        if photo := by_path.pop(result["input_path"], None):
+        if photo := by_path.pop(result.path or "", None):
             yield photo, result
 
 
 def _people(photo: Photo, result: Result) -> list[Person]:
-    if isinstance(result, DetectionResult):
-        people = [Person(_box(box["coordinate"]), float(box["score"])) for box in result["boxes"]]
-    elif photo.given is None:
-        people = [
-            Person(_box(box["coordinate"]), float(box["det_score"]), joints=box["keypoints"]) for box in result["boxes"]
-        ]
+    found = result.instances
+    points = np.empty((len(found), 0, 3), np.float32) if found.keypoints is None else found.points
+    if photo.given is None:
+        rows = zip(result.boxes.tolist(), found.scores.tolist(), points, strict=True)
+        people = [Person(_box(box), score, joints=joints) for box, score, joints in rows]
     else:
-        pairs = zip(photo.given, result["kpts"], strict=True)
-        people = [replace(given, joints=found["keypoints"]) for given, found in pairs]
+        people = [replace(given, joints=joints) for given, joints in zip(photo.given, points, strict=True)]
     for person in people:
         if not _is_finite(person):
-            raise BackendError(f"{photo.path}: the model gives numbers that are none for this photo")
+            raise BackendError(f"{photo.path}: the model returned NaN or infinity for this image")
     return people
 
 

@@ -1,4 +1,4 @@
-"""Ranking the candidates of a model by what is known of them, and opening the best one that proves right."""
+"""Ranking the candidates of a model by what is known of them, and opening the best that passes the parity gate."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from hpi.backends import BACKENDS
 from hpi.backends.artifacts import content_hash
 from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
 from hpi.errors import BackendError, ConfigError, HpiError
-from hpi.model_files import ModelSpec
+from hpi.models import model_class
+from hpi.models.reference_images import ReferenceImages
+from hpi.models.spec import ModelSpec
 from hpi.options import AUTO
-from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam, trial
+from hpi.selection.parity import RULES, Verdict, check_first_run, reference_results, validate
 from hpi.selection.priors import Basis, Estimate, Priors, device_class
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 OBJECTIVES = ("latency", "throughput", "memory")
-
-_FEW = {"object_detection": (1,), "keypoint_detection": (1, 4)}
-_MANY = {"object_detection": (8,), "keypoint_detection": (16,)}
-EXPECTED_BATCHES: Mapping[str, Mapping[str, Sequence[int]]] = {"latency": _FEW, "throughput": _MANY, "memory": _FEW}
-"""Batch sizes to choose for: an image with few people in it, or many of both."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Choice:
     Attributes:
         session: the loaded model.
         reason: why this runtime.
-        rejected: better ranked candidates that could not serve or did not prove right, each with the reason.
+        rejected: better ranked candidates that cannot serve or fail the parity gate, each with the reason.
         ranking: all candidates, best first.
         basis: where the figures come from.
     """
@@ -74,15 +71,15 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked of the choice.
+class Request:
+    """What a runtime is chosen for.
 
     Attributes:
         options: device, threads, and where artifacts are kept; the variant is chosen.
         backend: a runtime's name, or ``"auto"``.
         precisions: those that may be used.
         objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
-        batches: batch sizes to expect; None: those of the task and the objective.
+        batches: batch sizes to expect; None: those of the model and the objective.
         max_p99_ms: the p99 that each expected batch must keep, as measured.
         max_deviation_px: how far a joint may be from the reference's, pixels of the crop; for keypoint models, on top
             of the parity gate's own limits.
@@ -101,7 +98,7 @@ class RefusedError(BackendError):
     """The parity gate refuses a candidate."""
 
 
-def choose(spec: ModelSpec, wish: Wish, priors: Priors) -> Choice:
+def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
     """Load a model on the best candidate that can run it and gives the reference's results.
 
     The candidates are ranked by measurements of this model, of this machine or the nearest device class; those
@@ -113,23 +110,23 @@ def choose(spec: ModelSpec, wish: Wish, priors: Priors) -> Choice:
         ConfigError: no runtime or objective has that name.
         BackendError: no candidate can serve the model; the message has every reason.
     """
-    if wish.objective not in OBJECTIVES:
-        raise ConfigError(f"unknown objective {wish.objective!r}; known are {', '.join(OBJECTIVES)}")
-    basis = priors.basis(spec.name, device_class(wish.options.device), wish.options.thread_count)
-    ranking = rank(spec, wish, basis)
+    if request.objective not in OBJECTIVES:
+        raise ConfigError(f"unknown objective {request.objective!r}; known are {', '.join(OBJECTIVES)}")
+    basis = priors.basis(spec.name, device_class(request.options.device), request.options.thread_count)
+    ranking = rank(spec, request, basis)
     failed: dict[Candidate, HpiError] = {}
     for ranked in ranking:
         try:
-            session = _open(spec, wish, ranked)
+            session = _open(spec, request, ranked)
         except HpiError as error:
             failed[ranked.candidate] = error
         else:
             _report(spec.name, {one.candidate for one in ranking if one.unavailable}, failed)
             where = basis.where if basis else "nothing is measured"
             rejected = {str(candidate): str(error) for candidate, error in failed.items()}
-            return Choice(session, _reason(ranked, wish, where), rejected, ranking, where)
+            return Choice(session, _reason(ranked, request, where), rejected, ranking, where)
     reasons = "; ".join(f"{candidate}: {error}" for candidate, error in failed.items())
-    raise BackendError(f"{spec.name}: no runtime can serve it on {wish.options.device}: {reasons}")
+    raise BackendError(f"{spec.name}: no runtime can serve it on {request.options.device}: {reasons}")
 
 
 def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Candidate, HpiError]) -> None:
@@ -150,27 +147,27 @@ def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Cand
             warned.add(candidate.backend)
 
 
-def rank(spec: ModelSpec, wish: Wish, basis: Basis | None) -> tuple[Ranked, ...]:
-    """Every candidate that the wish admits: measured ones by the objective, then the others, then those ruled out.
+def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked, ...]:
+    """Every candidate that the request allows: measured ones by the objective, then the others, then those ruled out.
 
     Raises:
         ConfigError: no runtime has the name that is asked for.
     """
-    if wish.backend != AUTO and wish.backend not in BACKENDS:
-        raise ConfigError(f"unknown backend {wish.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
-    batches = wish.batches or EXPECTED_BATCHES[wish.objective][spec.task]
-    kind = device_kind(wish.options.device)
+    if request.backend != AUTO and request.backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {request.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
+    batches = request.batches or model_class(spec).expected_batches(request.objective)
+    kind = device_kind(request.options.device)
     ranked = []
     for name, backend in BACKENDS.items():
-        if wish.backend == name or (wish.backend == AUTO and kind in backend.devices):
-            for variant in _admitted(backend, wish):
+        if request.backend == name or (request.backend == AUTO and kind in backend.devices):
+            for variant in _allowed(backend, request):
                 estimate = basis.estimate(name, variant, batches) if basis else None
-                unavailable = backend.unavailable(spec.files, replace(wish.options, variant=variant))
+                unavailable = backend.unavailable(spec.files, replace(request.options, variant=variant))
                 ranked.append(
-                    Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, basis, wish))
+                    Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, basis, request))
                 )
     # The sort is stable: what is not measured stays in the order of the registry.
-    return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, *_cost(one.estimate, wish.objective))))
+    return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, *_cost(one.estimate, request.objective))))
 
 
 def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
@@ -185,24 +182,26 @@ def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
     return costs[objective], estimate.milliseconds
 
 
-def _too_slow(estimate: Estimate | None, basis: Basis | None, wish: Wish) -> str | None:
+def _too_slow(estimate: Estimate | None, basis: Basis | None, request: Request) -> str | None:
     """Why a candidate cannot promise the p99 that is asked for: only what was measured on such a machine counts."""
-    if wish.max_p99_ms is None:
+    if request.max_p99_ms is None:
         return None
     if estimate is None or basis is None or not basis.here or estimate.p99_ms is None:
-        return f"its p99 must be at most {wish.max_p99_ms:g} ms and is not known here; measure it with: hpi tune"
-    if estimate.p99_ms > wish.max_p99_ms:
-        return f"its p99 of {estimate.p99_ms:.3g} ms is above the {wish.max_p99_ms:g} ms that are allowed"
+        return f"its p99 must be at most {request.max_p99_ms:g} ms and is not known here; measure it with: hpi tune"
+    if estimate.p99_ms > request.max_p99_ms:
+        return f"its p99 of {estimate.p99_ms:.3g} ms is above the {request.max_p99_ms:g} ms that are allowed"
     return None
 
 
-def _admitted(backend: Backend, wish: Wish) -> list[Variant]:
-    """The variants of a runtime in an admitted precision; where it has none, one to say so of."""
-    admitted = [variant for variant in backend.variants(wish.options.device) if variant.precision in wish.precisions]
-    return admitted or [Variant(min(wish.precisions))]
+def _allowed(backend: Backend, request: Request) -> list[Variant]:
+    """The variants of a runtime in an allowed precision; where it has none, one to say so of."""
+    allowed = [
+        variant for variant in backend.variants(request.options.device) if variant.precision in request.precisions
+    ]
+    return allowed or [Variant(min(request.precisions))]
 
 
-def _reason(ranked: Ranked, wish: Wish, where: str) -> str:
+def _reason(ranked: Ranked, request: Request, where: str) -> str:
     estimate = ranked.estimate
     if estimate is None:
         return "first of those that can run it; nothing is measured"
@@ -211,48 +210,50 @@ def _reason(ranked: Ranked, wish: Wish, where: str) -> str:
         "throughput": f"{estimate.throughput:.3g} a second in the expected batches",
         "memory": "memory not measured" if estimate.memory_mb is None else f"{estimate.memory_mb:.0f} MB",
     }
-    return f"{figures[wish.objective]}, {where}"
+    return f"{figures[request.objective]}, {where}"
 
 
-def _open(spec: ModelSpec, wish: Wish, ranked: Ranked) -> Session:
+def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
     """The candidate's session; HpiError where it is ruled out."""
     if ranked.unavailable is not None:
         raise BackendError(ranked.unavailable)
     candidate = ranked.candidate
-    named = wish.backend != AUTO
-    if named and candidate.variant.precision == "fp32" and wish.max_deviation_px is None:  # asked for as it is
-        return _load(spec, candidate, wish.options)
-    session, verdict = open_proved(spec, candidate, wish.options)
+    named = request.backend != AUTO
+    if named and candidate.variant.precision == "fp32" and request.max_deviation_px is None:  # asked for as it is
+        return _load(spec, candidate, request.options)
+    session, verdict = open_validated(spec, candidate, request.options)
     try:
-        _check_deviation(spec, verdict, wish)
+        _check_deviation(spec, verdict, request)
         # One that dies at its first call, or returns NaN, shall do so here; streams only begin with a second item.
-        trial(spec, session, 2 if candidate.variant.streams else 1)
+        check_first_run(spec, session, 2 if candidate.variant.streams else 1)
     except BaseException:
         session.close()
         raise
     return session
 
 
-def _check_deviation(spec: ModelSpec, verdict: Verdict, wish: Wish) -> None:
-    most = wish.max_deviation_px
-    if most is not None and spec.task == "keypoint_detection" and (verdict.pixels is None or verdict.pixels > most):
-        raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.said}")
+def _check_deviation(spec: ModelSpec, verdict: Verdict, request: Request) -> None:
+    most = request.max_deviation_px
+    if most is None or spec.head.task == "object_detection":
+        return
+    if verdict.pixels is None or verdict.pixels > most:
+        raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.summary}")
 
 
-def open_proved(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
+def open_validated(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
     """Load a candidate and let it pass the parity gate.
 
     Raises:
         HpiError: it does not load, it fails, or (:class:`RefusedError`) it does not give the reference's results.
     """
-    session, verdict = open_judged(spec, candidate, options)
+    session, verdict = open_with_verdict(spec, candidate, options)
     if not verdict.passed:
         session.close()
-        raise RefusedError(f"it does not give the reference's results: {verdict.said}")
+        raise RefusedError(f"it does not give the reference's results: {verdict.summary}")
     return session, verdict
 
 
-def open_judged(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
+def open_with_verdict(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
     """Load a candidate, with the parity gate's verdict on it.
 
     Raises:
@@ -260,7 +261,7 @@ def open_judged(spec: ModelSpec, candidate: Candidate, options: SessionOptions) 
     """
     session = _load(spec, candidate, options)
     try:
-        return session, prove(spec, session, candidate, options)
+        return session, validated(spec, session, candidate, options)
     except BaseException:
         session.close()
         raise
@@ -270,7 +271,7 @@ def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Ses
     return BACKENDS[candidate.backend].load(spec.files, replace(options, variant=candidate.variant))
 
 
-def prove(spec: ModelSpec, session: Session, candidate: Candidate, options: SessionOptions) -> Verdict:
+def validated(spec: ModelSpec, session: Session, candidate: Candidate, options: SessionOptions) -> Verdict:
     """The parity gate's verdict on a candidate: from the cache, else by examining it beside the reference.
 
     The reference is the most trusted runtime that can run the model; one that turns out broken is left for the next.
@@ -282,7 +283,7 @@ def prove(spec: ModelSpec, session: Session, candidate: Candidate, options: Sess
         if reference == candidate and session.info.device == "cpu":
             return Verdict(True, "it is the reference", 0.0)
         try:
-            return _prove_against(reference, spec, session, candidate, options)
+            return _validate_against(reference, spec, session, candidate, options)
         except _NoReferenceError as error:
             logger.warning("%s: %s is no reference: %s", spec.name, reference, error)
     return Verdict(True, "there is no reference to compare it with")
@@ -292,7 +293,7 @@ class _NoReferenceError(Exception):
     """A reference cannot be loaded, or fails."""
 
 
-def _prove_against(
+def _validate_against(
     reference: Candidate,
     spec: ModelSpec,
     session: Session,
@@ -307,17 +308,17 @@ def _prove_against(
         "version": session.info.version,
         "reference": str(reference),
         "device": str(device_class(options.device) or options.device),
-        "exam": load_exam().config.model_dump_json(),
+        "reference images": ReferenceImages.load().config.model_dump_json(),
         "rules": RULES,
     }
 
     def build(target: Path) -> None:
         try:
             with _load(spec, reference, replace(options, device="cpu")) as trusted:
-                expected = answer(spec, trusted)
+                expected = reference_results(spec, trusted)
         except HpiError as error:
             raise _NoReferenceError(str(error)) from error
-        examine(spec, session, expected).write(target)
+        validate(spec, session, expected).write(target)
 
     return Verdict.read(options.artifacts.get("parity", key, "verdict.json", build))
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hpi.backends.base import Session, SessionOptions
 from hpi.errors import BackendError, HpiError
-from hpi.model_files import ModelSpec
+from hpi.models.spec import ModelSpec
 from hpi.options import AUTO
-from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_proved, rank
+from hpi.selection.choice import PRECISIONS, Candidate, Request, open_validated, open_with_verdict, rank
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
@@ -30,12 +30,6 @@ LEAST_TURN_S = 0.05
 """A turn is never shorter, not even when the time is spent: a single run tells nothing."""
 OPENING_SHARE = 0.5
 """Of the time, the part after which no further candidate is loaded."""
-
-
-_SMALL = {"object_detection": (1,), "keypoint_detection": (1, 4, 2, 8)}
-_LARGE = {"object_detection": (8,), "keypoint_detection": (16, 32)}
-TUNED_BATCHES = {"latency": _SMALL, "throughput": _LARGE, "memory": _SMALL}
-"""Batch sizes to tune for, in the order in which they are measured, should the time end."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +110,7 @@ class Measurement:
 
 @dataclass
 class _Runner:
-    """A candidate that is loaded and judged, with its runs and times (ms) at the batch that is being measured."""
+    """A candidate that is loaded and validated, with its runs and times (ms) at the batch that is being measured."""
 
     spec: ModelSpec
     candidate: Candidate
@@ -157,23 +151,23 @@ class _Runner:
         return 1000 * (time.perf_counter() - start)
 
 
-Told = Callable[[Measurement | Failure], None]
+OnProgress = Callable[[Measurement | Failure], None]
 
 
 def measure(
     spec: ModelSpec,
     options: SessionOptions,
     protocol: Protocol,
-    told: Told = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
     basis: Basis | None = None,
 ) -> list[Measurement]:
-    """Measure every candidate of a model that proves right, in turn, at several batch sizes.
+    """Measure every candidate of a model that gives the reference's results, in turn, at several batch sizes.
 
     Args:
         spec: the model.
         options: device, threads, artifacts.
         protocol: what to measure, and for how long.
-        told: called with each result as it is there.
+        on_progress: called with each result as it is there.
         basis: measurements so far; the best by these are loaded first.
 
     Returns:
@@ -183,12 +177,12 @@ def measure(
         BackendError: no candidate could be measured, or the device is one that no measurements are kept of.
     """
     started = time.perf_counter()
-    runners = list(_open_all(spec, options, protocol, told, basis))
+    runners = list(_open_all(spec, options, protocol, on_progress, basis))
     try:
         if not runners:
             raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
         if protocol.memory:
-            _measure_memory(runners, options, protocol.batches, told)
+            _measure_memory(runners, options, protocol.batches, on_progress)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
         turns = len(protocol.batches) * len(runners) * protocol.rounds
         slice_s = max((protocol.seconds - spent) / turns - (0 if protocol.complete else SETTLE_S), LEAST_TURN_S)
@@ -196,8 +190,8 @@ def measure(
         for batch in protocol.batches:
             if measured and not protocol.complete and time.perf_counter() - started > protocol.seconds:
                 break
-            for result in _measure_batch(runners, batch, slice_s, told, protocol):
-                told(result)
+            for result in _measure_batch(runners, batch, slice_s, on_progress, protocol):
+                on_progress(result)
                 measured.append(result)
         return measured
     finally:
@@ -205,47 +199,49 @@ def measure(
             runner.session.close()
 
 
-def _measure_memory(runners: Sequence[_Runner], options: SessionOptions, batches: Sequence[int], told: Told) -> None:
+def _measure_memory(
+    runners: Sequence[_Runner], options: SessionOptions, batches: Sequence[int], on_progress: OnProgress
+) -> None:
     for runner in runners:
         try:
             for batch in batches:  # what is compiled now is not compiled in the process that is measured
                 runner.prepare(batch)
             runner.memory_mb = peak_memory(runner.spec, runner.candidate, options, batches)
         except BackendError as error:
-            told(Failure(runner.candidate, str(error)))
+            on_progress(Failure(runner.candidate, str(error)))
 
 
 def _open_all(
     spec: ModelSpec,
     options: SessionOptions,
     protocol: Protocol,
-    told: Told,
+    on_progress: OnProgress,
     basis: Basis | None,
 ) -> Iterator[_Runner]:
-    open_candidate = open_judged if protocol.complete else open_proved
+    open_candidate = open_with_verdict if protocol.complete else open_validated
     device = device_class(options.device)
     if device is None:
         raise BackendError(f"no measurements are kept of {options.device}; there is nothing to choose from but Paddle")
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
-    for ranked in rank(spec, Wish(options, protocol.backend, protocol.precisions), basis):
+    for ranked in rank(spec, Request(options, protocol.backend, protocol.precisions), basis):
         if ranked.unavailable is not None:
             continue
         if opened and not protocol.complete and time.perf_counter() > latest:
-            told(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
+            on_progress(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
             continue
         try:
             session, verdict = open_candidate(spec, ranked.candidate, options)
         except HpiError as error:
-            told(Failure(ranked.candidate, str(error)))
+            on_progress(Failure(ranked.candidate, str(error)))
         else:
             opened = True
             yield _Runner(spec, ranked.candidate, device, session, verdict)
 
 
 def _measure_batch(
-    runners: list[_Runner], batch: int, slice_s: float, told: Told, protocol: Protocol
+    runners: list[_Runner], batch: int, slice_s: float, on_progress: OnProgress, protocol: Protocol
 ) -> list[Measurement]:
-    able = [runner for runner in runners if _is_able(runner, batch, told)]
+    able = [runner for runner in runners if _is_able(runner, batch, on_progress)]
     best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * protocol.rounds
     for turn in range(protocol.rounds):
         for runner in able:
@@ -269,10 +265,10 @@ def _measure_batch(
     ]
 
 
-def _is_able(runner: _Runner, batch: int, told: Told) -> bool:
+def _is_able(runner: _Runner, batch: int, on_progress: OnProgress) -> bool:
     try:
         runner.prepare(batch)
     except HpiError as error:
-        told(Failure(runner.candidate, f"batch {batch}: {error}"))
+        on_progress(Failure(runner.candidate, f"batch {batch}: {error}"))
         return False
     return True

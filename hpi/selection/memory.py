@@ -17,7 +17,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.messages import essence
 from hpi.errors import BackendError
-from hpi.model_files import ModelSpec
+from hpi.models.spec import ModelSpec
 from hpi.selection.choice import Candidate
 from hpi.selection.parity import example_run
 from hpi.zoo import Zoo

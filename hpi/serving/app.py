@@ -121,7 +121,8 @@ def _info(predictor: Predictor) -> dict[str, Any]:
     """What the page shows: no paths of this machine."""
     shown = ("model", "task", "backend", "version", "variant", "device", "threads")
     pipeline = predictor.pipelines[0]
-    skeleton, own = pipeline.estimator.skeleton, pipeline.detector.spec.draw_threshold
+    skeleton, own = pipeline.skeleton, pipeline.draw_threshold
+    assert skeleton is not None  # the service needs a pipeline that finds keypoints
     return {
         "name": predictor.name,
         "detThreshold": own if predictor.threshold is None else predictor.threshold,

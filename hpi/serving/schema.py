@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from hpi.tasks.detection import Detections
+from hpi.instances import Instances
 
 KeyPoint = tuple[float, float, float]
 
@@ -83,9 +81,10 @@ class Message(BaseModel):
     errorMsg: str  # noqa: N815
 
 
-def persons_of(found: tuple[Detections, NDArray[np.float32]]) -> list[Person]:
+def persons_of(people: Instances) -> list[Person]:
     """People as they are answered."""
-    people, joints = found
-    means = joints[..., 2].mean(axis=1)
-    rows = zip(people.boxes.tolist(), joints.tolist(), people.scores.tolist(), means.tolist(), strict=True)
-    return [Person(bbox=box, kpts=points, detScore=score, kptScore=mean) for box, points, score, mean in rows]
+    assert people.boxes is not None  # a pipeline's have them
+    points = people.points
+    means = points[..., 2].mean(axis=1)
+    rows = zip(people.boxes.tolist(), points.tolist(), people.scores.tolist(), means.tolist(), strict=True)
+    return [Person(bbox=box, kpts=kpts, detScore=score, kptScore=mean) for box, kpts, score, mean in rows]

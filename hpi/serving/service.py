@@ -12,13 +12,12 @@ from time import perf_counter
 from typing import TypeVar
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from hpi.draw import draw_people
 from hpi.errors import ConfigError, InputError
-from hpi.pipelines import HumanPose
+from hpi.instances import Frame, Instances
+from hpi.pipelines.base import Pipeline
 from hpi.predictor import Predictor
-from hpi.results import KeypointResult
 from hpi.serving.batching import Batcher
 from hpi.serving.encoded import PHOTO
 from hpi.serving.limits import Received
@@ -26,9 +25,7 @@ from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
 from hpi.serving.urls import fetch_public
 from hpi.sources import Image, decode_pixels, image_size
-from hpi.tasks.detection import Detections
 
-Found = tuple[Detections, NDArray[np.float32]]
 Buffer = bytes | bytearray
 T = TypeVar("T")
 
@@ -45,7 +42,7 @@ class Photo:
 class Timed:
     """What was found in a photo, when its batch began and how long it took, seconds."""
 
-    found: Found
+    found: Instances
     began: float
     seconds: float
 
@@ -59,10 +56,11 @@ class PoseService:
         Raises:
             ConfigError: the predictor is a single model.
         """
-        if not predictor.pipelines:
+        skeleton = predictor.pipelines[0].skeleton
+        if len(predictor.pipelines[0].models) == 1 or skeleton is None:
             raise ConfigError(f"{predictor.name} is a single model; the service needs a pipeline")
         self._settings = settings
-        self._skeleton = predictor.pipelines[0].estimator.skeleton
+        self._skeleton = skeleton
         self._decoders = ThreadPoolExecutor(4, thread_name_prefix="hpi-decode")
         self._drawers = ThreadPoolExecutor(2, thread_name_prefix="hpi-draw")
         self._batcher: Batcher[Photo, Timed] = Batcher(
@@ -116,7 +114,7 @@ class PoseService:
             except asyncio.TimeoutError as error:
                 raise InputError(f"{PHOTO}: takes longer than {self._settings.decode_s:g} s to decode") from error
 
-    async def find(self, photo: Photo, clock: Clock) -> Found:
+    async def find(self, photo: Photo, clock: Clock) -> Instances:
         """The people of a photo, which goes through the models together with others.
 
         Cancelled, it leaves the queue.
@@ -127,7 +125,7 @@ class PoseService:
         clock.note("infer", timed.seconds)
         return timed.found
 
-    async def draw(self, image: Image, found: Found, clock: Clock) -> str:
+    async def draw(self, image: Image, found: Instances, clock: Clock) -> str:
         """The photo with the people drawn on it, as a base64 JPEG."""
         with clock.time("draw"):
             return await _in_thread(self._drawers, self._draw, image, found)
@@ -138,8 +136,8 @@ class PoseService:
         self._decoders.shutdown()
         self._drawers.shutdown()
 
-    def _draw(self, image: Image, found: Found) -> str:
-        picture = KeypointResult.of_pipeline(None, image, *found, self._skeleton).draw()
+    def _draw(self, image: Image, found: Instances) -> str:
+        picture = draw_people(image, list(found.points), self._skeleton)
         _, data = cv2.imencode(".jpg", picture)
         return base64.b64encode(data.tobytes()).decode("ascii")
 
@@ -148,9 +146,9 @@ async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *argument
     return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
 
 
-def _run(pipeline: HumanPose, default: float | None, photos: Sequence[Photo]) -> list[Timed]:
+def _run(pipeline: Pipeline, default: float | None, photos: Sequence[Photo]) -> list[Timed]:
     began = perf_counter()
     thresholds = [default if photo.threshold is None else photo.threshold for photo in photos]
-    found = pipeline.predict([photo.image for photo in photos], thresholds)
+    found = pipeline.run([Frame(photo.image) for photo in photos], threshold=thresholds)
     seconds = perf_counter() - began
     return [Timed(of_photo, began, seconds) for of_photo in found]

@@ -21,7 +21,7 @@ from hpi.backends.graph import (
 from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec, batched_nms
-from hpi.model_files import read_model
+from hpi.models.readers.paddle import read_model
 
 from support import float_files, quick_first, require
 

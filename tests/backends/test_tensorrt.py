@@ -42,8 +42,8 @@ from hpi.backends.tensorrt import (
 )
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec
-from hpi.model_files import read_model
-from hpi.selection.parity import answer, examine
+from hpi.models.readers.paddle import read_model
+from hpi.selection.parity import reference_results, validate
 from hpi.zoo import Zoo
 
 from support import ROOT, ROUNDING, assert_same_detections, float_files, quick_first, require
@@ -462,10 +462,10 @@ def test_the_engine_is_built_in_the_precision_asked_for(card, on_card, variant):
 )
 def test_every_variant_passes_the_parity_exam(prepared_on_the_host, on_card, reference, name, variant):
     spec = Zoo.default().find(name)
-    expected = answer(spec, reference[name])
+    expected = reference_results(spec, reference[name])
     with load(on_card, name, variant) as session:
-        verdict = examine(spec, session, expected)
-    assert verdict.passed, verdict.said
+        verdict = validate(spec, session, expected)
+    assert verdict.passed, verdict.summary
 
 
 @pytest.mark.full
@@ -475,10 +475,10 @@ def test_the_official_models_pass_the_parity_exam(prepared_on_the_host, on_card,
     require("paddle2onnx")
     spec = read_model(shared / "models" / name)
     with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:
-        expected = answer(spec, trusted)
+        expected = reference_results(spec, trusted)
     with TensorRT().load(spec.files, replace(on_card, artifacts=options.artifacts, variant=VARIANTS[1])) as session:
-        verdict = examine(spec, session, expected)
-    assert verdict.passed, verdict.said
+        verdict = validate(spec, session, expected)
+    assert verdict.passed, verdict.summary
 
 
 def test_an_engine_is_built_once(card, on_card, caplog):
@@ -616,10 +616,10 @@ needs_gpu = pytest.mark.skipif(
 @pytest.mark.parametrize("name", [POSE, DETECTOR])
 def test_on_a_card_every_variant_passes_the_parity_exam(options, reference, name, variant):
     spec = Zoo.default().find(name)
-    expected = answer(spec, reference[name])
+    expected = reference_results(spec, reference[name])
     with load(replace(options, device="gpu:0"), name, variant) as session:
-        verdict = examine(spec, session, expected)
-    assert verdict.passed, verdict.said
+        verdict = validate(spec, session, expected)
+    assert verdict.passed, verdict.summary
 
 
 @pytest.mark.gpu

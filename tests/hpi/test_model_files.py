@@ -8,7 +8,8 @@ import yaml
 
 from hpi.backends.base import Normalization
 from hpi.errors import ModelError, ModelNotFoundError
-from hpi.model_files import Resize, TopDownEvalAffine, read_model
+from hpi.models.readers.paddle import read_model
+from hpi.transforms import Letterbox, Stretch, TopDownAffine
 from hpi.zoo import Zoo
 
 POSE = {
@@ -43,10 +44,10 @@ def test_a_paddle_3_folder(home):
         "keypoint_detection",
         (256, 256),
     )
-    assert (pose.top_down.padding, pose.top_down.heatmap_offset) == (1.1, 0.5)
+    assert (pose.transform.padding, pose.head.offset) == (1.1, 0.5)
     assert pose.files.normalization == Normalization(pytest.approx((1 / 127.5,) * 3), (-1.0,) * 3)
     detector = Zoo.default().find("PicoDet-S_person_416")
-    assert isinstance(detector.geometry, Resize)
+    assert isinstance(detector.transform, Stretch)
     assert (detector.task, detector.input_size, detector.labels) == (
         "object_detection",
         (416, 416),
@@ -57,11 +58,11 @@ def test_a_paddle_3_folder(home):
 
 def test_a_paddle_2_folder(shared):
     spec = read_model(shared / "models" / "tinypose_256x192_paddle2")
-    assert isinstance(spec.geometry, TopDownEvalAffine)
+    assert isinstance(spec.transform, TopDownAffine)
     assert spec.input_size == (192, 256)
     assert spec.name == "tinypose_256x192_paddle2"
     assert spec.files.paddle.program.name == "model.pdmodel"
-    assert (spec.top_down.padding, spec.top_down.heatmap_offset) == (1.25, 0)
+    assert (spec.transform.padding, spec.head.offset) == (1.25, 0)
 
 
 @pytest.mark.parametrize("yml", ["inference.yml", "infer_cfg.yml"])
@@ -76,9 +77,9 @@ def test_an_onnx_folder(tmp_path, home, yml):
 
 def test_defaults_are_those_of_pp_tinypose(folder):
     spec = read_model(folder)
-    assert (spec.top_down.padding, spec.top_down.heatmap_offset) == (1.25, 0)
+    assert (spec.transform.padding, spec.head.offset) == (1.25, 0)
     assert spec.input_size == (96, 128)
-    assert not spec.geometry.use_udp
+    assert not spec.transform.udp
 
 
 def operator(index, **fields):
@@ -126,13 +127,71 @@ def test_what_is_not_understood_names_file_and_field(folder, change, field):
     assert len(str(error.value)) < 10_000
 
 
-def test_a_resize_that_keeps_the_aspect_ratio_is_refused(folder):
-    rewrite(
-        folder,
-        lambda c: c["Preprocess"].__setitem__(0, {"type": "Resize", "target_size": [8, 8], "keep_ratio": True}),
-    )
-    with pytest.raises(ModelError, match="keep_ratio"):
+LETTERBOX = [
+    {"type": "Resize", "target_size": [64, 96], "keep_ratio": True, "interp": 1},
+    {"type": "Pad", "size": [64, 96], "fill_value": [114.0, 114.0, 114.0]},
+    {"type": "Permute"},
+]
+
+
+def test_keep_ratio_and_pad_are_a_letterbox(folder):
+    rewrite(folder, lambda c: c.update(Preprocess=LETTERBOX))
+    assert read_model(folder).transform == Letterbox((96, 64), 1, (114, 114, 114))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda c: c["Preprocess"].pop(1), "needs a Pad after it"),
+        (operator(1, size=[64, 64]), "give both the same size"),
+        (operator(1, fill_value=[300, 0, 0]), "fill_value"),
+        (operator(1, fill_value=[1.5, 0, 0]), "fill_value"),
+        (operator(0, keep_ratio=False), "Resize, Pad"),
+    ],
+)
+def test_an_incomplete_letterbox_is_refused(folder, change, what):
+    rewrite(folder, lambda c: c.update(Preprocess=LETTERBOX))
+    rewrite(folder, change)
+    with pytest.raises(ModelError, match=what) as error:
         read_model(folder)
+    assert "inference.yml" in str(error.value)
+
+
+def test_a_yml_can_name_skeleton_head_and_input(folder):
+    own = {
+        "skeleton": "mpii16",
+        "image_input": "x",
+        "head": {"type": "heatmap", "decoder": "quarter", "outputs": ["h"]},
+    }
+    rewrite(folder, lambda c: c.update(hpi=own))
+    spec = read_model(folder)
+    assert (spec.skeleton.name, spec.image_input) == ("mpii16", "x")
+    assert (spec.head.decoder, spec.head.outputs) == ("quarter", ("h",))
+
+
+def test_a_skeleton_may_be_a_file_beside_the_yml(folder):
+    (folder / "mine.yaml").write_text("keypoints: [a, b]\nbones: {x: [[0, 1]]}\ncolors: {x: [1, 2, 3]}\n")
+    rewrite(folder, lambda c: c.update(hpi={"skeleton": "mine.yaml"}))
+    assert read_model(folder).skeleton.keypoints == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("own", "what"),
+    [
+        ({"skeleton": "coco71"}, "did you mean 'coco17'"),
+        ({"skeleton": "other.yaml"}, "cannot be read"),
+        ({"head": {"type": "heatmaps"}}, "did you mean 'heatmap'"),
+        ({"head": {"type": "heatmap", "decoder": "soft"}}, "decoder"),
+        ({"head": {"type": "heatmap", "offsets": 1}}, "did you mean 'offset'"),
+        ({"head": {}}, "unknown type None"),
+        ({"heads": {}}, "did you mean 'head'"),
+    ],
+)
+def test_a_wrong_section_of_its_own_is_refused(folder, own, what):
+    rewrite(folder, lambda c: c.update(hpi=own))
+    with pytest.raises(ModelError, match=what) as error:
+        read_model(folder)
+    assert "inference.yml" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +269,7 @@ def detector(folder):
 @pytest.mark.parametrize("field", ["interp", "keep_ratio"])
 def test_what_a_resize_leaves_out_has_paddlexs_default(detector, field):
     rewrite(detector, lambda c: c["Preprocess"][0].pop(field))
-    assert (read_model(detector).geometry.interp, read_model(detector).geometry.keep_ratio) == (2, False)
+    assert read_model(detector).transform == Stretch((320, 416), 2)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +277,7 @@ def test_what_a_resize_leaves_out_has_paddlexs_default(detector, field):
 )
 def test_an_interpolation_has_a_number_or_paddlexs_name(detector, written, read):
     rewrite(detector, operator(0, interp=written))
-    assert read_model(detector).geometry.interp == read
+    assert read_model(detector).transform.interpolation == read
 
 
 def test_one_number_is_a_square(detector):
@@ -251,7 +310,7 @@ def test_without_normalize_image_a_model_takes_levels(folder):
     assert (normalization.scale, normalization.shift) == ((1, 1, 1), (0, 0, 0))
 
 
-@pytest.mark.parametrize("kind", ["Pad", "PadStride", "LetterBoxResize", "EvalAffine", "WarpAffine", "", 5])
+@pytest.mark.parametrize("kind", ["PadStride", "LetterBoxResize", "EvalAffine", "WarpAffine", "", 5])
 def test_another_operator_is_named_with_what_is_supported(detector, kind):
     rewrite(detector, lambda c: c["Preprocess"].insert(1, {"type": kind, "size": 640}))
     with pytest.raises(ModelError) as error:
@@ -259,13 +318,6 @@ def test_another_operator_is_named_with_what_is_supported(detector, kind):
     assert str(kind) in str(error.value)
     assert "Resize" in str(error.value)
     assert "Permute" in str(error.value)
-
-
-@pytest.mark.parametrize("value", [True, "true", "yes", 1])
-def test_keep_ratio_is_refused_with_what_to_do(detector, value):
-    rewrite(detector, operator(0, keep_ratio=value))
-    with pytest.raises(ModelError, match=r"keep_ratio.*aspect ratio.*export"):
-        read_model(detector)
 
 
 @pytest.mark.parametrize(

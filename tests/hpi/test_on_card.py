@@ -16,7 +16,7 @@ from hpi.backends import BACKENDS
 from hpi.backends.gpu import Gpu, gpu_count
 from hpi.backends.onnxruntime import OnnxRuntime, OnnxRuntimeSession, providers_of
 from hpi.errors import BackendError
-from hpi.tasks import placement
+from hpi.models.device import OnGpu
 
 from host_cupy import HostArray, make_host_cupy
 from support import assert_same_keypoints, assert_same_people, quick_first
@@ -63,7 +63,7 @@ def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
         Predictor("human_keypoint_detection_lite", device="gpu:0", backend="card", flip=flip) as on_card,
         Predictor("human_keypoint_detection_lite", device="cpu", backend="onnxruntime", flip=flip) as on_cpu,
     ):
-        assert isinstance(on_card.estimator.placement, placement.OnCard)
+        assert isinstance(on_card.pipelines[0].models[1].device, OnGpu)
         assert {model["device"] for model in on_card.describe()["models"]} == {"gpu:0"}
         # Some levels of the resized frame are rounded otherwise, which moves a box by some 0.01 px, and so the crop.
         found, expected = (list(one.predict(images, batch_size=3)) for one in (on_card, on_cpu))

@@ -96,7 +96,7 @@ def test_precedence_reaches_the_models(case, monkeypatch):
         if expected.get("threads"):
             most = usable_cores() if model["backend"] == "openvino" else MAX_THREADS  # it takes no more than that
             assert model["threads"] == min(expected["threads"], most)
-        assert predictor.estimator.flip == expected.get("flip", False)
+        assert predictor.pipelines[0].models[-1].options.flip == expected.get("flip", False)
 
 
 def test_explicit_precision_outranks_the_configuration():

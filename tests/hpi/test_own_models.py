@@ -16,9 +16,9 @@ from hpi import BackendError, ModelError, Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.model_files import read_model
-from hpi.selection.choice import Candidate, prove
-from hpi.tasks.detection import Detector
+from hpi.models.detector import Detector
+from hpi.models.readers.paddle import read_model
+from hpi.selection.choice import Candidate, validated
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, quick_first, require, run_hpi
@@ -283,9 +283,9 @@ def test_the_parity_gate_refuses_a_candidate_that_returns_nan(pose, tmp_path):
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     broken, good = read_model(pose.save()), Zoo.default().find(POSE)
     with BACKENDS["openvino"].load(broken.files, options) as session:
-        verdict = prove(good, session, Candidate("openvino", session.info.variant), options)
+        verdict = validated(good, session, Candidate("openvino", session.info.variant), options)
     assert not verdict.passed
-    assert "NaN or infinity" in verdict.said
+    assert "NaN or infinity" in verdict.summary
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,8 @@ def rows(options):
         outputs = [np.array(rows, np.float32), np.array([len(rows)] if counts is None else counts)]
         images = [np.zeros((100, 100, 3), np.uint8)] * len(outputs[1])
         with BACKENDS["onnxruntime"].load(spec.files, options) as session:
-            return Detector(spec, session).detections(outputs, images, 0.5)
+            model = Detector(spec, session)
+            return model.decode(outputs, model.prepare(images), images, [0.5] * len(images))
 
     return detections
 

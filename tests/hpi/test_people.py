@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from hpi import ConfigError, InputError, Predictor
-from hpi.pipelines import people_classes
+from hpi.pipelines.topdown import people_classes
 from hpi.zoo import Zoo
 
 from support import quick_first

@@ -88,10 +88,10 @@ def test_more_people_than_fit_one_run(pose, photo):
 
 
 def test_more_images_than_fit_one_run(detector, photo, monkeypatch):
-    monkeypatch.setattr("hpi.tasks.detection.IMAGES_PER_RUN", 4)
+    monkeypatch.setattr("hpi.models.detector.MAX_BATCH", 4)
     count = 2 * 4 + 1
     thresholds = [0.99 if index % 3 else 0.5 for index in range(count)]
-    found = detector.detector.predict([photo] * count, thresholds)
+    found = detector.pipelines[0].models[0].run([photo] * count, None, thresholds)
     assert [len(of_image.boxes) for of_image in found] == [0 if index % 3 else 2 for index in range(count)]
 
 
@@ -127,7 +127,7 @@ def test_a_detector_alone(detector, photo):
     assert list(result) == ["input_path", "page_index", "input_img", "boxes"]
     assert [box["label"] for box in result["boxes"]] == ["person", "person"]
     assert result["boxes"][0]["score"] > result["boxes"][1]["score"]
-    assert result.draw().shape == photo.shape
+    assert result.plot().shape == photo.shape
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.74, np.float32(0.9), 1, pytest.param(0, marks=pytest.mark.full)])
@@ -203,7 +203,7 @@ def test_a_person_in_a_very_wide_image(pose, photo):
 
 def test_the_caller_s_image_is_not_changed(lite, photo):
     before = photo.copy()
-    only(lite.predict(photo)).draw()
+    only(lite.predict(photo)).plot()
     assert np.array_equal(photo, before)
 
 
@@ -406,6 +406,7 @@ def test_a_model_folder_of_your_own(tmp_path, photo):
     shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "mine")
     yml = yaml.safe_load((tmp_path / "mine" / "inference.yml").read_text())
     del yml["Global"]
+    yml["hpi"] = {"skeleton": "coco17"}
     (tmp_path / "mine" / "inference.yml").write_text(yaml.safe_dump(yml))
     with Predictor("my-pose", model_dir=tmp_path / "mine", flip=True) as predictor:
         assert len(only(predictor.predict(photo))["kpts"]) == 1
@@ -444,7 +445,7 @@ def test_a_damaged_model_folder(tmp_path, damaged, backend):
 
 def test_a_runtime_that_fails_while_running(photo, monkeypatch):
     with Predictor(POSE, backend="onnxruntime") as predictor:
-        session = predictor._opened[0].choice.session
+        session = predictor.pipelines[0].models[0].session
         monkeypatch.setattr(session, "_session", None)
         with pytest.raises(BackendError, match="on onnxruntime failed"):
             only(predictor.predict(photo))
@@ -517,7 +518,7 @@ def test_without_a_gpu_one_error_says_what_is_missing():
 @pytest.fixture
 def two_devices(monkeypatch):
     """A predictor with the models twice, as on two cards; here both copies are on the CPU."""
-    monkeypatch.setattr("hpi.predictor.read_devices", lambda _: ["cpu", "cpu"])
+    monkeypatch.setattr("hpi.opening.read_devices", lambda _: ["cpu", "cpu"])
     with Predictor(POSE, device="gpu:0,1") as predictor:
         yield predictor
 
@@ -540,20 +541,20 @@ def test_several_devices_share_the_images_and_keep_the_order(two_devices, photo,
 
 def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
     """The free device takes the next batch: with rounds in lockstep it would wait for the slow one."""
-    fast, slow = (replica.estimator for replica in two_devices._replicas)
+    fast, slow = (pipeline.models[0] for pipeline in two_devices.pipelines)
     overtaken = threading.Event()
     done = []
-    run = type(fast).predict
+    run = type(fast).run
 
-    def counted(estimator, images, regions):
+    def counted(estimator, *arguments):
         if estimator is slow:
             assert overtaken.wait(HANGS_S)
         done.append(estimator)
         if done.count(fast) == 3:
             overtaken.set()
-        return run(estimator, images, regions)
+        return run(estimator, *arguments)
 
-    monkeypatch.setattr(type(fast), "predict", counted)
+    monkeypatch.setattr(type(fast), "run", counted)
     assert len(list(two_devices.predict([photo] * 8))) == 8
     assert done[:3] == [fast] * 3
     assert slow in done
@@ -561,7 +562,7 @@ def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
 
 @pytest.mark.full
 def test_a_failure_on_one_of_several_devices_is_raised_in_its_place(two_devices, photo):
-    two_devices._replicas[1].estimator.session.close()
+    two_devices.pipelines[1].models[0].session.close()
     with pytest.raises(BackendError, match="closed"):
         list(two_devices.predict([photo] * 6))
 

@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hpi import InputError
+from hpi.compat.paddlex.results import DetectionResult
 from hpi.draw import draw_boxes, draw_people
+from hpi.instances import Frame, Instances
 from hpi.names import Names
-from hpi.results import Result
 from hpi.skeletons import COCO, load_skeleton
 
 from support import EXAMPLE, serve
+
+
+def result_of(path, *, page=None, frame=None):
+    """A result without anything in it."""
+    image = np.zeros((2, 2, 3), np.uint8)
+    return DetectionResult(Frame(image, path, page, frame), Instances.empty(), ())
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +69,14 @@ def test_print(result, capsys):
 def test_img(result):
     picture = result.img["res"]
     assert (picture.mode, picture.size) == ("RGB", (640, 480))
-    assert np.array_equal(np.asarray(picture)[..., ::-1], result.draw())
+    assert np.array_equal(np.asarray(picture)[..., ::-1], result.plot())
 
 
 def test_names_in_a_folder(result, tmp_path):
     assert result.save_to_json(tmp_path) == tmp_path / "basketball_res.json"
     assert result.save_to_img(str(tmp_path) + "/") == tmp_path / "basketball_res.png"
     assert json.loads((tmp_path / "basketball_res.json").read_text()) == result.json["res"]
-    assert np.array_equal(cv2.imread(str(tmp_path / "basketball_res.png")), result.draw())
+    assert np.array_equal(cv2.imread(str(tmp_path / "basketball_res.png")), result.plot())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["basketball_res.json", "basketball_res.png"]
 
 
@@ -125,7 +132,7 @@ def test_an_array_is_named_by_the_time(lite, photo, tmp_path):
 
 def test_arrays_have_names_of_their_own_between_calls_too(photo):
     """The time alone, or with a few digits, is the same for some of so many."""
-    names = {Result({"input_path": None, "input_img": photo}).name for _ in range(20_000)}
+    names = {result_of(None).name for _ in range(20_000)}
     assert len(names) == 20_000
 
 
@@ -202,7 +209,7 @@ def test_a_file_name_that_is_not_utf8(lite, photo, tmp_path):
 
 def test_the_picture_shows_the_bones_and_nothing_else(result, photo):
     """Every clear joint is marked; far from all people the photo is as it was."""
-    picture = result.draw()
+    picture = result.plot()
     changed = (picture != photo).any(axis=2)
     for person in result["boxes"]:
         for x, y, score in person["keypoints"]:
@@ -321,12 +328,12 @@ def test_the_name_in_a_url_is_a_file_name(tmp_path):
         "http://a": "image.png",
         "http://a/..": "image.png",
     }.items():
-        assert Result({"input_path": url}).name == name
+        assert result_of(url).name == name
 
 
 ENTRIES = st.tuples(
     st.sampled_from(["a", "A", "a_0", "a_1", "a_000001", "a_2", "b", "a_2_0", "a_2_000000"]),
-    st.sampled_from([None, "page_index", "frame_index"]),
+    st.sampled_from([None, "page", "frame"]),
     st.integers(1, 3),
 )
 
@@ -336,7 +343,7 @@ def test_no_two_results_have_the_same_name(entries):
     names, given_names = Names(), []
     for place, (stem, kind, count) in enumerate(entries):
         for index in range(count if kind else 1):
-            result = Result({"input_path": f"{place}/{stem}.png", **({kind: index} if kind else {})})
+            result = result_of(f"{place}/{stem}.png", **({kind: index} if kind else {}))
             names.give(result)
             given_names.append(result.name.rsplit(".", 1)[0].casefold())
     assert len(set(given_names)) == len(given_names)
@@ -345,15 +352,15 @@ def test_no_two_results_have_the_same_name(entries):
 def test_names_of_one_long_video_take_no_memory():
     names = Names()
     for index in range(10_000):
-        names.give(Result({"input_path": "a.mp4", "frame_index": index}))
-        names.give(Result({"input_path": None}))
+        names.give(result_of("a.mp4", frame=index))
+        names.give(result_of(None))
     assert len(names._taken) + len(names._series) + len(names._next) == 1
 
 
 def test_many_files_of_one_name_take_no_longer_each():
     names = Names()
     for place in range(20_000):
-        names.give(Result({"input_path": f"{place}/image.png"}))
-    result = Result({"input_path": "image.png"})
+        names.give(result_of(f"{place}/image.png"))
+    result = result_of("image.png")
     names.give(result)
     assert result.name == "image_20001.png"

@@ -22,10 +22,10 @@ def test_fusing_follows_the_reference_step_by_step(rng, shift):
             if shift:
                 back[:, 1:] = back[:, :-1].copy()
             expected[person, joint] = (heatmaps[person, joint] + back) / 2
-    assert np.array_equal(fuse_flipped(heatmaps, mirrored, [(1, 2)], shift=shift), expected)
+    assert np.array_equal(fuse_flipped(heatmaps, mirrored, np.array([0, 2, 1, 3, 4]), shift=shift), expected)
 
 
 def test_a_symmetric_map_is_left_alone(rng):
     half = rng.random((1, 1, 4, 3), np.float32)
     symmetric = np.concatenate([half, half[..., ::-1]], axis=-1)
-    assert np.array_equal(fuse_flipped(symmetric, symmetric, [], shift=False), symmetric)
+    assert np.array_equal(fuse_flipped(symmetric, symmetric, np.arange(1), shift=False), symmetric)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hpi.kernels.normalize import normalize
-from hpi.model_files import NormalizeImage
+from hpi.models.readers.paddle import NormalizeImage
 
 
 def normalized(images, mean, std, *, is_scale=True):

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hpi.compat.paddlex.config import HpiConfig, backend_of, tolerant, tolerate
+from hpi.compat.paddlex.results import PaddleXResult
 from hpi.errors import BackendError, ConfigError
 from hpi.options import AUTO
 from hpi.predictor import Predictor
-from hpi.results import Result
 from hpi.sources import Input
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,12 @@ _IMAGE_SIZES = {"img_size", "imgsz"}
 class Pipeline(Predictor):
     """A pipeline as PaddleX's ``create_pipeline`` returns it."""
 
-    def predict(self, input: Input, det_threshold: float | None = None, **options: Any) -> Iterator[Result]:  # noqa: A002
+    def predict(  # type: ignore[override]
+        self,
+        input: Input,  # noqa: A002 - PaddleX's name
+        det_threshold: float | None = None,
+        **options: Any,
+    ) -> Iterator[PaddleXResult]:
         """As :meth:`hpi.Predictor.predict`; the second argument is the threshold, as in PaddleX.
 
         Keywords that neither knows are a line in the log each.
@@ -57,7 +62,12 @@ class Model(Predictor):
         """Folder of its files."""
         return Path(self.describe()["models"][0]["model_dir"])
 
-    def predict(self, input: Input, batch_size: int | None = None, **options: Any) -> Iterator[Result]:  # noqa: A002
+    def predict(  # type: ignore[override]
+        self,
+        input: Input,  # noqa: A002 - PaddleX's name
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Iterator[PaddleXResult]:
         """As :meth:`hpi.Predictor.predict`; the second argument is the batch size, as in PaddleX.
 
         Keywords that neither knows are a line in the log each.

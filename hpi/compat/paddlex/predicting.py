@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
+from hpi.compat.paddlex.results import PaddleXResult
 from hpi.errors import InputError
 from hpi.predictor import Predictor
-from hpi.results import Result
 from hpi.saving import save_all
 from hpi.sources import Input
 
@@ -44,7 +44,7 @@ def print_and_save(predictor: Predictor, source: Input, folder: Path | None, **a
         raise typer.Exit(1)
 
 
-def _printed(results: Iterable[Result]) -> Iterator[Result]:
+def _printed(results: Iterable[PaddleXResult]) -> Iterator[PaddleXResult]:
     for result in results:
         result.print()
         yield result

@@ -20,6 +20,7 @@ from hpi import Predictor
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import BOX_FIGURES, KEYPOINT_FIGURES, CocoDataset, oks
 from hpi.evaluation.predictions import Journal, Person, predict
+from hpi.instances import Skeleton
 
 from support import BACKEND_PACKAGES, EXAMPLE, quick_first
 
@@ -406,13 +407,14 @@ def test_boxes_of_only_some_images_are_told(places, truth, tmp_path, estimator):
 def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimator, monkeypatch):
     """Whatever it calls them: one of another number, and one whose skeleton says so."""
     dataset = CocoDataset(*places)
-    skeleton = estimator.estimator.skeleton
+    model = estimator.pipelines[0].models[0]
+    skeleton = model.skeleton
     backwards = dataclasses.replace(skeleton, keypoints=skeleton.keypoints[::-1])
-    monkeypatch.setattr(estimator.estimator, "skeleton", backwards)
+    monkeypatch.setattr(model, "skeleton", backwards)
     with pytest.raises(ConfigError, match="its 17 keypoints are others than those measured: OKS is defined for COCO's"):
         dataset.check(estimator)
-    monkeypatch.setattr(estimator.estimator, "predict", lambda *_: [np.zeros((1, 16, 3), np.float32)])
-    with pytest.raises(ConfigError, match="the model has 16 joints, but OKS is defined for COCO's 17"):
+    monkeypatch.setattr(model, "skeleton", Skeleton.numbered(16))
+    with pytest.raises(ConfigError, match="the model has 16 keypoints, but OKS is defined for COCO's 17"):
         dataset.check(estimator)
 
 

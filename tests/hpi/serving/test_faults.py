@@ -35,8 +35,8 @@ import os
 import time
 from pathlib import Path
 import hpi.serving.protocol
-from hpi.pipelines import HumanPose
-predict = HumanPose.predict
+from hpi.pipelines.topdown import TopDownPipeline
+predict = TopDownPipeline.run
 def failing(pipeline, images, threshold=None):
     if any(image.shape[1] == 33 for image in images):
         raise RuntimeError("the runtime failed at /secret/path")
@@ -45,7 +45,7 @@ def failing(pipeline, images, threshold=None):
         while Path(os.environ["TEST_FOLDER"], "held").exists():
             time.sleep(0.01)
     return predict(pipeline, images, threshold)
-HumanPose.predict = failing
+TopDownPipeline.run = failing
 hpi.serving.protocol.HEAD_S = 1
 from hpi.cli import main
 main()
@@ -287,8 +287,8 @@ def cut_or_scrambled(chance):
 # The keypoint model, answering NaN for crops of which SPOILED is true.
 NOT_A_NUMBER = """
 import numpy as np
-from hpi.tasks.keypoints import KeypointEstimator
-build = KeypointEstimator.__init__
+from hpi.models.topdown import TopDown
+build = TopDown.__init__
 def spoil(estimator, spec, session, *others):
     build(estimator, spec, session, *others)
     run = session.run
@@ -300,7 +300,7 @@ def spoil(estimator, spec, session, *others):
         heatmaps[SPOILED] = np.nan
         return [heatmaps, *rest]
     session.run = spoiled
-KeypointEstimator.__init__ = spoil
+TopDown.__init__ = spoil
 from hpi.cli import main
 main()
 """

@@ -16,13 +16,13 @@ IMAGE = {"Content-Type": "image/jpeg", "Authorization": "Bearer secret"}
 
 # The pipeline, failing on images 33 pixels wide.
 FAILING = """
-from hpi.pipelines import HumanPose
-predict = HumanPose.predict
+from hpi.pipelines.topdown import TopDownPipeline
+predict = TopDownPipeline.run
 def failing(pipeline, images, threshold=None):
     if any(image.shape[1] == 33 for image in images):
         raise RuntimeError("the runtime failed")
     return predict(pipeline, images, threshold)
-HumanPose.predict = failing
+TopDownPipeline.run = failing
 from hpi.cli import main
 main()
 """

@@ -1,4 +1,4 @@
-"""Where images are prepared and heatmaps decoded: on the host, or on the card that the session runs on."""
+"""What a device does with arrays: the host, or the GPU that the session runs on."""
 
 from __future__ import annotations
 
@@ -17,41 +17,30 @@ from hpi.backends.base import (
     device_index,
     device_kind,
     image_input,
-    to_host,
 )
 from hpi.backends.messages import essence
 from hpi.errors import BackendError, ModelError
 from hpi.kernels.affine import stack_crops
 from hpi.kernels.cuda import CudaKernels
 from hpi.kernels.flip import mirror
-from hpi.kernels.heatmaps import decode_dark
 from hpi.kernels.normalize import normalize
-from hpi.model_files import ModelSpec
+from hpi.models.spec import ModelSpec
 
 Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
-class NotFiniteError(BackendError):
-    """A model returns NaN or infinity."""
-
-    def __init__(self, spec: ModelSpec, session: Session) -> None:
-        info = session.info
-        super().__init__(
-            f"{spec.name}: {info.model_path} on {info.backend} {info.version} returns NaN or infinity. Check that the "
-            f"files in {spec.folder} are undamaged, or fetch them anew; if they are, use another backend"
-        )
-
-
-class Placement(Protocol):
-    """What a task does with arrays; ``Any`` is a NumPy array on the host and a CuPy array on a card.
+class DeviceArrays(Protocol):
+    """What a device does with arrays; ``Any`` is a NumPy array on the host and a CuPy array on a GPU.
 
     Attributes:
-        device: ``"cpu"``, or the card: ``"gpu:0"``.
+        device: ``"cpu"``, or the GPU: ``"gpu:0"``.
+        kernels: those of the GPU; None on the host.
     """
 
     device: str
+    kernels: CudaKernels | None
 
     def active(self) -> AbstractContextManager[Any]:
         """Within it the device is the one that new arrays are made on."""
@@ -71,15 +60,12 @@ class Placement(Protocol):
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs of the session as it takes them; that of images is a batch of either kind."""
 
-    def decode_dark(self, heatmaps: Any) -> tuple[Float64, Float32]:
-        """As :func:`hpi.kernels.heatmaps.decode_dark`; the result is on the host."""
-
     def wait(self) -> None:
         """Until all that was begun is done."""
 
 
-def placement_of(spec: ModelSpec, session: Session) -> Placement:
-    """The placement for a session.
+def device_arrays(spec: ModelSpec, session: Session) -> DeviceArrays:
+    """For a session.
 
     Raises:
         ModelError: the graph does not take images of the size that the yml states.
@@ -88,7 +74,7 @@ def placement_of(spec: ModelSpec, session: Session) -> Placement:
     assert normalization is not None  # every model that was read from a folder has one
     images = _image_input(spec, session)
     if session.takes_cards and device_kind(session.info.device) == "gpu":
-        return OnCard(session.info.device, normalization)
+        return OnGpu(session.info.device, normalization)
     return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
 
 
@@ -97,7 +83,7 @@ def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
     width, height = spec.input_size
     forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
     inputs = {of_input.name: of_input for of_input in session.info.inputs}
-    taken = inputs.get(image_input(list(inputs)) or "")
+    taken = inputs.get(spec.image_input or image_input(list(inputs)) or "")
     if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
         takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
         raise ModelError(
@@ -111,6 +97,7 @@ class OnHost:
     """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR."""
 
     device = "cpu"
+    kernels = None
 
     def __init__(self, normalizations: Mapping[str, Normalization]) -> None:
         """Remember which inputs to normalise, and how; none for a session that does so itself."""
@@ -142,18 +129,15 @@ class OnHost:
         normalized = {name: normalize(inputs[name], how.scale, how.shift) for name, how in self._normalizations.items()}
         return {**inputs, **normalized}
 
-    def decode_dark(self, heatmaps: Float32) -> tuple[Float64, Float32]:  # noqa: D102
-        return decode_dark(heatmaps)
-
     def wait(self) -> None:
         """Nothing is ever under way."""
 
 
-class OnCard:
-    """CUDA kernels; frames go to the card once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
+class OnGpu:
+    """CUDA kernels; frames go to the GPU once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
 
     def __init__(self, device: str, normalization: Normalization) -> None:
-        """Compile the kernels for a card.
+        """Compile the kernels for a GPU.
 
         Raises:
             BackendError: CuPy or the CUDA compiler is missing, or fails.
@@ -161,14 +145,14 @@ class OnCard:
         self.device = device
         self._normalization = normalization
         try:
-            self._kernels = CudaKernels(device_index(device))
+            self.kernels = CudaKernels(device_index(device))
         except Exception as error:
             raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {essence(str(error))}") from error
 
     @contextmanager
     def active(self) -> Iterator[None]:  # noqa: D102
         try:
-            with self._kernels.device:
+            with self.kernels.device:
                 yield
         except Exception as error:
             if type(error).__module__.startswith("cupy"):  # no memory is left, for instance
@@ -176,28 +160,24 @@ class OnCard:
             raise
 
     def placed(self, images: Sequence[Any]) -> Sequence[Any]:  # noqa: D102
-        return [self._kernels.upload(image) for image in images]
+        return [self.kernels.upload(image) for image in images]
 
     def resized(self, images: Sequence[Any], size: tuple[int, int], interpolation: int) -> Any:  # noqa: D102
         scale, shift = self._normalization.scale, self._normalization.shift
-        return self._kernels.resize_normalized(images, size, interpolation, scale, shift)
+        return self.kernels.resize_normalized(images, size, interpolation, scale, shift)
 
     def crops(self, images: Sequence[Any], matrices: Sequence[Float64], size: tuple[int, int]) -> Any:  # noqa: D102
         scale, shift = self._normalization.scale, self._normalization.shift
-        return self._kernels.crop_normalized(images, matrices, size, scale, shift)
+        return self.kernels.crop_normalized(images, matrices, size, scale, shift)
 
     def mirrored(self, batch: Any) -> Any:  # noqa: D102
         return batch[..., ::-1].copy()
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: D102
-        return {name: self._kernels.upload(array) for name, array in inputs.items()}
-
-    def decode_dark(self, heatmaps: Any) -> tuple[Float64, Float32]:  # noqa: D102
-        joints, scores = self._kernels.decode_dark(heatmaps)
-        return to_host(joints), to_host(scores)
+        return {name: self.kernels.upload(array) for name, array in inputs.items()}
 
     def wait(self) -> None:  # noqa: D102
-        self._kernels.wait()
+        self.kernels.wait()
 
 
 def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hpi.overlap import ahead, side_by_side
+from hpi.streaming import ahead, side_by_side
 
 from support import wait_until_threads_end
 
@@ -109,7 +109,7 @@ def test_prediction_that_is_left_early_reads_no_further(lite, photo, leave, monk
     if leave == "close":
         results.close()
     else:
-        monkeypatch.setattr(lite.detector, "predict", lambda *_: 1 / 0)
+        monkeypatch.setattr(lite.pipelines[0].models[0], "run", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(results)
     wait_until_threads_end(before)

@@ -1,4 +1,4 @@
-"""A model folder becomes a :class:`ModelSpec`: its files and, from its yml, what to do before and after it.
+"""A folder of PaddleX or PaddleDetection becomes a :class:`hpi.models.spec.ModelSpec`.
 
 Three layouts are read: ``inference.json`` with ``inference.yml`` (Paddle 3, PaddleX), ``*.pdmodel`` or ``*.json``
 with ``infer_cfg.yml`` (PaddleDetection), and ``*.onnx`` with either yml. Nothing is guessed from a model's name. What
@@ -7,48 +7,53 @@ a yml leaves out has PaddleX's default.
 
 from __future__ import annotations
 
-import difflib
 import reprlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles, onnx_files
 from hpi.backends.file_checks import problem_with
-from hpi.errors import ModelError, ModelNotFoundError
+from hpi.errors import ConfigError, ModelError, ModelNotFoundError
+from hpi.heads import HEADS
+from hpi.heads.base import Head
+from hpi.heads.boxes import BoxesHead
+from hpi.heads.heatmap import HeatmapHead
 from hpi.instances import Skeleton
-from hpi.io.validation import Record, parse, read_yaml
+from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
+from hpi.models.spec import ModelSpec
+from hpi.skeletons import load_skeleton
+from hpi.transforms import Letterbox, Stretch, TopDownAffine, Transform
 
-Task = Literal["object_detection", "keypoint_detection"]
+
+def _whole(value: Any) -> Any:
+    """PaddleX writes levels as 114.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Side = Annotated[int, Field(gt=0, le=8192)]
+Level = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=255)]
 
 YML_NAMES = ("inference.yml", "infer_cfg.yml")
-SUPPORTED = "Resize or TopDownEvalAffine, NormalizeImage (may be left out), Permute, in this order"
+SUPPORTED = (
+    "Resize, Pad (after a Resize with keep_ratio) or TopDownEvalAffine, NormalizeImage (may be left out), Permute, in "
+    "this order"
+)
 
 _SUFFIXES = {".json", ".onnx", ".pdiparams", ".pdmodel", ".yml"}
 _INTERPOLATIONS = {"NEAREST": 0, "LINEAR": 1, "BICUBIC": 2, "AREA": 3, "LANCZOS4": 4}
 
 
-def _refuse_letterbox(keep_ratio: bool) -> bool:
-    if keep_ratio:
-        raise PydanticCustomError(
-            "letterbox", "scaling that keeps the aspect ratio is not supported; export the model with false"
-        )
-    return keep_ratio
-
-
 class Resize(Record):
-    """Scale the image to ``target_size`` (height, width; one number for both) regardless of its aspect ratio.
+    """Scale the image to ``target_size`` (height, width; one number for both).
 
     Attributes:
         type: the operator's name.
         target_size: pixels.
-        keep_ratio: always false.
+        keep_ratio: as far as it fits, keeping its aspect ratio; ``Pad`` then fills the rest.
         interp: as OpenCV numbers it, or by the name that PaddleX has for it.
     """
 
@@ -56,12 +61,20 @@ class Resize(Record):
     target_size: Annotated[
         tuple[Side, Side], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)
     ]
-    keep_ratio: Annotated[bool, AfterValidator(_refuse_letterbox)] = False
+    keep_ratio: bool = False
     interp: Annotated[
         int,
         Field(ge=0, le=4),
         BeforeValidator(lambda name: _INTERPOLATIONS.get(name.upper(), name) if isinstance(name, str) else name),
     ] = 2
+
+
+class Pad(Record):
+    """Fill up to ``size`` (height, width) at the right and at the bottom with ``fill_value``, RGB."""
+
+    type: Literal["Pad"]
+    size: tuple[Side, Side]
+    fill_value: tuple[Level, Level, Level] = (114, 114, 114)
 
 
 class TopDownEvalAffine(Record):
@@ -127,9 +140,9 @@ def _known_operator(operator: Any) -> Any:
     return operator
 
 
-_OPERATORS = {"Resize", "TopDownEvalAffine", "NormalizeImage", "Permute"}
+_OPERATORS = {"Resize", "Pad", "TopDownEvalAffine", "NormalizeImage", "Permute"}
 Operator = Annotated[
-    Annotated[Resize | TopDownEvalAffine | NormalizeImage | Permute, Field(discriminator="type")],
+    Annotated[Resize | Pad | TopDownEvalAffine | NormalizeImage | Permute, Field(discriminator="type")],
     BeforeValidator(_known_operator),
 ]
 
@@ -146,6 +159,20 @@ class TopDown(Record):
     heatmap_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+class Own(Record):
+    """The section ``hpi`` of a yml: what PaddleX's fields cannot say.
+
+    Attributes:
+        skeleton: name of a skeleton of the package, or path of a YAML file, relative to the yml.
+        image_input: name of the input that takes images, where there are several.
+        head: what the outputs mean: ``type`` and the fields of :data:`hpi.heads.HEADS`.
+    """
+
+    skeleton: str | None = None
+    image_input: str | None = None
+    head: dict[str, Any] | None = None
+
+
 class _Global(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
     model_name: str
@@ -160,43 +187,7 @@ class InferenceYml(BaseModel):
     label_list: Annotated[list[str], BeforeValidator(lambda labels: [] if labels is None else labels)] = []
     draw_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     top_down: TopDown = Field(TopDown(), alias="TopDown")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Everything known about a model before a runtime loads it.
-
-    Attributes:
-        name: the model's name.
-        task: what it does, from its preprocessing: ``Resize`` or ``TopDownEvalAffine`` decides.
-        folder: where it lies.
-        yml: the file that describes it.
-        files: what the runtimes load.
-        geometry: how the image becomes the input: scaled whole by a detector, cropped to a person otherwise.
-        top_down: keypoint models: padding and heatmap grid.
-        labels: detectors: name of each class.
-        draw_threshold: detectors: default score threshold.
-        skeleton: keypoint models: what is known of the keypoints; None where nobody says.
-    """
-
-    name: str
-    task: Task
-    folder: Path
-    yml: Path
-    files: ModelFiles
-    geometry: Resize | TopDownEvalAffine
-    top_down: TopDown
-    labels: tuple[str, ...]
-    draw_threshold: float
-    skeleton: Skeleton | None = None
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(width, height) of the model's input, pixels."""
-        if isinstance(self.geometry, TopDownEvalAffine):
-            return self.geometry.trainsize
-        height, width = self.geometry.target_size
-        return width, height
+    own: Own = Field(Own(), alias="hpi")
 
 
 def read_model(path: Path, name: str | None = None) -> ModelSpec:
@@ -227,28 +218,71 @@ def _read_folder(folder: Path, name: str | None) -> ModelSpec:
     stated = content.global_section.model_name if content.global_section else None
     if name and stated and name != stated:
         raise ModelError(f"{yml}: Global.model_name is {stated!r}, but model {name!r} was asked for")
-    match content.preprocess:
-        case [Resize() | TopDownEvalAffine() as geometry, NormalizeImage() as normalize, Permute()]:
-            normalization = normalize.normalization
-        case [Resize() | TopDownEvalAffine() as geometry, Permute()]:
-            normalization = _RAW_LEVELS
-        case operators:
-            raise ModelError(
-                f"{yml}: field 'Preprocess' is {', '.join(operator.type for operator in operators)}; "
-                f"supported is {SUPPORTED}"
-            )
+    transform, normalization = _preprocessing(content, yml)
     model = name or stated or folder.name
     return ModelSpec(
         name=model,
-        task="object_detection" if isinstance(geometry, Resize) else "keypoint_detection",
         folder=folder,
         yml=yml,
         files=_find_files(folder, model, normalization),
-        geometry=geometry,
-        top_down=content.top_down,
+        transform=transform,
+        head=_head(content, yml),
         labels=tuple(content.label_list),
         draw_threshold=content.draw_threshold,
+        skeleton=_skeleton(content.own.skeleton, yml),
+        skeleton_is_stated=content.own.skeleton is not None,
+        image_input=content.own.image_input,
     )
+
+
+def _preprocessing(content: InferenceYml, yml: Path) -> tuple[Transform, Normalization]:
+    *geometry, last = content.preprocess
+    normalization = _RAW_LEVELS
+    if geometry and isinstance(geometry[-1], NormalizeImage):
+        normalization = geometry.pop().normalization
+    if isinstance(last, Permute):
+        match geometry:
+            case [TopDownEvalAffine() as crop]:
+                return TopDownAffine(crop.trainsize, crop.use_udp, content.top_down.padding), normalization
+            case [Resize(keep_ratio=False) as resize]:
+                return Stretch(resize.target_size[::-1], resize.interp), normalization
+            case [Resize(keep_ratio=True) as resize, Pad() as pad]:
+                return _letterbox(resize, pad, yml), normalization
+            case [Resize(keep_ratio=True)]:
+                raise ModelError(f"{yml}: Resize with keep_ratio needs a Pad after it, to the size of the input")
+    raise ModelError(
+        f"{yml}: field 'Preprocess' is {', '.join(operator.type for operator in content.preprocess)}; "
+        f"supported is {SUPPORTED}"
+    )
+
+
+def _letterbox(resize: Resize, pad: Pad, yml: Path) -> Letterbox:
+    if resize.target_size != pad.size:
+        raise ModelError(f"{yml}: Resize to {resize.target_size} and Pad to {pad.size}: give both the same size")
+    return Letterbox(pad.size[::-1], resize.interp, pad.fill_value)
+
+
+def _head(content: InferenceYml, yml: Path) -> Head:
+    """What the outputs mean; where the yml does not say, what PaddleX's models of this kind have."""
+    if content.own.head is None:
+        if any(isinstance(operator, TopDownEvalAffine) for operator in content.preprocess):
+            return HeatmapHead(offset=content.top_down.heatmap_offset)
+        return BoxesHead()
+    kind, where = content.own.head.get("type"), f"{yml}: hpi.head"
+    if kind not in HEADS:
+        meant = nearest(str(kind), HEADS)
+        hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(HEADS)}"
+        raise ModelError(f"{where}: unknown type {reprlib.repr(kind)}, {hint}")
+    return parse(HEADS[kind], content.own.head, where, ModelError)
+
+
+def _skeleton(name: str | None, yml: Path) -> Skeleton | None:
+    if name is None:
+        return None
+    try:
+        return load_skeleton(str(yml.parent / name) if is_yaml(name) else name)
+    except ConfigError as error:
+        raise ModelError(f"{yml}: hpi.skeleton: {error}") from error
 
 
 def _find_folder(path: Path) -> Path:
@@ -269,10 +303,10 @@ def _find_folder(path: Path) -> Path:
 
 
 def _hint(missing: Path) -> str:
-    """What a folder may be meant that does not exist, perhaps for upper and lower case."""
-    beside = {file.name.lower(): file for file in missing.parent.iterdir()} if missing.parent.is_dir() else {}
-    near = difflib.get_close_matches(missing.name.lower(), beside, n=1, cutoff=0.8)
-    return f"; did you mean {beside[near[0]]}?" if near else ""
+    """Which folder may be meant instead of one that does not exist."""
+    beside = [file.name for file in missing.parent.iterdir()] if missing.parent.is_dir() else []
+    meant = nearest(missing.name, beside, most=0.2)
+    return f"; did you mean {missing.with_name(meant)}?" if meant else ""
 
 
 def _find_yml(folder: Path) -> Path | None:

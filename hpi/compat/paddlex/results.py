@@ -1,0 +1,202 @@
+"""PaddleX's result dictionaries, with their print and save methods: a view of :class:`hpi.results.Result`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.draw import draw_boxes, draw_people
+from hpi.instances import Frame, Instances, Skeleton
+from hpi.results import Result
+from hpi.sinks.json_file import save_json
+from hpi.sinks.picture import save_picture
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+
+# Inside the class the names ``str`` and ``json`` are its properties.
+Text = str
+Json = dict[str, Any]
+Image = NDArray[np.uint8]
+SavePath = str | os.PathLike[str]
+
+
+class _Dictionary(Result, dict[str, Any]):
+    """A result that is also PaddleX's dictionary.
+
+    ``input_path`` is the file or URL, None for an array; ``input_img`` the image, ``[H, W, 3]`` uint8 BGR.
+
+    One of a document of several pages also has its ``page_index``, one of a video or an animation its ``frame_index``,
+    both from 0.
+    """
+
+    def _fill(self, content: Json) -> None:
+        """Set the dictionary's content, and the place of the image in its input."""
+        self.update(content)
+        for key, index in (("page_index", self.frame.page), ("frame_index", self.frame.index)):
+            if index is not None:
+                self[key] = index
+
+    __repr__ = Result.__repr__
+
+    @property
+    def json(self) -> Json:
+        """``{"res": ...}`` without the image, in plain Python types."""
+        return {"res": {key: _plain(value) for key, value in self.items() if key != "input_img"}}
+
+    @property
+    def str(self) -> Json:
+        """``{"res": ...}`` without the image, as :meth:`print` shows it."""
+        return {"res": {key: value for key, value in self.items() if key != "input_img"}}
+
+    @property
+    def img(self) -> dict[Text, Pillow.Image]:
+        """``{"res": picture}``, RGB."""
+        from PIL import Image as Pillow
+
+        return {"res": Pillow.fromarray(np.ascontiguousarray(self.plot()[..., ::-1]))}
+
+    def draw(self) -> Image:
+        """The picture; the name that :meth:`plot` had before."""
+        return self.plot()
+
+    def print(
+        self,
+        json_format: bool = False,
+        indent: int = 4,
+        ensure_ascii: bool = False,
+        *,
+        format_json: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Print the results, as a Python literal or as JSON.
+
+        Args:
+            json_format: as JSON.
+            indent: spaces a level of JSON.
+            ensure_ascii: escape other characters of JSON; done anyway where the output cannot show them.
+            format_json: ``json_format``, as PaddleX's documentation calls it.
+            options: others of :func:`json.dumps`.
+        """
+
+        def text(ensure_ascii: bool) -> Text:
+            if json_format if format_json is None else format_json:
+                return json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii, **options)
+            return ascii(self.str) if ensure_ascii else repr(self.str)
+
+        wanted = text(ensure_ascii)
+        print(wanted if _can_print(wanted) else text(ensure_ascii=True))  # noqa: T201
+
+    def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False, **options: Any) -> Path:
+        """:func:`hpi.sinks.json_file.save_json`, by PaddleX's name."""
+        return save_json(self, Path(save_path), indent, ensure_ascii, **options)
+
+    def save_to_img(self, save_path: SavePath, quality: int | None = None) -> Path:
+        """:func:`hpi.sinks.picture.save_picture`, by PaddleX's name."""
+        return save_picture(self, Path(save_path), quality)
+
+    def save_all(self, save_path: SavePath) -> None:
+        """Save JSON and picture into a folder."""
+        self.save(save_path)
+
+
+class KeypointResult(_Dictionary):
+    """People of one image.
+
+    A pipeline gives ``boxes``: for each person ``coordinate`` (x1, y1, x2, y2), ``det_score``, ``keypoints``
+    ``[K, 3]`` float32 (x, y, score) and ``kpt_score``, the mean of the keypoints' scores. A keypoint model gives
+    ``kpts`` with the last two. Coordinates are pixels of the image. What is changed in the dictionary is what is
+    printed, drawn and saved.
+    """
+
+    skeleton: Skeleton
+
+    def __init__(self, frame: Frame, instances: Instances, skeleton: Skeleton, *, detected: bool) -> None:
+        """PaddleX's dictionary of people; ``detected`` where a detector has found them."""
+        people = [
+            {"keypoints": points, "kpt_score": score}
+            for points, score in zip(instances.points, instances.points[..., 2].mean(axis=1), strict=True)
+        ]
+        if detected and instances.boxes is not None:
+            boxes = zip(instances.boxes, instances.scores, people, strict=True)
+            people = [{"coordinate": list(box), "det_score": float(score), **person} for box, score, person in boxes]
+        super().__init__(frame, instances, skeleton)
+        self._fill({"input_path": frame.path, "input_img": frame.image, "boxes" if detected else "kpts": people})
+
+    @property
+    def people(self) -> list[Json]:
+        """The people, however they were found."""
+        people: list[Json] = self["boxes"] if "boxes" in self else self["kpts"]
+        return people
+
+    def plot(self) -> Image:
+        """The image with everyone's skeleton on it: ``[H, W, 3]`` uint8 BGR."""
+        return draw_people(self["input_img"], [person["keypoints"] for person in self.people], self.skeleton)
+
+
+class DetectionResult(_Dictionary):
+    """Objects of one image: ``boxes``, for each ``cls_id``, ``label``, ``score`` and ``coordinate``."""
+
+    def __init__(self, frame: Frame, instances: Instances, labels: tuple[Text, ...]) -> None:
+        """PaddleX's dictionary of objects; a class without a name is labelled by its number."""
+        super().__init__(frame, instances, None, labels)
+        classes = np.zeros(len(instances), np.int64) if instances.class_ids is None else instances.class_ids
+        rows = zip(classes, self.class_names, instances.scores, self.boxes, strict=True)
+        boxes = [
+            {"cls_id": int(index), "label": label, "score": float(score), "coordinate": list(box)}
+            for index, label, score, box in rows
+        ]
+        self._fill({"input_path": frame.path, "page_index": None, "input_img": frame.image, "boxes": boxes})
+
+    def plot(self) -> Image:
+        """The image with the boxes on it: ``[H, W, 3]`` uint8 BGR."""
+        labels = [f"{box['label']} {box['score']:.2f}" for box in self["boxes"]]
+        return draw_boxes(self["input_img"], [box["coordinate"] for box in self["boxes"]], labels)
+
+
+def paddlex_result(
+    frame: Frame, instances: Instances, skeleton: Skeleton | None, labels: tuple[Text, ...], *, detected: bool
+) -> KeypointResult | DetectionResult:
+    """The result of a frame.
+
+    Args:
+        frame: the image.
+        instances: what was found in it.
+        skeleton: of its keypoints; None: they have none.
+        labels: the names of the classes.
+        detected: whether a detector has found the people.
+    """
+    if skeleton is None:
+        return DetectionResult(frame, instances, labels)
+    return KeypointResult(frame, instances, skeleton, detected=detected)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+PaddleXResult = KeypointResult | DetectionResult

@@ -1,0 +1,75 @@
+"""The contract of a head."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.errors import ConfigError
+from hpi.instances import Instances
+from hpi.io.validation import Record
+
+if TYPE_CHECKING:
+    from hpi.kernels.cuda import CudaKernels
+
+Task = Literal["object_detection", "keypoint_detection"]
+Items = NDArray[np.int64]
+
+
+class Head(Record):
+    """Turns the outputs of a network into instances, in pixels of its input.
+
+    Attributes:
+        type: its name in a model's yml.
+        outputs: names of the outputs that it reads, in its order; by default the first ones.
+        task: what a model with it does.
+        reads: how many outputs it needs.
+        decodes_on_gpu: whether :meth:`decode` takes CuPy arrays; others are brought to the host before.
+    """
+
+    type: str
+    outputs: tuple[str, ...] = ()
+    task: ClassVar[Task]
+    reads: ClassVar[int] = 1
+    decodes_on_gpu: ClassVar[bool] = False
+
+    @abstractmethod
+    def decode(
+        self, outputs: Sequence[Any], count: int, size: tuple[int, int], kernels: CudaKernels | None = None
+    ) -> tuple[Instances, Items]:
+        """Decode a batch.
+
+        Args:
+            outputs: those that it reads, ``[N, ...]`` each.
+            count: items in the batch, N.
+            size: (width, height) of the network's input, pixels.
+            kernels: those of the GPU that the outputs are on; None: they are NumPy arrays.
+
+        Returns:
+            The instances of the whole batch, in pixels of the input, and ``[M]`` int64: the item of the batch that
+            each belongs to, ascending.
+
+        Raises:
+            ValueError: the outputs are not what this head reads; the message says what they should be.
+        """
+
+    def keypoints_in(self, outputs: Sequence[Any]) -> int | None:
+        """How many keypoints the outputs are for; None of a head without keypoints."""
+        return None
+
+    def fuse_flip(self, outputs: Sequence[Any], mirrored: Sequence[Any], order: NDArray[np.int64]) -> list[Any]:
+        """The outputs of a batch and of its mirror image, averaged.
+
+        Args:
+            outputs: of the batch.
+            mirrored: of the mirrored batch.
+            order: ``[K]`` int64: which keypoint is where in a mirror image.
+
+        Raises:
+            ConfigError: this head cannot.
+        """
+        raise ConfigError(f"flip: outputs of the type {self.type} cannot be averaged with those of the mirror image")

@@ -1,0 +1,25 @@
+"""Models: what they are (:class:`hpi.models.spec.ModelSpec`), and how they run on a session."""
+
+from __future__ import annotations
+
+from hpi.backends.base import Session
+from hpi.models.detector import Detector
+from hpi.models.model import Model, ModelOptions
+from hpi.models.spec import ModelSpec
+from hpi.models.topdown import TopDown
+
+
+def model_class(spec: ModelSpec) -> type[Model]:
+    """How a model runs: on regions of an image, or on whole images."""
+    return TopDown if spec.transform.takes_regions else Detector
+
+
+def open_model(spec: ModelSpec, session: Session, options: ModelOptions | None = None) -> Model:
+    """A model on a session.
+
+    Raises:
+        ModelError: the session's inputs or outputs are not what the model's yml says.
+    """
+    if spec.transform.takes_regions:
+        return TopDown(spec, session, options or ModelOptions())
+    return Detector(spec, session)

@@ -1,0 +1,136 @@
+"""Models that look at whole images and find instances themselves, such as person detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.backends.base import Array, Session
+from hpi.errors import ModelError
+from hpi.instances import Instances
+from hpi.kernels.batches import split_by_count
+from hpi.kernels.boxes import box_iou, clip_boxes, has_area
+from hpi.models.model import MAX_BATCH, Deviation, Image, Model, NotFiniteError, Threshold, reference_images
+from hpi.models.spec import ModelSpec
+from hpi.transforms import Prepared
+
+_INPUTS = {"image", "scale_factor", "im_shape"}
+
+
+class Detector(Model):
+    """A detection model with its non-maximum suppression in the graph."""
+
+    example_batch = 4
+    _expected = {"latency": (1,), "throughput": (8,), "memory": (1,)}  # noqa: RUF012
+    _tuned = _expected
+
+    def __init__(self, spec: ModelSpec, session: Session) -> None:
+        names = [of_input.name for of_input in session.info.inputs]
+        self._image = spec.image_input or (names[0] if len(names) == 1 else "image")
+        if self._image not in names or not (_INPUTS | {self._image}).issuperset(names):
+            raise ModelError(
+                f"{session.info.model_path}: not a detector with NMS in its graph: it takes {names} and has "
+                f"{len(session.info.outputs)} outputs; export it with its postprocessing, as PaddleDetection does: it "
+                "then takes 'image', and may take 'scale_factor' and 'im_shape'"
+            )
+        super().__init__(spec, session)
+        self._boxes_of_image = "scale_factor" in names
+
+    def run(  # noqa: D102
+        self, images: Sequence[Any], regions: Sequence[Instances | None] | None = None, threshold: Threshold = None
+    ) -> list[Instances]:
+        thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
+        found: list[Instances] = []
+        with self.device.active():
+            for start in range(0, len(images), MAX_BATCH):
+                part = slice(start, start + MAX_BATCH)
+                prepared = self.prepare(images[part])
+                outputs = self.outputs_of(self.feeds(prepared))
+                found += self.decode(outputs, prepared, images[part], thresholds[part])
+        return found
+
+    def prepare(  # noqa: D102
+        self, images: Sequence[Any], regions: Sequence[Instances | None] | None = None
+    ) -> Prepared:
+        return self.spec.transform.prepare(self.device, images)
+
+    def feeds(self, prepared: Prepared) -> dict[str, Array]:  # noqa: D102
+        values: dict[str, Any] = {
+            "scale_factor": prepared.scale.astype(np.float32),
+            "im_shape": prepared.scaled.astype(np.float32),
+            self._image: prepared.batch,
+        }
+        return self.device.feeds({one.name: values[one.name] for one in self.session.info.inputs})
+
+    def decode(
+        self, outputs: Sequence[Any], prepared: Prepared, images: Sequence[Image], thresholds: Sequence[float | None]
+    ) -> list[Instances]:
+        """What outputs mean for the images that they are of: best first, inside the image, none empty."""
+        found, items = self._read(outputs, len(images))
+        least = np.array([self.spec.draw_threshold if one is None else one for one in thresholds])
+        kept = ~(found.scores <= least[items])  # NaN is not below
+        found, items = found[kept], items[kept]
+        arrays = [array for array in (found.scores, found.boxes, found.keypoints) if array is not None]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise NotFiniteError(self.spec, self.session)
+        if not self._boxes_of_image:
+            found = prepared.inverse.apply(found, items)
+        rows = split_by_count(np.arange(len(found)), np.bincount(items, minlength=len(images)).tolist())
+        return [_inside(found[of_image], image) for of_image, image in zip(rows, images, strict=True)]
+
+    def example_inputs(self, count: int) -> tuple[list[Image], list[Instances] | None]:  # noqa: D102
+        views = reference_images().views
+        return [views[index % len(views)] for index in range(count)], None
+
+    def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
+        """Each clear box of the reference against the one that overlaps it most.
+
+        Of a detector that is sure of nothing, one with random weights for instance, only the scores can be compared:
+        which of its boxes survive NMS hangs on the last bits of equal ones.
+        """
+        above = reference_images().config.clear_above
+        clear = [of_image[of_image.scores > above] for of_image in expected]
+        count = sum(map(len, clear))
+        if count == 0:
+            return _score_deviation(expected, found)
+        matches = [_match(want, have) for want, have in zip(clear, found, strict=True)]
+        return Deviation(count, "boxes", score=max(score for _, score in matches), iou=min(iou for iou, _ in matches))
+
+
+def _inside(found: Instances, image: Image) -> Instances:
+    """Best first (OpenVINO's NMS returns them in another order), clipped to the image, none empty."""
+    height, width = image.shape[:2]
+    found = found[np.argsort(-found.scores, kind="stable")]
+    boxes = clip_boxes(_boxes(found), width, height)
+    return found.replaced(boxes=boxes)[has_area(boxes)]
+
+
+def _boxes(found: Instances) -> NDArray[np.float32]:
+    assert found.boxes is not None  # what this model's head gives
+    return found.boxes
+
+
+_BEST = 10
+"""Boxes of an image whose scores are compared where none is clear."""
+_STRICTER = 100
+
+
+def _score_deviation(expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
+    best, have = (np.concatenate([of_image.scores[:_BEST] for of_image in one]) for one in (expected, found))
+    if not len(best) or len(have) != len(best):
+        return Deviation(0, "scores")
+    return Deviation(len(best), "scores", float(np.abs(have - best).max()), None, float(best.max()) / _STRICTER)
+
+
+def _match(expected: Instances, found: Instances) -> tuple[float, float]:
+    """Least overlap and largest change in score over the expected boxes and their best partners."""
+    if not len(expected):
+        return 1.0, 0.0
+    if not len(found):
+        return 0.0, 1.0
+    iou = box_iou(_boxes(expected), _boxes(found))
+    partner = iou.argmax(axis=1)
+    return float(iou.max(axis=1).min()), float(np.abs(expected.scores - found.scores[partner]).max())

@@ -1,0 +1,65 @@
+"""The images that a runtime must get right before it is trusted with a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpi.io.validation import Record, parse, read_yaml
+
+Image = NDArray[np.uint8]
+
+FOLDER = files("hpi.configs") / "parity"
+
+
+class Limits(Record):
+    """How far a runtime may be off: keypoints in pixels of the input, scores, and the least overlap of boxes."""
+
+    pixels: float
+    score: float
+    iou: float
+
+
+class ParityConfig(Record):
+    """``configs/parity/parity.yaml``."""
+
+    image: str
+    boxes: list[tuple[float, float, float, float]]
+    clear_above: float
+    limits: dict[str, Limits]
+
+
+@dataclass(frozen=True)
+class ReferenceImages:
+    """An image, the people in it, and how far results may be from the reference's."""
+
+    config: ParityConfig
+
+    @classmethod
+    def load(cls) -> ReferenceImages:
+        """Those of the package."""
+        with as_file(FOLDER / "parity.yaml") as path:
+            return cls(parse(ParityConfig, read_yaml(path), str(path)))
+
+    @cached_property
+    def image(self) -> Image:
+        """``[H, W, 3]`` uint8 BGR; decoded when it is first needed."""
+        with as_file(FOLDER / self.config.image) as path:
+            return np.asarray(cv2.imread(str(path)), np.uint8)
+
+    @cached_property
+    def views(self) -> list[Image]:
+        """For a detector: the image as it is, mirrored, and its left and right half."""
+        half = self.image.shape[1] // 2
+        views = (self.image, self.image[:, ::-1], self.image[:, :half], self.image[:, half:])
+        return [np.ascontiguousarray(view) for view in views]
+
+    @cached_property
+    def boxes(self) -> NDArray[np.float32]:
+        """Boxes of people, ``[N, 4]``, pixels."""
+        return np.array(self.config.boxes, np.float32)

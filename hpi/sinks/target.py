@@ -1,0 +1,34 @@
+"""The file that a result is saved in."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+from hpi.errors import InputError
+from hpi.io.files import save
+
+
+def target_file(path: Path, kind: str, name: str) -> Path:
+    """The path itself where it names a file of a kind (``"image/"``), else a file in that folder."""
+    guessed = mimetypes.guess_type(path.name)[0] or ""
+    return path if guessed.startswith(kind) and not path.is_dir() else path / name
+
+
+def write(target: Path, data: bytes, source: str | None) -> Path:
+    """Write a file whole, but never over the input.
+
+    Raises:
+        InputError: it cannot be written, or is the input itself.
+    """
+    if _is_same_file(target, source):
+        raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")
+    save(target, data, InputError)
+    return target
+
+
+def _is_same_file(target: Path, source: str | None) -> bool:
+    try:
+        return source is not None and target.samefile(source)
+    except (OSError, ValueError):  # one of them is no file
+        return False

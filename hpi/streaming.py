@@ -1,0 +1,183 @@
+"""From a stream of inputs to results in order: reading ahead, batches, several devices, inputs that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from queue import SimpleQueue
+from typing import TypeVar
+
+from hpi.errors import InputError
+from hpi.instances import Frame, Instances
+from hpi.pipelines.base import Pipeline
+from hpi.regions import check_inside
+from hpi.sources import Item
+
+logger = logging.getLogger(__name__)
+
+OnError = Callable[[InputError], None]
+
+MAX_BATCH_BYTES = 512 << 20
+"""A batch of images that take as much is full, whatever its size in images."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(source: Iterator[T], depth: int) -> Generator[T]:
+    """The items of an iterator, which a thread of its own advances while the caller works on what came before.
+
+    Args:
+        source: only that thread touches it; what it raises is raised here, in its place.
+        depth: items that are made before they are asked for.
+    """
+    nothing = object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="hpi-ahead")
+    waiting: deque[Future[object]] = deque()
+    try:
+        while True:
+            while len(waiting) <= depth:
+                waiting.append(pool.submit(next, source, nothing))
+            item = waiting.popleft().result()
+            if item is nothing:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # one item may still be on its way, from a slow server perhaps
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[tuple[T, Future[R]]]:
+    """Work on items in threads while the caller goes on taking them in.
+
+    Yields:
+        Each item with its finished future, in order; at most ``2 * threads`` are under way. When the items end with an
+        error, it is raised after those that came before.
+    """
+    failure: Exception | None = None
+    source = iter(items)
+    with ThreadPoolExecutor(threads, thread_name_prefix="hpi-work") as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = error
+                break
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) == 2 * threads:
+                yield _finished(waiting)
+        while waiting:
+            yield _finished(waiting)
+    if failure is not None:
+        raise failure
+
+
+def _finished(waiting: deque[tuple[T, Future[R]]]) -> tuple[T, Future[R]]:
+    item, future = waiting.popleft()
+    future.exception()  # waits
+    return item, future
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames that go through the models together, with the regions to look at where the caller gave them."""
+
+    frames: list[Frame]
+    regions: list[Instances] | None
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An item of the input that is no image, and why."""
+
+    item: Item
+    error: InputError
+
+    def report(self, on_error: OnError | None) -> None:
+        """Tell the caller; without ``on_error`` it is raised, or logged where it was found in a folder."""
+        if on_error is not None:
+            on_error(self.error)
+        elif self.item.from_folder:
+            logger.error("skipped: %s", self.error)
+        else:
+            raise self.error
+
+
+def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_size: int) -> Iterator[Batch | Unusable]:
+    """Images in batches.
+
+    What came before an unusable item is a batch of its own, so that nothing of it is lost.
+
+    Args:
+        items: what was read.
+        regions: for each item, or None.
+        batch_size: most images in a batch.
+    """
+    frames: list[Frame] = []
+    given: list[Instances] = []
+    size = 0
+
+    def batch() -> Batch:
+        return Batch(frames, None if regions is None else given)
+
+    for item, people in zip(items, repeat(None)) if regions is None else zip(items, regions, strict=True):
+        try:
+            frame = _frame(item)
+            if people is not None:
+                check_inside(frame, people)
+                given.append(people)
+        except InputError as error:
+            if frames:
+                yield batch()
+            frames, given, size = [], [], 0
+            yield Unusable(item, error)
+            continue
+        frames.append(frame)
+        size += frame.image.nbytes
+        if len(frames) == batch_size or size >= MAX_BATCH_BYTES:
+            yield batch()
+            frames, given, size = [], [], 0
+    if frames:
+        yield batch()
+
+
+def _frame(item: Item) -> Frame:
+    if isinstance(item.image, InputError):
+        raise item.image
+    return Frame(item.image, item.path, item.page, item.frame)
+
+
+def run_batches(
+    pipelines: Sequence[Pipeline], parts: Iterator[Batch | Unusable], threshold: float | None
+) -> Iterator[tuple[Batch | Unusable, Callable[[], Sequence[Instances]]]]:
+    """Each part with what gives its results, in order. Of several devices, each takes the next when it is free."""
+    if len(pipelines) == 1:
+        for part in parts:
+            yield part, partial(_run, pipelines[0], part, threshold)
+        return
+    free: SimpleQueue[Pipeline] = SimpleQueue()
+    for pipeline in pipelines:
+        free.put(pipeline)
+
+    def run(part: Batch | Unusable) -> Sequence[Instances]:
+        pipeline = free.get()
+        try:
+            return _run(pipeline, part, threshold)
+        finally:
+            free.put(pipeline)
+
+    for part, future in side_by_side(run, parts, len(pipelines)):
+        yield part, future.result
+
+
+def _run(pipeline: Pipeline, part: Batch | Unusable, threshold: float | None) -> Sequence[Instances]:
+    if isinstance(part, Unusable):
+        return []
+    return pipeline.run(part.frames, regions=part.regions, threshold=threshold)
