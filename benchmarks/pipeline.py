@@ -175,7 +175,7 @@ def _measure(
     }
     if RTMLIB in peers and len(group) == 1:
         (image,), boxes = images, np.array([one["coordinate"] for one in results[0]["boxes"]], np.float32)
-        regions = Instances(np.ones(len(boxes)), boxes=boxes)
+        regions = Instances(np.ones(len(boxes), np.float32), boxes=boxes)
         turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.run([image], [regions]), s)
         turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
     taken: dict[str, list[list[float]]] = {name: [] for name in turns}

@@ -102,9 +102,9 @@ class Instances:
             raise ValueError("Instances.concatenate: nothing to concatenate; use Instances.empty()")
         first, arrays = parts[0], [part._arrays() for part in parts]
         if any(one.keys() != arrays[0].keys() for one in arrays):
-            missing = set.union(*(set(one) for one in arrays)) - set.intersection(*(set(one) for one in arrays))
+            missing = {name for one in arrays for name in one if not all(name in other for other in arrays)}
             raise ValueError(f"Instances.concatenate: only some have {', '.join(sorted(missing))}")
-        return replace(first, **{name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]})
+        return first.replaced(**{name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]})
 
     @property
     def points(self) -> Float32:
@@ -128,7 +128,7 @@ class Instances:
         if not isinstance(index, slice):
             index = np.asarray(index)
             index = index.astype(np.int64) if index.size == 0 and index.dtype != np.bool_ else index
-        return replace(self, **{name: array[index] for name, array in self._arrays().items()})
+        return self.replaced(**{name: array[index] for name, array in self._arrays().items()})
 
     def __iter__(self) -> Iterator[Instances]:
         return (self[row] for row in range(len(self)))

@@ -65,7 +65,7 @@ def check_inside(frame: Frame, people: Instances) -> None:
 
 def _people(boxes: ArrayLike) -> Instances:
     array = _box_array(boxes)
-    return Instances(np.ones(len(array)), boxes=array)
+    return Instances(np.ones(len(array), np.float32), boxes=array)
 
 
 def _box_array(boxes: ArrayLike) -> NDArray[np.float32]:

@@ -8,6 +8,8 @@ from hpi.models.model import Model, ModelOptions
 from hpi.models.spec import ModelSpec
 from hpi.models.topdown import TopDown
 
+__all__ = ["Model", "ModelOptions", "ModelSpec", "model_class", "open_model"]
+
 
 def model_class(spec: ModelSpec) -> type[Model]:
     """How a model runs: on regions of an image, or on whole images."""

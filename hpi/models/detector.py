@@ -122,7 +122,8 @@ def _score_deviation(expected: Sequence[Instances], found: Sequence[Instances]) 
     best, have = (np.concatenate([of_image.scores[:_BEST] for of_image in one]) for one in (expected, found))
     if not len(best) or len(have) != len(best):
         return Deviation(0, "scores")
-    return Deviation(len(best), "scores", float(np.abs(have - best).max()), None, float(best.max()) / _STRICTER)
+    score = float(np.abs(have - best).max())
+    return Deviation(len(best), "scores", score=score, strictness=float(best.max()) / _STRICTER)
 
 
 def _match(expected: Instances, found: Instances) -> tuple[float, float]:

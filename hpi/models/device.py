@@ -40,7 +40,9 @@ class DeviceArrays(Protocol):
     """
 
     device: str
-    kernels: CudaKernels | None
+
+    @property
+    def kernels(self) -> CudaKernels | None: ...  # noqa: D102
 
     def active(self) -> AbstractContextManager[Any]:
         """Within it the device is the one that new arrays are made on."""
@@ -97,7 +99,7 @@ class OnHost:
     """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR."""
 
     device = "cpu"
-    kernels = None
+    kernels: CudaKernels | None = None
 
     def __init__(self, normalizations: Mapping[str, Normalization]) -> None:
         """Remember which inputs to normalise, and how; none for a session that does so itself."""

@@ -60,7 +60,7 @@ class TopDown(Model):
             )
 
     @cached_property
-    def skeleton(self) -> Skeleton:  # type: ignore[override]
+    def skeleton(self) -> Skeleton:
         """What is known of the keypoints that the model finds; numbered ones where nobody knows.
 
         Raises:
@@ -123,7 +123,7 @@ class TopDown(Model):
     def example_inputs(self, count: int) -> tuple[list[Image], list[Instances] | None]:  # noqa: D102
         reference = reference_images()
         boxes = reference.boxes[np.arange(count) % len(reference.boxes)]
-        return [reference.image] * count, [Instances(np.ones(1), boxes=box[None]) for box in boxes]
+        return [reference.image] * count, [Instances(np.ones(1, np.float32), boxes=box[None]) for box in boxes]
 
     def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
         """Of the keypoints that the reference finds clearly, in pixels of the crop."""

@@ -556,9 +556,7 @@ def test_measuring_leaves_out_what_the_gate_refuses(spec, fresh_asked, only_onnx
 
 
 @pytest.mark.full
-def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
-    spec, fresh_asked, only_onnxruntime, monkeypatch
-):
+def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, fresh_asked, only_onnxruntime, monkeypatch):
     class FailsAtTwoSession(OnnxRuntimeSession):
         def _run(self, feeds):
             if len(feeds["image"]) == 2:

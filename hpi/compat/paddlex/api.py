@@ -34,7 +34,7 @@ _IMAGE_SIZES = {"img_size", "imgsz"}
 class Pipeline(Predictor):
     """A pipeline as PaddleX's ``create_pipeline`` returns it."""
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         input: Input,  # noqa: A002 - PaddleX's name
         det_threshold: float | None = None,
@@ -62,7 +62,7 @@ class Model(Predictor):
         """Folder of its files."""
         return Path(self.describe()["models"][0]["model_dir"])
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         input: Input,  # noqa: A002 - PaddleX's name
         batch_size: int | None = None,

@@ -238,8 +238,9 @@ def _read_folder(folder: Path, name: str | None) -> ModelSpec:
 def _preprocessing(content: InferenceYml, yml: Path) -> tuple[Transform, Normalization]:
     *geometry, last = content.preprocess
     normalization = _RAW_LEVELS
-    if geometry and isinstance(geometry[-1], NormalizeImage):
-        normalization = geometry.pop().normalization
+    if geometry and isinstance(normalize := geometry[-1], NormalizeImage):
+        normalization = normalize.normalization
+        geometry.pop()
     if isinstance(last, Permute):
         match geometry:
             case [TopDownEvalAffine() as crop]:
