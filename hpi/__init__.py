@@ -12,7 +12,6 @@ Names are imported when they are first used, so that ``import hpi`` stays light 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,11 +60,6 @@ _HOMES = {
     "hpi.predictor": ("Predictor",),
     "hpi.results": ("DetectionResult", "KeypointResult"),
 }
-
-# In a checkout the subpackages lie beside this folder, not inside it (see setup.py): with this, a Python started in
-# the root of the checkout finds them there.
-if not (Path(__file__).parent / "backends").is_dir():
-    __path__.append(str(Path(__file__).parent.parent))
 
 
 def __getattr__(name: str) -> Any:
