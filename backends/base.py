@@ -79,21 +79,22 @@ class ModelFiles:
 class Variant:
     """One way in which a runtime can run a model.
 
+    Only the runtime knows what its profiles stand for; everybody else compares, stores and shows their names.
+
     Attributes:
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        static_batch: the graph is compiled for fixed batch sizes, and a batch is split into these.
-        streams: the parts of a split batch run side by side, on one thread each, and not one after the other on all.
-        mixed: of a lower precision, the layers that suffer most from it stay in FP32.
+        profile: the name of one of the runtime's profiles, such as ``"static streams"``; ``""`` is its plain one.
+
+    Example:
+        >>> str(Variant()), str(Variant("bf16", "static streams"))
+        ('fp32', 'bf16 static streams')
     """
 
     precision: str = "fp32"
-    static_batch: bool = False
-    streams: bool = False
-    mixed: bool = False
+    profile: str = ""
 
     def __str__(self) -> str:
-        traits = {"mixed": self.mixed, "static": self.static_batch, "streams": self.streams}
-        return " ".join([self.precision, *(name for name, has in traits.items() if has)])
+        return f"{self.precision} {self.profile}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class Session(ABC):
         takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream;
             or NumPy arrays, where its last step runs on the host.
         batch_size: the batch that the graph dictates; None where it is free.
+        trial_items: the smallest batch that exercises all of it, for those who try it out.
     """
 
     takes_cards: ClassVar[bool] = False
@@ -164,6 +166,7 @@ class Session(ABC):
         self._closed = False
         self._closing = threading.Lock()
         self.batch_size = _fixed_batch(info)
+        self.trial_items = 1
 
     def run(self, feeds: Feeds) -> list[Array]:
         """Run a batch.
@@ -269,6 +272,10 @@ class Backend(ABC):
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:
         """The ways in which it can run a model on a device of this machine, the safest first. Imports nothing."""
         return (Variant(),)
+
+    def arithmetic(self, variant: Variant) -> str:
+        """A name for how a variant computes: variants that share it differ only in how they split a batch."""
+        return variant.precision
 
     @abstractmethod
     def cannot_read(self, files: ModelFiles) -> str | None:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,23 @@ logger = logging.getLogger(__name__)
 BUCKETS = (32, 16, 8, 4, 2, 1)
 """Batch sizes that a static session compiles for; a batch is split into the largest that fit."""
 
+
+@dataclass(frozen=True)
+class Batching:
+    """How a session runs a batch.
+
+    Attributes:
+        static: the graph is compiled for the sizes of :data:`BUCKETS`, and a batch is split into these.
+        streams: the parts of a split batch run side by side, on one thread each, and not one after the other on all.
+    """
+
+    static: bool = False
+    streams: bool = False
+
+
+PROFILES = {"": Batching(), "static": Batching(static=True), "static streams": Batching(static=True, streams=True)}
+"""What the profiles of a variant stand for."""
+
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _PREPARATION_VERSION = "1"
 """Part of a kept model's key: to be raised with every change of what is done to a model before it is compiled."""
@@ -53,8 +71,8 @@ class OpenVino(ReadsOnnx):
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:  # noqa: D102
         cpu = this_cpu()
         precisions = ("fp32", "bf16") if cpu.has_bf16 else ("fp32",)
-        kinds = ((False, False), (True, False), (True, True)) if cpu.cores > 1 else ((False, False), (True, False))
-        return tuple(Variant(precision, *kind) for precision in precisions for kind in kinds)
+        profiles = [name for name, batching in PROFILES.items() if cpu.cores > 1 or not batching.streams]
+        return tuple(Variant(precision, profile) for precision in precisions for profile in profiles)
 
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OpenVinoSession(files, graph, options)
@@ -72,7 +90,8 @@ class OpenVinoSession(Session):
         self._core = ov.Core()
         self._files = files
         self._artifacts = options.artifacts
-        self._variant = options.variant
+        self._batching = PROFILES[options.variant.profile]
+        self._precision = options.variant.precision
         self._threads = options.thread_count
         self._content = content_hash(onnx_files(path))
         self._version = ov.__version__
@@ -82,7 +101,7 @@ class OpenVinoSession(Session):
             self._model: Any = take_uint8_images(self._core.read_model(str(path)), files.normalization)
             inputs = tuple(_spec(port) for port in self._model.inputs)
             outputs = tuple(port.any_name for port in self._model.outputs)
-            first = self._compile(1 if self._variant.static_batch else None)
+            first = self._compile(1 if self._batching.static else None)
         except BackendError:
             raise
         except Exception as error:
@@ -92,26 +111,28 @@ class OpenVinoSession(Session):
                 backend=OpenVino.name,
                 version=ov.__version__,
                 device="cpu",
-                variant=self._variant,
+                variant=options.variant,
                 threads=first.model.get_property("INFERENCE_NUM_THREADS"),
                 model_path=path,
                 inputs=inputs,
                 outputs=outputs,
             )
         )
+        if self._batching.streams and self.batch_size is None:
+            self.trial_items = 2  # a single item starts no streams
 
     def split(self, count: int) -> list[int]:  # noqa: D102
-        if self.batch_size is not None or not self._variant.static_batch:
+        if self.batch_size is not None or not self._batching.static:
             return super().split(count)
-        return split_batch(count, self._threads if self._variant.streams else 1)
+        return split_batch(count, self._threads if self._batching.streams else 1)
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
-        if len(parts) == 1 or not self._variant.streams:
+        if len(parts) == 1 or not self._batching.streams:
             return super()._run_parts(parts)
         return self._run_side_by_side(parts)
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        size = size_of(feeds) if self._variant.static_batch else None
+        size = size_of(feeds) if self._batching.static else None
         return self._compile(size).run(feeds)
 
     def _run_side_by_side(self, parts: list[Feeds]) -> list[list[Array]]:
@@ -136,7 +157,7 @@ class OpenVinoSession(Session):
             if (batch, streams) not in self._compiled:
                 if self._model is None:
                     raise BackendError("closed")
-                settings = compile_settings(self._variant.precision, self._threads, streams=streams)
+                settings = compile_settings(self._precision, self._threads, streams=streams)
                 model = self._from_artifact(batch, settings)
                 _check_engaged(model, settings["INFERENCE_PRECISION_HINT"])
                 self._compiled[batch, streams] = _Compiled(model)

@@ -65,6 +65,10 @@ ONE = Profile(1, 1, 1)
 """Of a model with a fixed batch."""
 
 
+MIXED = "mixed"
+"""The profile whose layers that suffer most from a lower precision stay in FP32."""
+
+
 class TensorRT(ReadsOnnx):
     """TensorRT 10 and 11."""
 
@@ -74,7 +78,10 @@ class TensorRT(ReadsOnnx):
     devices = ("gpu",)
 
     def variants(self, device: str = "gpu") -> tuple[Variant, ...]:  # noqa: D102
-        return Variant("fp32"), Variant("fp16", mixed=True), Variant("fp16")
+        return Variant("fp32"), Variant("fp16", MIXED), Variant("fp16")
+
+    def arithmetic(self, variant: Variant) -> str:  # noqa: D102
+        return str(variant)
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
         if reason := super().unavailable(files, options):
@@ -332,7 +339,7 @@ def with_precision(model: Any, variant: Variant) -> Any:
     """The graph as a variant runs it; inputs and outputs are float32 in each."""
     if variant.precision == "fp32":
         return model
-    return to_fp16(model, decoding_nodes(model) | (sensitive_nodes(model) if variant.mixed else set()))
+    return to_fp16(model, decoding_nodes(model) | (sensitive_nodes(model) if variant.profile == MIXED else set()))
 
 
 def engine_key(name: str, graph: Path, variant: Variant, profile: Profile, gpu: Gpu, version: str) -> Mapping[str, str]:

@@ -226,8 +226,8 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     session, verdict = open_proved(spec, skeleton, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
-        # One that dies at its first call, or returns NaN, shall do so here; streams only begin with a second item.
-        trial(spec, session, skeleton, 2 if candidate.variant.streams else 1)
+        # One that dies at its first call, or returns NaN, shall do so here.
+        trial(spec, session, skeleton, session.trial_items)
     except BaseException:
         session.close()
         raise

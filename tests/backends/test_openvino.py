@@ -20,7 +20,7 @@ from hpi.errors import BackendError
 from support import ROUNDING, assert_same_detections, float_files, quick_first
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-SPLIT = [Variant(static_batch=True, streams=True), Variant(static_batch=True)]
+SPLIT = [Variant(profile="static streams"), Variant(profile="static")]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (9, [8, 1]), (31, [16, 8, 4, 2, 1]), (70, [32, 32, 4, 2])])
@@ -58,7 +58,7 @@ def test_split_batches_give_the_same_answers(options, rng, variant):
 @pytest.mark.full
 def test_a_detector_runs_its_images_side_by_side(options, rng):
     files = float_files(DETECTOR)
-    variant = Variant(static_batch=True, streams=True)
+    variant = Variant(profile="static streams")
     feeds = {"image": rng.random((7, 3, 416, 416), np.float32), "scale_factor": np.ones((7, 2), np.float32)}
     with (
         BACKENDS["openvino"].load(files, options) as one_by_one,
@@ -70,7 +70,7 @@ def test_a_detector_runs_its_images_side_by_side(options, rng):
 def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     """The second session imports it; one that is of no use is compiled anew, with a warning."""
     files = float_files(POSE)
-    options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(static_batch=True), threads=2)
+    options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(profile="static"), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(files, options) as session:
         expected = session.run(feeds)[0]
@@ -135,7 +135,7 @@ def test_many_threads_may_call_a_split_session(options, rng, variant):
 
 @pytest.mark.full
 def test_a_part_that_fails_fails_the_batch_and_not_the_session(options, rng, monkeypatch):
-    variant = Variant(static_batch=True, streams=True)
+    variant = Variant(profile="static streams")
     feeds = {"image": rng.standard_normal((8, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
         expected = session.run(feeds)[0]
