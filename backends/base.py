@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.backends.cpu import OMP_THREADS, default_threads
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
@@ -153,13 +153,13 @@ class Session(ABC):
 
     Attributes:
         info: what it runs on.
-        takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream;
+        accepts_gpu_arrays: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream;
             or NumPy arrays, where its last step runs on the host.
         batch_size: the batch that the graph dictates; None where it is free.
         trial_items: the smallest batch that exercises all of it, for those who try it out.
     """
 
-    takes_cards: ClassVar[bool] = False
+    accepts_gpu_arrays: ClassVar[bool] = False
 
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
@@ -188,7 +188,7 @@ class Session(ABC):
         except Exception as error:
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
-            raise BackendError(f"{self._where()} failed: {essence(str(error))}") from error
+            raise BackendError(f"{self._where()} failed: {summarize(str(error))}") from error
         return results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
     def split(self, count: int) -> list[int]:
@@ -317,7 +317,9 @@ def import_runtime(module: str, install: str) -> Any:
             warnings.simplefilter("ignore")  # Paddle warns of a missing ccache, which nothing here compiles with
             return importlib.import_module(module)
     except Exception as error:
-        raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
+        raise BackendError(
+            f"{module} cannot be imported: {summarize(str(error))}; install it with: {install}"
+        ) from error
     finally:
         if threads is None:  # Paddle sets it, and other runtimes and processes started from here would go by it
             os.environ.pop(OMP_THREADS, None)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpi.backends.base import TensorSpec, import_runtime
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec
 
@@ -37,7 +37,7 @@ def read_graph(path: Path) -> Any:
     try:
         model = onnx.load(str(path))
     except Exception as error:
-        raise BackendError(f"{path} cannot be read as an ONNX graph: {essence(str(error))}") from error
+        raise BackendError(f"{path} cannot be read as an ONNX graph: {summarize(str(error))}") from error
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         raise BackendError(f"{path} has branches or loops, which are not read here; export the model without them")
     _tidy(model.graph)

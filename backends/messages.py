@@ -15,7 +15,7 @@ _TELLING = (
 )
 
 
-def essence(said: str) -> str:
+def summarize(said: str) -> str:
     """The error in a runtime's output, as one line; without a telling line, the last one."""
     text = _ANSI.sub("", said)
     for pattern in _TELLING:

@@ -28,7 +28,7 @@ from hpi.backends.base import (
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.gpu import INSTALL_ONNXRUNTIME, gpu_of
 from hpi.backends.gpu import PACKAGE as GPU_PACKAGE
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
@@ -92,7 +92,7 @@ class OnnxRuntimeTensorRt(OnnxRuntime):
 class OnnxRuntimeSession(Session):
     """One ``InferenceSession``; ONNX Runtime lets any number of threads call it at once."""
 
-    takes_cards = True
+    accepts_gpu_arrays = True
 
     def __init__(self, backend: str, path: Path, options: SessionOptions, providers: Sequence[Provider]) -> None:
         """Load a graph.
@@ -112,7 +112,7 @@ class OnnxRuntimeSession(Session):
                 str(path), session_options(ort, threads), providers=list(providers)
             )
         except Exception as error:
-            raise BackendError(f"{backend} cannot load {path}: {essence(str(error))}") from error
+            raise BackendError(f"{backend} cannot load {path}: {summarize(str(error))}") from error
         engaged, wanted = self._session.get_providers(), [name for name, _ in providers]
         if engaged[: len(wanted)] != wanted:
             raise BackendError(f"{backend} engaged {engaged} for {path.name} instead of {wanted}")
@@ -242,7 +242,7 @@ def read_inputs(graph: Path) -> list[TensorSpec]:
     try:
         session = ort.InferenceSession(str(graph), options, providers=[_CPU[0]])
     except Exception as error:
-        raise BackendError(f"onnxruntime cannot load {graph}: {essence(str(error))}") from error
+        raise BackendError(f"onnxruntime cannot load {graph}: {summarize(str(error))}") from error
     return [_spec(graph, value) for value in session.get_inputs()]
 
 

@@ -30,7 +30,7 @@ from hpi.backends.base import (
     size_of,
 )
 from hpi.backends.cpu import this_cpu
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
@@ -105,7 +105,7 @@ class OpenVinoSession(Session):
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"openvino cannot load {path}: {essence(str(error))}") from error
+            raise BackendError(f"openvino cannot load {path}: {summarize(str(error))}") from error
         super().__init__(
             SessionInfo(
                 backend=OpenVino.name,
@@ -197,7 +197,7 @@ class OpenVinoSession(Session):
         try:
             return self._core.import_model(blob.read_bytes(), "CPU", settings)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it can be made anew
-            logger.warning("%s is of no use to OpenVINO, the model is compiled anew: %s", blob, essence(str(error)))
+            logger.warning("%s is of no use to OpenVINO, the model is compiled anew: %s", blob, summarize(str(error)))
             self._artifacts.discard(blob)
             return compiled()
 

@@ -31,7 +31,7 @@ from hpi.backends.base import (
 )
 from hpi.backends.file_checks import check_weights
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def _try_elsewhere(files: PaddleFiles, target: Path) -> None:
         raise BackendError(f"{files.program}: Paddle did not load it within {_TRIAL_TIMEOUT_S} s") from error
     if done.returncode != 0:
         raise BackendError(
-            f"{files.program}: Paddle cannot load it: {essence(done.stdout + done.stderr)} (exit code "
+            f"{files.program}: Paddle cannot load it: {summarize(done.stdout + done.stderr)} (exit code "
             f"{done.returncode}). Check that the model's files are undamaged, or fetch them anew"
         )
     target.write_text(f"Paddle loads {files.program}.\n", encoding="utf-8")
@@ -236,7 +236,7 @@ class _Start:
         try:
             return self._create(self._config_of_cpu(onednn=True)), "oneDNN"
         except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
-            under_onednn = essence(str(error))
+            under_onednn = summarize(str(error))
         predictor = self.plain()
         logger.warning(
             "%s fails under oneDNN and runs on plain Paddle, several times slower: %s",
@@ -249,7 +249,7 @@ class _Start:
         try:
             return self._create(config)
         except Exception as error:
-            raise BackendError(f"paddle cannot run {self.files.program}: {essence(str(error))}") from error
+            raise BackendError(f"paddle cannot run {self.files.program}: {summarize(str(error))}") from error
 
     def _config(self) -> Any:
         config = self.inference.Config(str(self.files.program), str(self.files.params))
@@ -318,7 +318,7 @@ def _input_shapes(program: Path) -> Shapes:
     try:
         declared = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
     except Exception as error:
-        raise BackendError(f"{program}: not a Paddle program: {essence(str(error))}") from error
+        raise BackendError(f"{program}: not a Paddle program: {summarize(str(error))}") from error
     return {name: tuple(size if size > 0 else None for size in shape) for name, shape in declared.items()}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
 from hpi.backends.file_checks import check_weights
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,6 @@ def convert(name: str, paddle: PaddleFiles, target: Path, opset: int = OPSET) ->
         raise BackendError(f"{name}: paddle2onnx did not finish within {TIMEOUT_S} s on {paddle.program}") from error
     if done.returncode != 0 or not target.is_file():
         raise BackendError(
-            f"{name}: paddle2onnx could not convert {paddle.program}: {essence(done.stdout + done.stderr)} (exit code "
+            f"{name}: paddle2onnx could not convert {paddle.program}: {summarize(done.stdout + done.stderr)} (exit code "
             f"{done.returncode}). Check that the model's files are complete; if they are, use backend='paddle'"
         )

@@ -33,7 +33,7 @@ from hpi.backends.base import (
 from hpi.backends.gpu import INSTALL, Gpu, gpu_of
 from hpi.backends.graph import VERSION as GRAPH_VERSION
 from hpi.backends.graph import cut_nms, decoding_nodes, inputs_of, read_graph, sensitive_nodes, to_fp16
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec, batched_nms
@@ -100,7 +100,7 @@ class TensorRTSession(Session):
     needed, and replayed as a CUDA graph from then on. A detector's NMS runs on the CPU.
     """
 
-    takes_cards = True
+    accepts_gpu_arrays = True
 
     def __init__(self, files: ModelFiles, path: Path, options: SessionOptions) -> None:
         self._trt = import_runtime(TensorRT.package, TensorRT.install)
@@ -118,7 +118,7 @@ class TensorRTSession(Session):
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"tensorrt cannot load {path}: {essence(str(error))}{self._log.said()}") from error
+            raise BackendError(f"tensorrt cannot load {path}: {summarize(str(error))}{self._log.said()}") from error
         super().__init__(info)
 
     def _open(self, files: ModelFiles, path: Path, options: SessionOptions, gpu: Gpu) -> SessionInfo:
@@ -221,7 +221,7 @@ class TensorRTSession(Session):
                 graph = self._stream.end_capture()  # an error, too, must not leave the stream recording
         except Exception as error:  # noqa: BLE001 - whatever the reason, it runs without
             self._captures = False
-            logger.warning("%s runs without CUDA graphs, more slowly: %s", self._where(), essence(str(error)))
+            logger.warning("%s runs without CUDA graphs, more slowly: %s", self._where(), summarize(str(error)))
         else:
             bucket.graph = graph
 

@@ -19,7 +19,7 @@ from hpi.backends.base import (
     image_input,
     to_host,
 )
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError, ModelError
 from hpi.kernels.affine import stack_crops
 from hpi.kernels.cuda import CudaKernels
@@ -87,7 +87,7 @@ def placement_of(spec: ModelSpec, session: Session) -> Placement:
     normalization = spec.files.normalization
     assert normalization is not None  # every model that was read from a folder has one
     images = _image_input(spec, session)
-    if session.takes_cards and device_kind(session.info.device) == "gpu":
+    if session.accepts_gpu_arrays and device_kind(session.info.device) == "gpu":
         return OnCard(session.info.device, normalization)
     return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
 
@@ -163,7 +163,7 @@ class OnCard:
         try:
             self._kernels = CudaKernels(device_index(device))
         except Exception as error:
-            raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {essence(str(error))}") from error
+            raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {summarize(str(error))}") from error
 
     @contextmanager
     def active(self) -> Iterator[None]:  # noqa: D102
@@ -172,7 +172,7 @@ class OnCard:
                 yield
         except Exception as error:
             if type(error).__module__.startswith("cupy"):  # no memory is left, for instance
-                raise BackendError(f"{self.device} failed: {essence(str(error))}") from error
+                raise BackendError(f"{self.device} failed: {summarize(str(error))}") from error
             raise
 
     def placed(self, images: Sequence[Any]) -> Sequence[Any]:  # noqa: D102

@@ -6,7 +6,7 @@ from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.io.archives import unpack
@@ -102,4 +102,4 @@ def test_without_paddle2onnx_the_error_says_how_to_install_it(program, home, mon
     ],
 )
 def test_the_line_that_matters_is_found(said, line):
-    assert essence(said) == line
+    assert summarize(said) == line

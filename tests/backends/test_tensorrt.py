@@ -343,7 +343,7 @@ def card(monkeypatch):
 @pytest.fixture
 def prepared_on_the_host(card, monkeypatch):
     """There is no stand-in for CUDA kernels."""
-    monkeypatch.setattr(TensorRTSession, "takes_cards", False)
+    monkeypatch.setattr(TensorRTSession, "accepts_gpu_arrays", False)
 
 
 @pytest.fixture
