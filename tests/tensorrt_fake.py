@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import enum
 import itertools
 import types
 
@@ -194,9 +195,29 @@ class Builder:
         return memoryview(b"ENGINE" + network.graph)
 
 
+class Verbosity(enum.Enum):
+    LAYER_NAMES_ONLY = 0
+    DETAILED = 1
+
+
 class Config:
+    """As TensorRT's: a level that is out of range is logged and ignored."""
+
     def __init__(self):
         self.cleared, self.profiles, self.progress_monitor = [], [], None
+        self.profiling_verbosity = Verbosity.LAYER_NAMES_ONLY
+        self._level = 3
+
+    @property
+    def builder_optimization_level(self):
+        return self._level
+
+    @builder_optimization_level.setter
+    def builder_optimization_level(self, level):
+        if not isinstance(level, int):
+            raise TypeError("incompatible function arguments")
+        if 0 <= level <= 5:
+            self._level = level
 
     def clear_flag(self, flag):
         self.cleared.append(flag)

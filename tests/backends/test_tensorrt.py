@@ -25,23 +25,12 @@ import onnx
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, SessionOptions, TensorSpec
+from hpi.backends.batches import CROPS
 from hpi.backends.gpu import Gpu, gpu_count
-from hpi.backends.tensorrt import (
-    CROPS,
-    IMAGES,
-    ONE,
-    TensorRT,
-    TensorRTSession,
-    bounds,
-    bucket_of,
-    checked_shape,
-    engine_key,
-    profile_of,
-    split_batch,
-    timings_name,
-)
+from hpi.backends.tensorrt import TensorRT, TensorRTSession
+from hpi.backends.tensorrt.batching import IMAGES, ONE, batch_range, bounds, bucket_of, checked_shape, split_batch
+from hpi.backends.tensorrt.engine import engine_key, timings_name
 from hpi.errors import BackendError
-from hpi.kernels.nms import NmsSpec
 from hpi.model_files import read_model
 from hpi.selection.parity import answer, examine
 from hpi.zoo import Zoo
@@ -51,7 +40,7 @@ from tensorrt_fake import Card, CardArray, make_cupy, make_cupyx, make_tensorrt
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 HERE = Path(__file__).parent
-SOURCE = ROOT / "backends" / "tensorrt.py"
+SOURCES = sorted((ROOT / "backends" / "tensorrt").glob("*.py"))
 GPU = Gpu(0, "Stand-in 4090", 8.9, 12.8)
 VARIANTS = TensorRT().variants()
 
@@ -81,11 +70,15 @@ CALLED_BACK = {
 NOT_BY_A_VARIABLE = {"ParserError.desc", *CALLED_BACK}
 
 
+def source_nodes():
+    return (node for source in SOURCES for node in ast.walk(ast.parse(source.read_text())))
+
+
 def used_names(package):
     """Dotted names in a package that the source uses: of the package itself, and of variables with its objects."""
     of_cupy = package == "cupy"
     names = set() if of_cupy else set(NOT_BY_A_VARIABLE)
-    for node in ast.walk(ast.parse(SOURCE.read_text())):
+    for node in source_nodes():
         if isinstance(node, ast.Attribute):
             owner, *path = dotted(node)
             owner = owner.lstrip("_")
@@ -99,7 +92,7 @@ def used_names(package):
 def used_calls():
     """For names in TensorRT that are called, how many arguments each call gives by place, and which by name."""
     calls = []
-    for node in ast.walk(ast.parse(SOURCE.read_text())):
+    for node in source_nodes():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner, *path = dotted(node.func)
             owner = owner.lstrip("_")
@@ -262,12 +255,11 @@ def spec_of(*shape, name="image"):
 
 
 def test_batch_sizes_follow_from_the_inputs():
-    nms = NmsSpec(0.01, 0.6, 1000, 100)
-    assert profile_of([spec_of(None, 3, 4, 4)], None) == CROPS
-    assert profile_of([spec_of(None, 3, 4, 4), spec_of(None, 2)], nms) == IMAGES
-    assert profile_of([spec_of(None, 3, 4, 4), spec_of(1, 2)], nms) == ONE
+    assert batch_range([spec_of(None, 3, 4, 4)], has_nms=False) == CROPS
+    assert batch_range([spec_of(None, 3, 4, 4), spec_of(None, 2)], has_nms=True) == IMAGES
+    assert batch_range([spec_of(None, 3, 4, 4), spec_of(1, 2)], has_nms=True) == ONE
     with pytest.raises(BackendError, match="fixed dimensions"):
-        profile_of([spec_of(None, 3, None, 4)], None)
+        batch_range([spec_of(None, 3, None, 4)], has_nms=False)
 
 
 def test_bounds_are_given_for_free_batches_only():
@@ -295,16 +287,21 @@ def test_a_buffer_needs_a_known_shape_that_begins_with_the_batch():
 
 def test_an_engine_is_kept_by_all_that_it_depends_on(home):
     graph = float_files(POSE).onnx
+
+    def asked(variant, **of_builder):
+        return SessionOptions(ArtifactCache(home), variant=VARIANTS[variant], backend_options=of_builder)
+
     keys = [
-        engine_key(POSE, graph, VARIANTS[0], CROPS, GPU, "10.13"),
-        engine_key("other", graph, VARIANTS[0], CROPS, GPU, "10.13"),
-        engine_key(POSE, float_files(DETECTOR).onnx, VARIANTS[0], CROPS, GPU, "10.13"),
-        engine_key(POSE, graph, VARIANTS[1], CROPS, GPU, "10.13"),
-        engine_key(POSE, graph, VARIANTS[2], CROPS, GPU, "10.13"),
-        engine_key(POSE, graph, VARIANTS[0], IMAGES, GPU, "10.13"),
-        engine_key(POSE, graph, VARIANTS[0], CROPS, GPU, "11.0"),
+        engine_key(POSE, graph, asked(0), CROPS, GPU, "10.13"),
+        engine_key("other", graph, asked(0), CROPS, GPU, "10.13"),
+        engine_key(POSE, float_files(DETECTOR).onnx, asked(0), CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, asked(1), CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, asked(2), CROPS, GPU, "10.13"),
+        engine_key(POSE, graph, asked(0), IMAGES, GPU, "10.13"),
+        engine_key(POSE, graph, asked(0), CROPS, GPU, "11.0"),
+        engine_key(POSE, graph, asked(0, builder_optimization_level=5), CROPS, GPU, "10.13"),
         *(
-            engine_key(POSE, graph, VARIANTS[0], CROPS, replace(GPU, **other), "10.13")
+            engine_key(POSE, graph, asked(0), CROPS, replace(GPU, **other), "10.13")
             for other in ({"name": "T4"}, {"compute_capability": 7.5}, {"cuda": 13.0})
         ),
     ]
@@ -336,7 +333,7 @@ def card(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", make_tensorrt(card))
     monkeypatch.setitem(sys.modules, "cupy", make_cupy(card))
     monkeypatch.setitem(sys.modules, "cupyx", make_cupyx())
-    monkeypatch.setattr("hpi.backends.tensorrt.gpu_of", lambda _: GPU)
+    monkeypatch.setattr("hpi.backends.tensorrt.session.gpu_of", lambda _: GPU)
     return card
 
 
@@ -520,12 +517,40 @@ def test_an_engine_that_is_refused_is_built_anew_once(card, on_card, rng, caplog
     with load(on_card) as session:
         session.run(crops(rng, 1))
     assert len(card.built) == 2
-    assert "built anew" in caplog.text
+    assert "incompatible engine, rebuilding" in caplog.text
     assert "not compatible" in caplog.text
     card.refuses = lambda _: True
-    with pytest.raises(BackendError, match=r"also anew; TensorRT says: .*not compatible"):
+    with pytest.raises(BackendError, match=r"even after a rebuild; TensorRT says: .*not compatible"):
         load(on_card)
     assert len(card.built) == 3
+
+
+def test_options_are_attributes_of_the_builder_config(card, on_card):
+    options = replace(on_card, backend_options={"builder_optimization_level": 5, "profiling_verbosity": "DETAILED"})
+    with load(options) as session:
+        assert session.info.notes == ("builder_optimization_level=5", "profiling_verbosity=DETAILED")
+    load(on_card).close()
+    (_, config), (_, default) = card.built
+    assert (config.builder_optimization_level, default.builder_optimization_level) == (5, 3)
+    assert config.profiling_verbosity.name == "DETAILED"
+    assert len(on_card.artifacts.entries()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("builder_optimisation_level", 5, "did you mean 'builder_optimization_level'"),
+        ("builder_optimization_level", 99, "it stays at 3"),
+        ("builder_optimization_level", "high", "builder_optimization_level='high'"),
+        ("profiling_verbosity", "LOUD", "known are LAYER_NAMES_ONLY, DETAILED"),
+        ("flags", 1, "set by precision="),
+        ("builder_optimization_level", [5], "must be a string, a number or a bool"),
+    ],
+)
+def test_wrong_options_are_refused(card, on_card, name, value, said):
+    with pytest.raises(BackendError, match=said):
+        load(replace(on_card, backend_options={name: value}))
+    assert on_card.artifacts.entries() == []
 
 
 def test_a_build_that_fails_says_why(card, on_card):
@@ -536,7 +561,7 @@ def test_a_build_that_fails_says_why(card, on_card):
 
 
 def test_a_graph_that_tensorrt_cannot_read_says_why(card, on_card, monkeypatch):
-    monkeypatch.setattr("hpi.backends.tensorrt.with_precision", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr("hpi.backends.tensorrt.session.with_precision", lambda *_: onnx.ModelProto())
     with pytest.raises(BackendError, match=r"cannot read the graph: .*UNSUPPORTED_NODE"):
         load(on_card)
 
@@ -559,7 +584,7 @@ def test_a_run_that_fails_says_why_and_the_session_goes_on(card, on_card, refere
 
 def test_without_memory_on_the_card_the_error_says_so(card, on_card, rng):
     card.fails = {"memory": True}
-    with load(on_card) as session, pytest.raises(BackendError, match="lack of memory"):
+    with load(on_card) as session, pytest.raises(BackendError, match="lack of GPU memory"):
         session.run(crops(rng, 1))
 
 
@@ -643,5 +668,5 @@ def test_on_a_card_batches_are_replayed_from_cuda_graphs(options, reference, rng
 def test_on_a_card_the_engine_is_kept(options, monkeypatch):
     on_gpu = replace(options, device="gpu:0")
     load(on_gpu).close()
-    monkeypatch.setattr("hpi.backends.tensorrt.build_engine", None)
+    monkeypatch.setattr("hpi.backends.tensorrt.session.build_engine", None)
     load(on_gpu).close()
