@@ -1,4 +1,4 @@
-"""What is special about OpenVINO: static batches, and a precision that is always stated."""
+"""What is special about OpenVINO: static batches, and a precision that is always explicit."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ def test_a_batch_is_split_into_the_largest_sizes(count, sizes):
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, [1]), (2, [1, 1]), (3, [1, 1, 1]), (9, [4, 4, 1]), (16, [8, 8]), (31, [8, 8, 8, 4, 2, 1])]
 )
-def test_for_two_streams_the_parts_are_half_as_large(count, sizes):
+def test_two_streams_halve_the_parts(count, sizes):
     assert split_batch(count, 2) == sizes
 
 
@@ -56,7 +56,7 @@ def test_split_batches_give_the_same_answers(options, rng, variant):
 
 
 @pytest.mark.full
-def test_a_detector_runs_its_images_side_by_side(options, rng):
+def test_detector_runs_its_images_in_parallel(options, rng):
     files = float_files(DETECTOR)
     variant = Variant(profile="static streams")
     feeds = {"image": rng.random((7, 3, 416, 416), np.float32), "scale_factor": np.ones((7, 2), np.float32)}
@@ -67,8 +67,8 @@ def test_a_detector_runs_its_images_side_by_side(options, rng):
         assert_same_detections(side_by_side.run(feeds), one_by_one.run(feeds))
 
 
-def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
-    """The second session imports it; one that is of no use is compiled anew, with a warning."""
+def test_compiled_model_is_kept(tmp_path, home, monkeypatch, caplog, rng):
+    """The second session imports it; an incompatible one is compiled again, with a warning."""
     files = float_files(POSE)
     options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(profile="static"), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
@@ -96,7 +96,7 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
 
 
 @pytest.mark.full
-def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_path, home, monkeypatch, rng):
+def test_bad_blob_in_a_read_only_cache_is_not_fatal(tmp_path, home, monkeypatch, rng):
     files = float_files(POSE)
     options = SessionOptions(ArtifactCache(tmp_path), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
@@ -110,7 +110,7 @@ def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_pat
             assert np.isfinite(session.run(feeds)[0]).all()
 
 
-def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
+def test_session_runs_without_any_writable_disk(home, monkeypatch, rng, caplog):
     def full(*_):
         raise BackendError("no temporary folder can be written: no space left on device")
 
@@ -123,7 +123,7 @@ def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
 
 @pytest.mark.full
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
-def test_many_threads_may_call_a_split_session(options, rng, variant):
+def test_split_session_is_thread_safe(options, rng, variant):
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
         expected = [session.run({"image": batch})[0] for batch in batches]
@@ -134,7 +134,7 @@ def test_many_threads_may_call_a_split_session(options, rng, variant):
 
 
 @pytest.mark.full
-def test_a_part_that_fails_fails_the_batch_and_not_the_session(options, rng, monkeypatch):
+def test_failing_part_fails_the_batch_not_the_session(options, rng, monkeypatch):
     variant = Variant(profile="static streams")
     feeds = {"image": rng.standard_normal((8, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:

@@ -101,14 +101,13 @@ def test_options_hold_for_every_batch_size(options):
         assert len(session._compiled) == 2
 
 
-def test_paddle_without_onednn_says_so(options, paddle_model_backend):
-    if paddle_model_backend != "paddle":
-        pytest.skip("of Paddle only")
+def test_paddle_without_onednn_says_so(options):
+    require("paddle")
     with BACKENDS["paddle"].load(float_files(POSE), asked(options, {"disable_mkldnn": True})) as session:
         assert session.info.notes == ("without oneDNN", "disable_mkldnn=True")
 
 
-def test_options_without_effect_on_the_key_leave_it_as_it_was(options):
+def test_options_enter_the_key_in_any_order(options):
     assert options.key == {}
     one, other = (asked(options, dict(pairs)).key for pairs in ((("a", 1), ("b", 2)), (("b", 2), ("a", 1))))
     assert one == other == {"options": '{"a": 1, "b": 2}'}

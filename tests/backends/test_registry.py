@@ -81,7 +81,7 @@ def test_built_in_runtimes_come_first(site):
     assert list(Registry([OpenVino(), OnnxRuntime()])) == ["openvino", "onnxruntime", "a_runtime"]
 
 
-def test_a_built_in_runtime_is_found_without_entry_points(site, monkeypatch):
+def test_built_in_runtime_is_found_without_entry_points(site, monkeypatch):
     monkeypatch.setattr("hpi.backends.registry.entry_points", None)
     assert Registry([OnnxRuntime()])["onnxruntime"].name == "onnxruntime"
 
@@ -101,7 +101,7 @@ def test_a_built_in_runtime_is_found_without_entry_points(site, monkeypatch):
         (RUNTIME, "My-Runtime = broken:Mine", "lowercase letters"),
     ],
 )
-def test_a_runtime_that_cannot_be_used_is_skipped(site, caplog, monkeypatch, code, line, said):
+def test_unusable_runtime_is_skipped_with_a_warning(site, caplog, monkeypatch, code, line, said):
     monkeypatch.delitem(sys.modules, "broken", raising=False)
     add_package(site, "broken", code, line)
     registry, own = Registry([OnnxRuntime()]), line.partition(" ")[0]
@@ -116,7 +116,7 @@ def test_a_runtime_that_cannot_be_used_is_skipped(site, caplog, monkeypatch, cod
         registry["mine"]
 
 
-def test_of_two_packages_with_one_name_the_second_is_skipped(site, caplog):
+def test_second_runtime_of_the_same_name_is_skipped(site, caplog):
     add_package(site, "one", RUNTIME, "mine = one:Mine")
     add_package(site, "two", RUNTIME, "mine = two:Mine")
     registry = Registry([])
