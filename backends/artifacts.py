@@ -21,7 +21,7 @@ from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
-Build = Callable[[Path], None]
+Build = Callable[[Path], object]
 
 NOTE = "artifact.json"
 DEFAULT_LIMIT_BYTES = 4 << 30
@@ -52,6 +52,13 @@ class ArtifactCache:
     Attributes:
         root: the folder.
         limit: bytes to keep at most; after a build the least recently used artifacts are removed.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     cache = ArtifactCache(Path(root))
+        ...     file = cache.get("text", {"model": "a"}, "a.txt", lambda target: target.write_text("built"))
+        ...     file.read_text(), [artifact.kind for artifact in cache.entries()]
+        ('built', ['text'])
     """
 
     def __init__(self, root: Path, limit: int = DEFAULT_LIMIT_BYTES) -> None:

@@ -110,7 +110,13 @@ class SessionOptions:
         device: ``"cpu"``, or a single device such as ``"gpu:0"`` or ``"npu:1"``.
         variant: one of the runtime's variants.
         threads: CPU threads of one inference; None for :func:`hpi.backends.cpu.default_threads`.
-        backend_options: options of the runtime itself, by its own names. They go to the runtime as they are.
+        backend_options: options of the runtime itself, by its own names: strings, numbers and bools. They go to the
+            runtime as they are; one that it does not know or does not take is a BackendError.
+
+    Example:
+        >>> options = SessionOptions(ArtifactCache(Path("artifacts")), backend_options={"NUM_STREAMS": 1})
+        >>> options.key, options.notes
+        ({'options': '{"NUM_STREAMS": 1}'}, ('NUM_STREAMS=1',))
     """
 
     artifacts: ArtifactCache
@@ -299,7 +305,17 @@ class Backend(ABC):
     reserved_options: ClassVar[Mapping[str, str]] = {}
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:
-        """Why this runtime cannot run the model here, in a few words; None if it can. Imports nothing."""
+        """Why this runtime cannot run the model on this machine as asked for.
+
+        Imports no runtime and loads nothing, so that every candidate can be asked.
+
+        Args:
+            files: the model.
+            options: device, variant, threads and the runtime's own options.
+
+        Returns:
+            The reason in a few words; None if it can.
+        """
         if not is_installed(self.package):
             return f"not installed: {self.install}"
         if device_kind(options.device) not in self.devices:
@@ -329,7 +345,11 @@ class Backend(ABC):
         return None
 
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:
-        """The ways it can run a model on a device of this machine, the safest first. Imports nothing."""
+        """The ways it can run a model on a device of this machine, the safest first. Imports no runtime.
+
+        Args:
+            device: as in :class:`SessionOptions`.
+        """
         return (Variant(),)
 
     def arithmetic(self, variant: Variant) -> str:
@@ -343,6 +363,13 @@ class Backend(ABC):
     @abstractmethod
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:
         """Load a model.
+
+        Args:
+            files: the model.
+            options: as :meth:`unavailable` approves of.
+
+        Returns:
+            A session that has loaded the model; the caller closes it.
 
         Raises:
             BackendError: the runtime cannot be imported, or refuses the model or one of its own options.

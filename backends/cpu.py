@@ -28,6 +28,11 @@ class Cpu:
         vendor: ``"intel"``, ``"amd"`` or ``"other"``.
         isa: one of :data:`ISA_LEVELS`.
         cores: cores that the process may use.
+
+    Example:
+        >>> cpu = Cpu("amd", "avx512_bf16", 2)
+        >>> str(cpu), cpu.has_bf16
+        ('amd avx512_bf16, 2 cores', True)
     """
 
     vendor: str
@@ -75,6 +80,9 @@ def cgroup_cores(root: Path) -> float:
 
     Args:
         root: the root of the file system.
+
+    Returns:
+        Cores, possibly a fraction of one.
     """
     try:
         groups = os.fsdecode((root / "proc/self/cgroup").read_bytes()).splitlines()

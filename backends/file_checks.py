@@ -43,6 +43,14 @@ def problem_with(file: Path) -> str | None:
 
     Raises:
         OSError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "model.onnx")
+        ...     _ = file.write_text("version https://git-lfs.github.com/spec/v1")
+        ...     problem_with(file)
+        'it is a Git LFS pointer instead of the file itself; run: git lfs pull'
     """
     with file.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size

@@ -26,6 +26,10 @@ class Gpu:
         name: such as ``"Tesla T4"``.
         compute_capability: such as 7.5.
         cuda: version of the CUDA runtime in use, such as 12.8.
+
+    Example:
+        >>> str(Gpu(0, "Tesla T4", 7.5, 12.8))
+        'Tesla T4, compute capability 7.5, CUDA 12.8'
     """
 
     index: int
