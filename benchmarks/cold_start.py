@@ -17,7 +17,6 @@ from hpi.errors import BackendError
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Candidate
 from hpi.selection.parity import example_run
-from hpi.zoo import Skeleton
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class ColdStart:
     warm: float
 
 
-def cold_start(spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions) -> ColdStart:
+def cold_start(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> ColdStart:
     """Start a candidate twice; the system has its files in memory both times.
 
     Raises:
@@ -41,21 +40,21 @@ def cold_start(spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, option
     """
     with tempfile.TemporaryDirectory(prefix="hpi-") as folder:
         inside = replace(options, artifacts=ArtifactCache(Path(folder)), variant=candidate.variant)
-        empty, warm = (_in_a_fresh_process(spec, skeleton, candidate, inside) for _ in range(2))
+        empty, warm = (_in_a_fresh_process(spec, candidate, inside) for _ in range(2))
     return ColdStart(empty, warm)
 
 
-def _in_a_fresh_process(spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions) -> float:
+def _in_a_fresh_process(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> float:
     # Spawned: a fork would have this process's runtimes already imported.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(_seconds_to_answer, spec, skeleton, candidate, options).result()
+            return pool.submit(_seconds_to_answer, spec, candidate, options).result()
         except BrokenProcessPool as error:
             raise BackendError(f"{spec.name} on {candidate}: the process that starts it died") from error
 
 
-def _seconds_to_answer(spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions) -> float:
+def _seconds_to_answer(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> float:
     start = time.perf_counter()
     with BACKENDS[candidate.backend].load(spec.files, options) as session:
-        example_run(spec, session, skeleton, 1)()
+        example_run(spec, session, 1)()
         return time.perf_counter() - start

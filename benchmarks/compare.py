@@ -69,7 +69,7 @@ def main(
             for entry in progress.track(model or _models_of(pipeline), description="models"):
                 name, folder = name_and_folder(entry)
                 spec = zoo.find(name, folder)
-                one = Model(spec, zoo.skeleton_of(spec.name), options, Priors(zoo.own_priors))
+                one = Model(spec, options, Priors(zoo.own_priors))
                 compare(one, protocol, findings, progress, evaluate)
                 _write(output, findings)
             break_down(pipeline, of_photo, seconds, rounds, options, findings, progress)

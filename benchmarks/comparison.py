@@ -22,7 +22,6 @@ from hpi.selection.choice import Candidate, Wish, rank
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.parity import Verdict
 from hpi.selection.priors import Prior, Priors, device_class
-from hpi.zoo import Skeleton
 
 Evaluate = Callable[[Predictor], float | None]
 """The AP of a model on some dataset, percent."""
@@ -113,7 +112,6 @@ class Model:
     """A model to compare the candidates of."""
 
     spec: ModelSpec
-    skeleton: Skeleton
     options: SessionOptions
     priors: Priors
 
@@ -161,7 +159,7 @@ def _measure(model: Model, protocol: Protocol, findings: Findings, progress: Pro
             (name, candidate), Entrant(name, candidate, result.session_version, result.threads, result.verdict)
         )
 
-    measured = measure(model.spec, model.skeleton, model.options, protocol, told)
+    measured = measure(model.spec, model.options, protocol, told)
     progress.update(task, description=f"{name}: times and memory", total=1, completed=1)
     return measured
 
@@ -189,7 +187,7 @@ def pick_of(model: Model, batch: int, measured: Sequence[Measurement]) -> Pick |
 def _add_start(model: Model, candidate: Candidate, findings: Findings) -> None:
     key = model.spec.name, str(candidate)
     try:
-        start = cold_start(model.spec, model.skeleton, candidate, model.options)
+        start = cold_start(model.spec, candidate, model.options)
     except HpiError as error:
         findings.failures.append((*key, f"start: {error}"))
     else:

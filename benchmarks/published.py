@@ -193,7 +193,7 @@ def _start_normal(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session
 
 
 def _start_high(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session:
-    return choose(spec, zoo.skeleton_of(spec.name), Wish(options), Priors(zoo.own_priors)).session
+    return choose(spec, Wish(options), Priors(zoo.own_priors)).session
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def _model_run(zoo: Zoo, spec: ModelSpec, session: Session) -> Iterator[Callable
 def _task(zoo: Zoo, spec: ModelSpec, session: Session) -> Detector | KeypointEstimator:
     if spec.task == "object_detection":
         return Detector(spec, session)
-    return KeypointEstimator(spec, session, zoo.skeleton_of(spec.name), KeypointOptions())
+    return KeypointEstimator(spec, session, KeypointOptions())
 
 
 def _environment(options: SessionOptions, devices: Sequence[str]) -> dict[str, str]:

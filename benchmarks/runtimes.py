@@ -49,7 +49,7 @@ def main(
                 live.refresh()
 
             protocol = Protocol(batch, seconds * len(batch), PRECISIONS, backend, rounds, memory=True, complete=True)
-            measured = measure(spec, zoo.skeleton_of(name), options, protocol, tell)
+            measured = measure(spec, options, protocol, tell)
             rows += [measurement.row(name) for measurement in measured]
             if record is not None:
                 write_rows(record, rows)

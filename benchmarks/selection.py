@@ -45,7 +45,7 @@ def main(
         spec = zoo.find(name, folder)
         basis = Priors(zoo.own_priors).basis_of_shipped(name, CpuClass.of(this_cpu()), options.thread_count)
         protocol = Protocol(batch, seconds * len(batch), precisions=("fp32",), complete=True)
-        fp32 = measure(spec, zoo.skeleton_of(name), options, protocol)
+        fp32 = measure(spec, options, protocol)
         for size in batch:
             times = {one.candidate: one.median for one in fp32 if one.batch == size}
             ranking = rank(spec, replace(Wish(options), batches=[size]), basis)

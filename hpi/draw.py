@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.zoo import Skeleton
+from hpi.instances import Skeleton
 
 Image = NDArray[np.uint8]
 
-COLORS = {"left": (80, 175, 76), "right": (54, 67, 244), "center": (230, 160, 33)}  # BGR
 _JOINT = (255, 255, 255)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
@@ -44,12 +43,12 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
     points = keypoints[:, :2]
     extent = float(np.ptp(points[visible], axis=0).max())
     thickness = int(np.clip(round(extent / 100), 1, 8))
-    if len(keypoints) == len(skeleton.joints):
-        for side, edges in skeleton.edges.items():
-            for start, end in edges:
-                if visible[start] and visible[end]:
-                    a, b = _fixed_point(points[start]), _fixed_point(points[end])
-                    cv2.line(canvas, a, b, COLORS[side], thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if len(keypoints) == len(skeleton):
+        for bone in skeleton.bones:
+            if visible[bone.start] and visible[bone.end]:
+                a, b = _fixed_point(points[bone.start]), _fixed_point(points[bone.end])
+                bgr = skeleton.colors[bone.group][::-1]
+                cv2.line(canvas, a, b, bgr, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     for point in points[visible]:
         _dot(canvas, point, 0.6 * thickness + 1, (0, 0, 0))
         _dot(canvas, point, 0.6 * thickness, _JOINT)

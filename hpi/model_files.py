@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles, onnx_files
 from hpi.backends.file_checks import problem_with
 from hpi.errors import ModelError, ModelNotFoundError
+from hpi.instances import Skeleton
 from hpi.io.validation import Record, parse, read_yaml
 
 Task = Literal["object_detection", "keypoint_detection"]
@@ -175,6 +176,7 @@ class ModelSpec:
         top_down: keypoint models: padding and heatmap grid.
         labels: detectors: name of each class.
         draw_threshold: detectors: default score threshold.
+        skeleton: keypoint models: what is known of the keypoints; None where nobody says.
     """
 
     name: str
@@ -186,6 +188,7 @@ class ModelSpec:
     top_down: TopDown
     labels: tuple[str, ...]
     draw_threshold: float
+    skeleton: Skeleton | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:

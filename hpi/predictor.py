@@ -45,7 +45,7 @@ from hpi.selection.priors import Prior, Priors, device_class
 from hpi.sources import Image, Input, Item, check_input, count_items, is_several, is_single, is_video, read_items
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator, KeypointOptions
-from hpi.zoo import Skeleton, Zoo
+from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,6 @@ class _Opened:
     """A model that the predictor has loaded."""
 
     spec: ModelSpec
-    skeleton: Skeleton
     wish: Wish
     choice: Choice
 
@@ -315,7 +314,7 @@ class Predictor:
                 memory=wish.objective == "memory",
             )
             basis = self._priors.basis(name, device_class(wish.options.device), wish.options.thread_count)
-            measured = measure(opened.spec, opened.skeleton, wish.options, protocol, partial(told, name), basis)
+            measured = measure(opened.spec, wish.options, protocol, partial(told, name), basis)
             fresh = [measurement.row(name) for measurement in measured]
             self._priors.store(fresh)
             rows += fresh
@@ -392,7 +391,7 @@ class Predictor:
         people = people_classes(found.spec.labels, of_detector.classes)
         posed = self._open(keypoints.model_name, keypoints.model_dir, of_pose, device, "keypoint_detection")
         detector = Detector(found.spec, found.choice.session)
-        estimator = KeypointEstimator(posed.spec, posed.choice.session, posed.skeleton, _keypoint_options(of_pose))
+        estimator = KeypointEstimator(posed.spec, posed.choice.session, _keypoint_options(of_pose))
         return _Replica(detector, estimator, HumanPose(detector, estimator, people))
 
     def _open_model(self, model_dir: str | PathLike[str] | None, options: Resolved, device: str) -> _Replica:
@@ -404,7 +403,7 @@ class Predictor:
         opened = self._open(self.name, model_dir, options, device)
         session = opened.choice.session
         if opened.spec.task == "keypoint_detection":
-            estimator = KeypointEstimator(opened.spec, session, opened.skeleton, _keypoint_options(options))
+            estimator = KeypointEstimator(opened.spec, session, _keypoint_options(options))
             return _Replica(None, estimator, None)
         if self._given.flip is not None or self._given.use_udp is not None:
             raise ConfigError(f"{self.name} is a detector: flip and use_udp are for keypoint models")
@@ -431,8 +430,7 @@ class Predictor:
             max_p99_ms=options.max_p99_ms,
             max_deviation_px=options.max_deviation_px,
         )
-        skeleton = self._zoo.skeleton_of(spec.name)
-        opened = _Opened(spec, skeleton, wish, choose(spec, skeleton, wish, self._priors))
+        opened = _Opened(spec, wish, choose(spec, wish, self._priors))
         self._opened.append(opened)
         return opened
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from hpi.draw import draw_boxes, draw_people
 from hpi.errors import InputError
+from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.names import file_name
 from hpi.options import check_count
 from hpi.tasks.detection import Detections
-from hpi.zoo import Skeleton
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -222,8 +222,8 @@ class KeypointResult(Result):
     @property
     def joint_names(self) -> list[Text]:
         """A name for each joint; numbers, where the model's joints are not those of the skeleton."""
-        count = len(self.people[0]["keypoints"]) if self.people else len(self._skeleton.joints)
-        known = self._skeleton.joints
+        count = len(self.people[0]["keypoints"]) if self.people else len(self._skeleton)
+        known = list(self._skeleton.keypoints)
         return known if count == len(known) else [f"{index}" for index in range(count)]
 
     def draw(self) -> Image:

@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import platformdirs
 from filelock import FileLock
@@ -22,15 +22,16 @@ from pydantic import Field
 from hpi.backends.artifacts import content_hash, staging_folder
 from hpi.backends.file_checks import check_weights
 from hpi.errors import BackendError, ConfigError, ModelError
+from hpi.instances import Skeleton
 from hpi.io.archives import unpack
 from hpi.io.fetch import fetch, shown
 from hpi.io.files import write_whole
 from hpi.io.validation import Record, parse, read_yaml
 from hpi.model_files import ModelSpec, Task, read_model
+from hpi.skeletons import load_skeleton
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SKELETON = "coco17"
 MAX_DOWNLOAD_BYTES = 1 << 30
 MAX_DOWNLOAD_S = 3600
 SOURCES_NOTE = "sources.json"
@@ -63,30 +64,6 @@ class Url(Record):
 
     url: str
     sha256: str | None = None
-
-
-class Skeleton(Record):
-    """The joints of a body and the bones between them.
-
-    Attributes:
-        joints: names, in the order of the model's output.
-        edges: bones as pairs of joint indices, by side: ``left``, ``right``, ``center``.
-        visible_above: joints that score more are drawn.
-    """
-
-    joints: list[str]
-    edges: dict[Literal["left", "right", "center"], list[tuple[int, int]]]
-    visible_above: float
-
-    @property
-    def flip_pairs(self) -> list[tuple[int, int]]:
-        """Joints that change places in a mirror image: ``left_*`` and ``right_*``."""
-        place = {name: index for index, name in enumerate(self.joints)}
-        return [
-            (index, place[name.replace("left_", "right_", 1)])
-            for name, index in place.items()
-            if name.startswith("left_")
-        ]
 
 
 class ModelConfig(Record):
@@ -182,12 +159,10 @@ class Zoo:
         self.models[config.name] = config
         return config
 
-    def skeleton_of(self, model: str) -> Skeleton:
-        """The skeleton of a keypoint model; of one that is not known here, COCO's."""
+    def skeleton_of(self, model: str) -> Skeleton | None:
+        """The skeleton of a keypoint model that is known here, or None."""
         config = self.models.get(model)
-        name = (config.skeleton if config else None) or DEFAULT_SKELETON
-        with as_file(files("hpi.configs") / "skeletons" / f"{name}.yaml") as path:
-            return parse(Skeleton, read_yaml(path), str(path))
+        return load_skeleton(config.skeleton) if config and config.skeleton else None
 
     def cached(self, name: str) -> Path | None:
         """The folder of a model that needs no fetching, or None."""
@@ -245,6 +220,7 @@ class Zoo:
         config = self.models.get(name)
         if config is None:
             return spec
+        spec = replace(spec, skeleton=self.skeleton_of(name))
         width, height = spec.input_size
         if (spec.task, (height, width)) != (config.task, config.input_size):
             raise ModelError(

@@ -188,15 +188,15 @@ def movenet(home):
     """A bundled model as the benchmark takes it."""
     zoo = Zoo.default()
     options = SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
-    return Model(zoo.find(POSE), zoo.skeleton_of(POSE), options, Priors(zoo.own_priors))
+    return Model(zoo.find(POSE), options, Priors(zoo.own_priors))
 
 
 @pytest.mark.full
 def test_start(movenet):
-    start = cold_start(movenet.spec, movenet.skeleton, Candidate("onnxruntime", Variant()), movenet.options)
+    start = cold_start(movenet.spec, Candidate("onnxruntime", Variant()), movenet.options)
     assert min(start.empty, start.warm) > 0.01  # seconds: a runtime is imported and a model is loaded
     with pytest.raises(BackendError):
-        cold_start(movenet.spec, movenet.skeleton, Candidate("tensorrt", Variant()), movenet.options)
+        cold_start(movenet.spec, Candidate("tensorrt", Variant()), movenet.options)
 
 
 def test_the_regret_is_of_what_auto_takes_by_the_priors(movenet, tmp_path):

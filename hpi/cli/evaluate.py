@@ -28,12 +28,13 @@ from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
+from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml
 from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
-from hpi.zoo import Skeleton, Zoo
+from hpi.zoo import Zoo
 
 WORST = 8
 PUBLISHED = "keypoint AP"

@@ -25,9 +25,10 @@ from hpi.errors import ConfigError, HpiError, InputError
 from hpi.evaluation.annotations import is_file, leads_out
 from hpi.evaluation.coco_checks import Finding, examine, sentence
 from hpi.evaluation.coco_file import KEYPOINTS, Annotation, Category, CocoFile, Image
+from hpi.instances import Skeleton
 from hpi.io.files import save
+from hpi.skeletons import COCO, load_skeleton
 from hpi.sources import decode_image
-from hpi.zoo import Skeleton, Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -336,7 +337,7 @@ def replace_annotations(dataset: Dataset) -> None:
 
 def _draw_samples(dataset: Dataset, target: Path, watch: Watch) -> list[list[str]]:
     """Draw the first photos of each set; their places relative to the result."""
-    skeleton = Zoo.default().skeleton_of("PP-TinyPose_128x96")
+    skeleton = load_skeleton(COCO)
     places, count = [], SAMPLES
     for part in dataset.parts:
         count = min(count, len(part.images))  # PaddleX never draws more of the second set than of the first

@@ -19,10 +19,11 @@ from hpi.evaluation.annotations import Entry, Pixels, existing, read_json
 from hpi.evaluation.coco_checks import Findings, Use, are_corners, are_fractions, examine, ids, several
 from hpi.evaluation.coco_file import Annotation, CocoFile, Image
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
+from hpi.instances import Skeleton
 from hpi.io.validation import parse
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.predictor import Predictor
-from hpi.zoo import Skeleton, Zoo
+from hpi.skeletons import COCO, load_skeleton
 
 KEYPOINT_FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 BOX_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
@@ -162,7 +163,7 @@ class CocoDataset:
 
     def cases(self, predictions: Predictions) -> list[Case]:
         """The annotated people with their OKS: of their own result, or of the best one where a detector found it."""
-        skeleton = Zoo.default().skeleton_of("")  # COCO's: that of a model that is not known
+        skeleton = load_skeleton(COCO)
         paths = {photo.number: photo.path for photo in self.photos}
         return [
             _case(paths[photo], annotation, people, skeleton)
@@ -322,7 +323,7 @@ def _coco_joints(joints: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _coco_names() -> list[str]:
-    return Zoo.default().skeleton_of("").joints  # those of a model that is not known
+    return list(load_skeleton(COCO).keypoints)
 
 
 def _protocol(boxes: Boxes) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hpi.evaluation.annotations import leads_out
 from hpi.evaluation.coco_file import KEYPOINTS, PERSON, Annotation, Category, CocoFile, Image
-from hpi.zoo import Zoo
+from hpi.skeletons import COCO, load_skeleton
 
 Use = Literal["keypoints", "boxes", "training"]
 """What annotations are for: the AP of keypoints, the AP of boxes, training."""
@@ -227,7 +227,7 @@ def _no_person(file: CocoFile) -> Iterator[Finding]:
 
 
 def _skeleton() -> list[str]:
-    return Zoo.default().skeleton_of("").joints  # COCO's: that of a model that is not known
+    return list(load_skeleton(COCO).keypoints)
 
 
 def _other_skeleton(file: CocoFile) -> Iterator[Finding]:

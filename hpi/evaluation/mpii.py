@@ -21,23 +21,11 @@ from hpi.evaluation.coco_checks import MANY, listed
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.io.validation import parse
 from hpi.predictor import Predictor
-from hpi.zoo import Skeleton, Zoo
+from hpi.skeletons import COCO, load_skeleton
 
-SKELETON = Skeleton(
-    joints=[
-        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax",
-        "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
-        "left_wrist",
-    ],
-    edges={
-        "left": [(3, 4), (4, 5), (13, 14), (14, 15)],
-        "right": [(2, 1), (1, 0), (12, 11), (11, 10)],
-        "center": [(6, 2), (6, 3), (6, 7), (7, 12), (7, 13), (7, 8), (8, 9)],
-    },
-    visible_above=0.2,
-)  # fmt: skip
-JOINTS = len(SKELETON.joints)
-UPPER_NECK, HEAD_TOP = SKELETON.joints.index("upper_neck"), SKELETON.joints.index("head_top")
+SKELETON = load_skeleton("mpii16")
+JOINTS = len(SKELETON)
+UPPER_NECK, HEAD_TOP = map(SKELETON.keypoints.index, SKELETON.head or ())
 NOT_COUNTED = ("pelvis", "thorax")
 LIMITS = (0.5, 0.1)  # HRNet's "Mean@0.1" is really at 0.11
 
@@ -119,7 +107,7 @@ class MpiiDataset:
             InputError: a file is not what it should be; the message names file and field.
             ConfigError: SciPy is needed and not installed.
         """
-        self._coco = Zoo.default().skeleton_of("").joints  # those of a model that is not known
+        self._coco = list(load_skeleton(COCO).keypoints)
         self._people = parse(_Annotations, read_json(annotations), str(annotations), InputError).root
         self._truth = np.array([one.joints for one in self._people], np.float64) - FIRST_PIXEL
         self._labelled = np.array([one.joints_vis for one in self._people]) > 0
@@ -168,7 +156,7 @@ class MpiiDataset:
             ConfigError: the model has neither COCO's nor MPII's joints.
         """
         if predictor.estimator:
-            require_keypoints(predictor.estimator, [SKELETON.joints, self._coco], _JOINTS_OF)
+            require_keypoints(predictor.estimator, [SKELETON.keypoints, self._coco], _JOINTS_OF)
         return self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
@@ -213,7 +201,7 @@ class MpiiDataset:
 
     def _counted(self, number: int) -> NDArray[np.bool_]:
         """Which joints of a person count: ``[16]``."""
-        counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.joints]
+        counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.keypoints]
         return counted
 
     def _check_places(self, annotations: Path) -> None:
@@ -267,10 +255,10 @@ def _number(person: Person) -> int:
 
 def _mpii_joints(joints: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np.float64]:
     """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
-    names = {JOINTS: SKELETON.joints, len(coco): coco}.get(len(joints))
+    names = {JOINTS: SKELETON.keypoints, len(coco): coco}.get(len(joints))
     if names is None:
         raise ConfigError(f"the model has {len(joints)} joints, but {_JOINTS_OF}")
-    places = [names.index(name) if name in names else -1 for name in SKELETON.joints]
+    places = [names.index(name) if name in names else -1 for name in SKELETON.keypoints]
     return np.where(np.array(places)[:, None] < 0, np.nan, joints[places, :2].astype(np.float64))
 
 
@@ -318,6 +306,6 @@ def _percent(part: float, whole: float) -> float | None:
 
 
 def _group(by_joint: list[float | None], joints: tuple[str, ...]) -> float | None:
-    values = [by_joint[SKELETON.joints.index(name)] for name in joints]
+    values = [by_joint[SKELETON.keypoints.index(name)] for name in joints]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

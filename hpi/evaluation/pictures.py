@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.draw import COLORS, draw_people
+from hpi.draw import draw_people
 from hpi.evaluation.predictions import Case
-from hpi.zoo import Skeleton
+from hpi.instances import Skeleton
 
 Image = NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ def draw_case(case: Case, image: Image, skeleton: Skeleton) -> Image:
     heading = f"{case.path.name}   person {case.annotation}   {case.measure} {case.value:.2f}"
     prediction = "prediction" if case.found is not None else "no prediction"
     panels = np.hstack([_labelled(left, "ground truth"), gap, _labelled(right, prediction)])
-    return np.vstack([_heading(heading, panels.shape[1]), panels, _legend(panels.shape[1])])
+    return np.vstack([_heading(heading, panels.shape[1]), panels, _legend(panels.shape[1], case.skeleton)])
 
 
 def _to_panel(case: Case, image: Image) -> NDArray[np.float64]:
@@ -107,11 +107,11 @@ def _heading(text: str, width: int) -> Image:
     return _text(np.full((BAR, width, 3), _GREY, np.uint8), text, 10, 22)
 
 
-def _legend(width: int) -> Image:
+def _legend(width: int, skeleton: Skeleton) -> Image:
     bar = np.full((BAR, width, 3), _GREY, np.uint8)
     x = 10
-    entries = [("left", COLORS["left"]), ("right", COLORS["right"]), ("middle", COLORS["center"])]
-    for text, color in [*entries, ("from each joint to its true place", _YELLOW), ("annotated box", _WHITE)]:
+    entries = [(group, color[::-1]) for group, color in skeleton.colors.items()]
+    for text, color in [*entries, ("from each keypoint to its true place", _YELLOW), ("annotated box", _WHITE)]:
         cv2.line(bar, (x, 17), (x + 24, 17), color, 3, cv2.LINE_AA)
         _text(bar, text, x + 32, 22)
         x += 32 + cv2.getTextSize(text, _FONT, _TEXT_SCALE, 1)[0][0] + 24

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.errors import BackendError, ConfigError, InputError
+from hpi.instances import Skeleton
 from hpi.predictor import Predictor
 from hpi.results import DetectionResult, Result
 from hpi.tasks.keypoints import KeypointEstimator
-from hpi.zoo import Skeleton
 
 Box = tuple[float, float, float, float]
 Figures = dict[str, float | None]
@@ -103,7 +103,7 @@ def require_keypoints(estimator: KeypointEstimator, skeletons: Sequence[Sequence
     """
     empty = np.zeros((64, 64, 3), np.uint8)
     (found,) = estimator.predict([empty], [estimator.whole_image(empty)])
-    count, names = found.shape[1], estimator.skeleton.joints
+    count, names = found.shape[1], list(estimator.skeleton.keypoints)
     expected = next((one for one in skeletons if len(one) == count), None)
     if expected is None:
         raise ConfigError(f"{estimator.spec.name}: the model has {count} joints, but {because}")

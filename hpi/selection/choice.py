@@ -16,7 +16,6 @@ from hpi.model_files import ModelSpec
 from hpi.options import AUTO
 from hpi.selection.parity import RULES, Verdict, answer, examine, load_exam, trial
 from hpi.selection.priors import Basis, Estimate, Priors, device_class
-from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class RefusedError(BackendError):
     """The parity gate refuses a candidate."""
 
 
-def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> Choice:
+def choose(spec: ModelSpec, wish: Wish, priors: Priors) -> Choice:
     """Load a model on the best candidate that can run it and gives the reference's results.
 
     The candidates are ranked by measurements of this model, of this machine or the nearest device class; those
@@ -121,7 +120,7 @@ def choose(spec: ModelSpec, skeleton: Skeleton, wish: Wish, priors: Priors) -> C
     failed: dict[Candidate, HpiError] = {}
     for ranked in ranking:
         try:
-            session = _open(spec, skeleton, wish, ranked)
+            session = _open(spec, wish, ranked)
         except HpiError as error:
             failed[ranked.candidate] = error
         else:
@@ -215,7 +214,7 @@ def _reason(ranked: Ranked, wish: Wish, where: str) -> str:
     return f"{figures[wish.objective]}, {where}"
 
 
-def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Session:
+def _open(spec: ModelSpec, wish: Wish, ranked: Ranked) -> Session:
     """The candidate's session; HpiError where it is ruled out."""
     if ranked.unavailable is not None:
         raise BackendError(ranked.unavailable)
@@ -223,11 +222,11 @@ def _open(spec: ModelSpec, skeleton: Skeleton, wish: Wish, ranked: Ranked) -> Se
     named = wish.backend != AUTO
     if named and candidate.variant.precision == "fp32" and wish.max_deviation_px is None:  # asked for as it is
         return _load(spec, candidate, wish.options)
-    session, verdict = open_proved(spec, skeleton, candidate, wish.options)
+    session, verdict = open_proved(spec, candidate, wish.options)
     try:
         _check_deviation(spec, verdict, wish)
         # One that dies at its first call, or returns NaN, shall do so here.
-        trial(spec, session, skeleton, session.trial_items)
+        trial(spec, session, session.trial_items)
     except BaseException:
         session.close()
         raise
@@ -240,24 +239,20 @@ def _check_deviation(spec: ModelSpec, verdict: Verdict, wish: Wish) -> None:
         raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.said}")
 
 
-def open_proved(
-    spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions
-) -> tuple[Session, Verdict]:
+def open_proved(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
     """Load a candidate and let it pass the parity gate.
 
     Raises:
         HpiError: it does not load, it fails, or (:class:`RefusedError`) it does not give the reference's results.
     """
-    session, verdict = open_judged(spec, skeleton, candidate, options)
+    session, verdict = open_judged(spec, candidate, options)
     if not verdict.passed:
         session.close()
         raise RefusedError(f"it does not give the reference's results: {verdict.said}")
     return session, verdict
 
 
-def open_judged(
-    spec: ModelSpec, skeleton: Skeleton, candidate: Candidate, options: SessionOptions
-) -> tuple[Session, Verdict]:
+def open_judged(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
     """Load a candidate, with the parity gate's verdict on it.
 
     Raises:
@@ -265,7 +260,7 @@ def open_judged(
     """
     session = _load(spec, candidate, options)
     try:
-        return session, prove(spec, skeleton, session, candidate, options)
+        return session, prove(spec, session, candidate, options)
     except BaseException:
         session.close()
         raise
@@ -275,9 +270,7 @@ def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Ses
     return BACKENDS[candidate.backend].load(spec.files, replace(options, variant=candidate.variant))
 
 
-def prove(
-    spec: ModelSpec, skeleton: Skeleton, session: Session, candidate: Candidate, options: SessionOptions
-) -> Verdict:
+def prove(spec: ModelSpec, session: Session, candidate: Candidate, options: SessionOptions) -> Verdict:
     """The parity gate's verdict on a candidate: from the cache, else by examining it beside the reference.
 
     The reference is the most trusted runtime that can run the model; one that turns out broken is left for the next.
@@ -289,7 +282,7 @@ def prove(
         if reference == candidate and session.info.device == "cpu":
             return Verdict(True, "it is the reference", 0.0)
         try:
-            return _prove_against(reference, spec, skeleton, session, candidate, options)
+            return _prove_against(reference, spec, session, candidate, options)
         except _NoReferenceError as error:
             logger.warning("%s: %s is no reference: %s", spec.name, reference, error)
     return Verdict(True, "there is no reference to compare it with")
@@ -302,7 +295,6 @@ class _NoReferenceError(Exception):
 def _prove_against(
     reference: Candidate,
     spec: ModelSpec,
-    skeleton: Skeleton,
     session: Session,
     candidate: Candidate,
     options: SessionOptions,
@@ -322,10 +314,10 @@ def _prove_against(
     def build(target: Path) -> None:
         try:
             with _load(spec, reference, replace(options, device="cpu")) as trusted:
-                expected = answer(spec, trusted, skeleton)
+                expected = answer(spec, trusted)
         except HpiError as error:
             raise _NoReferenceError(str(error)) from error
-        examine(spec, session, skeleton, expected).write(target)
+        examine(spec, session, expected).write(target)
 
     return Verdict.read(options.artifacts.get("parity", key, "verdict.json", build))
 

@@ -19,7 +19,6 @@ from hpi.selection.choice import PRECISIONS, Candidate, Wish, open_judged, open_
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
-from hpi.zoo import Skeleton
 
 ROUNDS = 8
 """Each candidate gets its turn this often, so that a slow minute of the machine does not fall on one of them."""
@@ -118,7 +117,6 @@ class _Runner:
     """A candidate that is loaded and judged, with its runs and times (ms) at the batch that is being measured."""
 
     spec: ModelSpec
-    skeleton: Skeleton
     candidate: Candidate
     device: CpuClass | GpuClass
     session: Session
@@ -138,7 +136,7 @@ class _Runner:
             HpiError: it cannot run this batch.
         """
         self.times = []
-        self.run = example_run(self.spec, self.session, self.skeleton, batch)
+        self.run = example_run(self.spec, self.session, batch)
         self.run()
 
     def take_turn(self, seconds: float) -> None:
@@ -162,7 +160,6 @@ Told = Callable[[Measurement | Failure], None]
 
 def measure(
     spec: ModelSpec,
-    skeleton: Skeleton,
     options: SessionOptions,
     protocol: Protocol,
     told: Told = lambda _: None,
@@ -172,7 +169,6 @@ def measure(
 
     Args:
         spec: the model.
-        skeleton: its joints.
         options: device, threads, artifacts.
         protocol: what to measure, and for how long.
         told: called with each result as it is there.
@@ -185,7 +181,7 @@ def measure(
         BackendError: no candidate could be measured, or the device is one that no measurements are kept of.
     """
     started = time.perf_counter()
-    runners = list(_open_all(spec, skeleton, options, protocol, told, basis))
+    runners = list(_open_all(spec, options, protocol, told, basis))
     try:
         if not runners:
             raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
@@ -219,7 +215,6 @@ def _measure_memory(runners: Sequence[_Runner], options: SessionOptions, batches
 
 def _open_all(
     spec: ModelSpec,
-    skeleton: Skeleton,
     options: SessionOptions,
     protocol: Protocol,
     told: Told,
@@ -237,12 +232,12 @@ def _open_all(
             told(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
             continue
         try:
-            session, verdict = open_candidate(spec, skeleton, ranked.candidate, options)
+            session, verdict = open_candidate(spec, ranked.candidate, options)
         except HpiError as error:
             told(Failure(ranked.candidate, str(error)))
         else:
             opened = True
-            yield _Runner(spec, skeleton, ranked.candidate, device, session, verdict)
+            yield _Runner(spec, ranked.candidate, device, session, verdict)
 
 
 def _measure_batch(

@@ -73,13 +73,13 @@ def main(request_text: str) -> None:
     """Load and run a candidate; print MB by batch size as JSON."""
     request = json.loads(request_text)
     zoo = Zoo.default()
-    spec, skeleton = zoo.find(request["model"], Path(request["folder"])), zoo.skeleton_of(request["model"])
+    spec = zoo.find(request["model"], Path(request["folder"]))
     options = SessionOptions(ArtifactCache(Path(request["artifacts"])), request["device"], threads=request["threads"])
     backend, variant = BACKENDS[request["backend"]], Variant(**request["variant"])
     before, peaks = _peak_mb(), {}
     with backend.load(spec.files, replace(options, variant=variant)) as session:
         for batch in request["batches"]:
-            run = example_run(spec, session, skeleton, batch)
+            run = example_run(spec, session, batch)
             run()
             run()
             peaks[batch] = round(_peak_mb() - before, 1)

@@ -21,7 +21,6 @@ from hpi.model_files import ModelSpec
 from hpi.tasks.detection import Detections, Detector
 from hpi.tasks.keypoints import PEOPLE_PER_RUN, KeypointEstimator, KeypointOptions
 from hpi.tasks.placement import NotFiniteError, Placement
-from hpi.zoo import Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class Answers:
     detections: list[Detections]
 
 
-def answer(spec: ModelSpec, reference: Session, skeleton: Skeleton) -> Answers:
+def answer(spec: ModelSpec, reference: Session) -> Answers:
     """Let the reference answer the exam.
 
     Raises:
@@ -129,12 +128,12 @@ def answer(spec: ModelSpec, reference: Session, skeleton: Skeleton) -> Answers:
     exam, name = load_exam(), f"{reference.info.backend} {reference.info.precision}"
     if spec.task == "object_detection":
         return Answers(name, None, Detector(spec, reference).predict(exam.photos(), 0))
-    estimator = KeypointEstimator(spec, reference, skeleton, KeypointOptions())
+    estimator = KeypointEstimator(spec, reference, KeypointOptions())
     (joints,) = estimator.predict([exam.photo], [estimator.regions(exam.boxes())])
     return Answers(name, joints, [])
 
 
-def examine(spec: ModelSpec, session: Session, skeleton: Skeleton, expected: Answers) -> Verdict:
+def examine(spec: ModelSpec, session: Session, expected: Answers) -> Verdict:
     """Compare a session with the reference's answers, one item at a time and many together.
 
     People go together in the largest batch that is ever run, photos in one of four.
@@ -149,13 +148,13 @@ def examine(spec: ModelSpec, session: Session, skeleton: Skeleton, expected: Ans
     try:
         if expected.joints is None:
             return _compare_detectors(Detector(spec, session), expected, exam, limits)
-        estimator = KeypointEstimator(spec, session, skeleton, KeypointOptions())
+        estimator = KeypointEstimator(spec, session, KeypointOptions())
         return _compare_keypoints(estimator, expected.joints, expected.reference, exam, limits)
     except NotFiniteError as error:
         return Verdict(False, str(error))
 
 
-def trial(spec: ModelSpec, session: Session, skeleton: Skeleton, count: int) -> None:
+def trial(spec: ModelSpec, session: Session, count: int) -> None:
     """Take photos or people of the exam, as many as asked for, all the way to results.
 
     Raises:
@@ -173,18 +172,18 @@ def trial(spec: ModelSpec, session: Session, skeleton: Skeleton, count: int) -> 
                 spec.folder,
             )
         return
-    estimator = KeypointEstimator(spec, session, skeleton, KeypointOptions())
+    estimator = KeypointEstimator(spec, session, KeypointOptions())
     estimator.predict([exam.photo], [estimator.regions(exam.boxes()[:count])])
 
 
-def example_run(spec: ModelSpec, session: Session, skeleton: Skeleton, batch: int) -> Callable[[], object]:
+def example_run(spec: ModelSpec, session: Session, batch: int) -> Callable[[], object]:
     """A call that runs a session on real photos or real crops, as many as asked for, from uint8 images on."""
     exam = load_exam()
     if spec.task == "object_detection":
         detector, views = Detector(spec, session), exam.photos()
         images = detector.prepared([views[index % len(views)] for index in range(batch)])
         return _finished_run(session, detector.placement, lambda: detector.placement.feeds(images))
-    estimator = KeypointEstimator(spec, session, skeleton, KeypointOptions())
+    estimator = KeypointEstimator(spec, session, KeypointOptions())
     boxes = exam.boxes()
     crops = estimator.crops([exam.photo], [estimator.regions(boxes[np.arange(batch) % len(boxes)])])
     return _finished_run(session, estimator.placement, lambda: estimator.feeds(crops))

@@ -126,7 +126,7 @@ def _info(predictor: Predictor) -> dict[str, Any]:
         "name": predictor.name,
         "detThreshold": own if predictor.threshold is None else predictor.threshold,
         "models": [{field: model[field] for field in shown} for model in predictor.describe()["models"]],
-        "skeleton": {"joints": skeleton.joints, "edges": [edge for side in skeleton.edges.values() for edge in side]},
+        "skeleton": {"joints": skeleton.keypoints, "edges": [(bone.start, bone.end) for bone in skeleton.bones]},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 
 from hpi.backends.base import Session
 from hpi.errors import ConfigError, ModelError
+from hpi.instances import Skeleton
 from hpi.kernels.affine import crop_matrices, joints_to_image
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
 from hpi.kernels.flip import fuse_flipped
 from hpi.model_files import ModelSpec, TopDownEvalAffine
 from hpi.tasks.placement import NotFiniteError, placement_of
-from hpi.zoo import Skeleton
 
 Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Regions:
 class KeypointEstimator:
     """A top-down keypoint model on a session."""
 
-    def __init__(self, spec: ModelSpec, session: Session, skeleton: Skeleton, options: KeypointOptions) -> None:
+    def __init__(self, spec: ModelSpec, session: Session, options: KeypointOptions) -> None:
         assert isinstance(spec.geometry, TopDownEvalAffine)
         inputs = [of_input.name for of_input in session.info.inputs]
         if len(inputs) != 1:
@@ -63,9 +64,17 @@ class KeypointEstimator:
         self._input = inputs[0]
         self.spec = spec
         self.session = session
-        self.skeleton = skeleton
         self.flip = bool(options.flip)
         self.udp = spec.geometry.use_udp if options.use_udp is None else options.use_udp
+
+    @cached_property
+    def skeleton(self) -> Skeleton:
+        """What is known of the keypoints that the model finds; of as many as it has outputs for."""
+        named = self.spec.skeleton
+        nothing = np.zeros((64, 64, 3), np.uint8)
+        with self.placement.active():
+            count = self._run(self.crops([nothing], [self.whole_image(nothing)])).shape[1]
+        return named if named and len(named) == count else Skeleton.numbered(count)
 
     def regions(self, boxes: Float32) -> Regions:
         """Crop regions of people given by their boxes ``[N, 4]``, pixels: padded, in the model's aspect ratio."""
@@ -102,7 +111,7 @@ class KeypointEstimator:
                 run = slice(start, start + PEOPLE_PER_RUN)
                 people = Regions(everyone.center[run], everyone.scale[run])
                 joints.append(self.joints(self.heatmaps(crops[run]), people))
-        found = np.concatenate(joints) if joints else np.empty((0, len(self.skeleton.joints), 3), np.float32)
+        found = np.concatenate(joints) if joints else np.empty((0, len(self.skeleton), 3), np.float32)
         return split_by_count(found, (len(people.center) for people in regions))
 
     def inputs(self, images: Sequence[Image], regions: Sequence[Regions]) -> dict[str, NDArray[Any]]:
@@ -140,15 +149,15 @@ class KeypointEstimator:
         heatmaps = self._run(crops)
         if not self.flip:
             return heatmaps
-        if heatmaps.shape[1] != len(self.skeleton.joints):
+        if not self.skeleton.swaps:
             raise ConfigError(
-                f"{self.spec.name}: flip needs to know left and right, and the model's {heatmaps.shape[1]} joints are "
-                f"not the {len(self.skeleton.joints)} of its skeleton"
+                f"{self.spec.name}: flip needs to know left and right, which nobody says of the model's "
+                f"{heatmaps.shape[1]} keypoints; name its skeleton in its yml"
             )
         # A grid whose cells stand for their centres is symmetric, one whose cells stand for corners is not.
         shift = self.spec.top_down.heatmap_offset == 0
         mirrored = self._run(self.placement.mirrored(crops))
-        fused = fuse_flipped(heatmaps, mirrored, self.skeleton.flip_pairs, shift=shift)
+        fused = fuse_flipped(heatmaps, mirrored, self.skeleton.swaps, shift=shift)
         self.placement.wait()  # before a runtime gives the memory of its outputs to its next run
         return fused
 

@@ -458,10 +458,10 @@ def test_engine_is_built_in_the_requested_precision(fake_gpu, on_gpu, variant):
     ("name", "variant"), quick_first((name, variant) for name in (DETECTOR, POSE) for variant in VARIANTS), ids=str
 )
 def test_every_variant_passes_the_parity_gate(prepared_on_the_host, on_gpu, reference, name, variant):
-    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
-    expected = answer(spec, reference[name], skeleton)
+    spec = Zoo.default().find(name)
+    expected = answer(spec, reference[name])
     with load(on_gpu, name, variant) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 
@@ -471,11 +471,10 @@ def test_official_models_pass_the_parity_gate(prepared_on_the_host, on_gpu, opti
     """Their graphs come from paddle2onnx, with outputs that other nodes read and shapes computed inside."""
     require("paddle2onnx")
     spec = read_model(shared / "models" / name)
-    skeleton = Zoo.default().skeleton_of(POSE)
     with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:
-        expected = answer(spec, trusted, skeleton)
+        expected = answer(spec, trusted)
     with TensorRT().load(spec.files, replace(on_gpu, artifacts=options.artifacts, variant=VARIANTS[1])) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 
@@ -641,10 +640,10 @@ needs_gpu = pytest.mark.skipif(
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("name", [POSE, DETECTOR])
 def test_gpu_passes_the_parity_gate_in_every_variant(options, reference, name, variant):
-    spec, skeleton = Zoo.default().find(name), Zoo.default().skeleton_of(POSE)
-    expected = answer(spec, reference[name], skeleton)
+    spec = Zoo.default().find(name)
+    expected = answer(spec, reference[name])
     with load(replace(options, device="gpu:0"), name, variant) as session:
-        verdict = examine(spec, session, skeleton, expected)
+        verdict = examine(spec, session, expected)
     assert verdict.passed, verdict.said
 
 

@@ -282,9 +282,8 @@ def test_the_parity_gate_refuses_a_candidate_that_returns_nan(pose, tmp_path):
     pose.constant("bad", np.nan)
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     broken, good = read_model(pose.save()), Zoo.default().find(POSE)
-    skeleton = Zoo.default().skeleton_of(POSE)
     with BACKENDS["openvino"].load(broken.files, options) as session:
-        verdict = prove(good, skeleton, session, Candidate("openvino", session.info.variant), options)
+        verdict = prove(good, session, Candidate("openvino", session.info.variant), options)
     assert not verdict.passed
     assert "NaN or infinity" in verdict.said
 

@@ -15,7 +15,7 @@ from hpi import InputError
 from hpi.draw import draw_boxes, draw_people
 from hpi.names import Names
 from hpi.results import Result
-from hpi.zoo import Zoo
+from hpi.skeletons import COCO, load_skeleton
 
 from support import EXAMPLE, serve
 
@@ -28,7 +28,7 @@ def result(lite):
 
 @pytest.fixture(scope="module")
 def skeleton(home):
-    return Zoo.default().skeleton_of("PP-TinyPose_128x96")
+    return load_skeleton(COCO)
 
 
 def test_it_is_paddlex_dictionary(result):

@@ -74,11 +74,6 @@ def spec(home):
 
 
 @pytest.fixture
-def skeleton(home):
-    return Zoo.default().skeleton_of(POSE)
-
-
-@pytest.fixture
 def own(tmp_path):
     return tmp_path / "priors.json"
 
@@ -225,47 +220,47 @@ def test_this_cpu_is_of_a_known_class():
 # The choice
 
 
-def test_the_fastest_known_is_taken(spec, skeleton, wish, own):
+def test_the_fastest_known_is_taken(spec, wish, own):
     pytest.importorskip("openvino")
     fast = Known(own, row("onnxruntime", 10), row("openvino", 5), row("openvino", 7, profile="static"))
-    choice = choose(spec, skeleton, wish, fast)
+    choice = choose(spec, wish, fast)
     assert chosen(choice) == "openvino"
     assert "5 ms" in choice.reason or "25 ms" in choice.reason
     names = [str(ranked.candidate) for ranked in choice.ranking]
     assert names[:3] == ["openvino fp32", "openvino fp32 static", "onnxruntime fp32"]
     slow = Known(own, row("onnxruntime", 4), row("openvino", 5))
-    assert chosen(choose(spec, skeleton, wish, slow)) == "onnxruntime"
+    assert chosen(choose(spec, wish, slow)) == "onnxruntime"
 
 
-def test_without_measurements_the_order_of_the_registry_holds(spec, skeleton, wish, own):
-    choice = choose(spec, skeleton, wish, Known(own))
+def test_without_measurements_the_order_of_the_registry_holds(spec, wish, own):
+    choice = choose(spec, wish, Known(own))
     assert chosen(choice) == next(iter(BACKENDS))
     assert "nothing is measured" in choice.reason
     assert choice.rejected == {}
 
 
-def test_the_expected_batches_decide(spec, skeleton, wish, own):
+def test_the_expected_batches_decide(spec, wish, own):
     pytest.importorskip("openvino")
     priors = Known(
         own, row("onnxruntime", 5), row("openvino", 6), row("onnxruntime", 50, batch=8), row("openvino", 30, batch=8)
     )
-    assert chosen(choose(spec, skeleton, dataclasses.replace(wish, batches=[1]), priors)) == "onnxruntime"
-    assert chosen(choose(spec, skeleton, dataclasses.replace(wish, batches=[8]), priors)) == "openvino"
+    assert chosen(choose(spec, dataclasses.replace(wish, batches=[1]), priors)) == "onnxruntime"
+    assert chosen(choose(spec, dataclasses.replace(wish, batches=[8]), priors)) == "openvino"
 
 
-def test_a_named_runtime_is_used_or_refused(spec, skeleton, wish, own, backend):
+def test_a_named_runtime_is_used_or_refused(spec, wish, own, backend):
     named = dataclasses.replace(wish, backend=backend)
-    assert chosen(choose(spec, skeleton, named, Known(own))) == backend
+    assert chosen(choose(spec, named, Known(own))) == backend
     nothing = dataclasses.replace(spec, files=ModelFiles("model"))
     with pytest.raises(BackendError, match=backend):
-        choose(nothing, skeleton, named, Known(own))
+        choose(nothing, named, Known(own))
     with pytest.raises(ConfigError, match="known are auto, onnxruntime, openvino, paddle"):
-        choose(spec, skeleton, dataclasses.replace(wish, backend="tflite"), Known(own))
+        choose(spec, dataclasses.replace(wish, backend="tflite"), Known(own))
 
 
-def test_when_none_can_serve_every_reason_is_given(spec, skeleton, wish, own):
+def test_when_none_can_serve_every_reason_is_given(spec, wish, own):
     with pytest.raises(BackendError) as error:
-        choose(dataclasses.replace(spec, files=ModelFiles("model")), skeleton, wish, Known(own))
+        choose(dataclasses.replace(spec, files=ModelFiles("model")), wish, Known(own))
     for name in ON_CPU:
         assert f"{name} fp32: " in str(error.value)
 
@@ -339,17 +334,17 @@ class Dying(Fake):
     ],
 )
 def test_a_runtime_that_is_no_good_is_passed_over_with_the_reason(
-    spec, skeleton, fresh_wish, own, kind, said, monkeypatch, caplog
+    spec, fresh_wish, own, kind, said, monkeypatch, caplog
 ):
     monkeypatch.setitem(BACKENDS, kind.name, kind())
     priors = Known(own, row(kind.name, 0.001), row("onnxruntime", 10))
-    choice = choose(spec, skeleton, fresh_wish, priors)
+    choice = choose(spec, fresh_wish, priors)
     assert chosen(choice) == "onnxruntime"
     assert said in choice.rejected[f"{kind.name} fp32"]
     assert len([record for record in caplog.records if "is passed over" in record.message]) == 1
 
 
-def test_a_broken_runtime_of_many_variants_is_one_warning(spec, skeleton, fresh_wish, own, monkeypatch, caplog):
+def test_a_broken_runtime_of_many_variants_is_one_warning(spec, fresh_wish, own, monkeypatch, caplog):
     class ManyBroken(Broken):
         name = "many"
 
@@ -358,7 +353,7 @@ def test_a_broken_runtime_of_many_variants_is_one_warning(spec, skeleton, fresh_
 
     monkeypatch.setitem(BACKENDS, "many", ManyBroken())
     rows = [row("many", 0.1, profile=profile) for profile in ("", "static")]
-    choice = choose(spec, skeleton, fresh_wish, Known(own, *rows, row("onnxruntime", 10)))
+    choice = choose(spec, fresh_wish, Known(own, *rows, row("onnxruntime", 10)))
     assert chosen(choice) == "onnxruntime"
     assert [name for name in choice.rejected if name.startswith("many")] == ["many fp32", "many fp32 static"]
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
@@ -378,19 +373,17 @@ class OffWhenFull(Fake):
 
 
 @pytest.mark.full
-def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, skeleton, fresh_wish, monkeypatch):
+def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, fresh_wish, monkeypatch):
     monkeypatch.setitem(BACKENDS, "full", OffWhenFull())
     with BACKENDS["full"].load(spec.files, fresh_wish.options) as session:
-        verdict = prove(spec, skeleton, session, Candidate("full", Variant()), fresh_wish.options)
+        verdict = prove(spec, session, Candidate("full", Variant()), fresh_wish.options)
     assert not verdict.passed
     assert verdict.pixels > 1.5
 
 
-def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(
-    spec, skeleton, wish, own, monkeypatch, caplog
-):
+def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(spec, wish, own, monkeypatch, caplog):
     monkeypatch.setitem(BACKENDS, Missing.name, Missing())
-    choice = choose(spec, skeleton, wish, Known(own, row(Missing.name, 0.001), row("onnxruntime", 10)))
+    choice = choose(spec, wish, Known(own, row(Missing.name, 0.001), row("onnxruntime", 10)))
     assert chosen(choice) == "onnxruntime"
     assert choice.rejected == {}
     assert caplog.records == []
@@ -399,21 +392,21 @@ def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(
 
 
 @pytest.mark.full
-def test_the_gate_gives_the_figure(spec, skeleton, fresh_wish, monkeypatch):
+def test_the_gate_gives_the_figure(spec, fresh_wish, monkeypatch):
     """Half a cell is 2 of the 256 pixels."""
     monkeypatch.setitem(BACKENDS, "off", Off())
     with BACKENDS["off"].load(spec.files, fresh_wish.options) as session:
-        verdict = prove(spec, skeleton, session, Candidate("off", Variant()), fresh_wish.options)
+        verdict = prove(spec, session, Candidate("off", Variant()), fresh_wish.options)
     assert not verdict.passed
     pixels = float(verdict.said.split("at most ")[1].split(" px")[0])
     assert 1.5 < pixels < 4
 
 
 @pytest.mark.full
-def test_a_verdict_is_kept(spec, skeleton, fresh_wish, own, monkeypatch):
+def test_a_verdict_is_kept(spec, fresh_wish, own, monkeypatch):
     pytest.importorskip("openvino")
     priors = Known(own, row("openvino", 1))
-    assert chosen(choose(spec, skeleton, fresh_wish, priors)) == "openvino"
+    assert chosen(choose(spec, fresh_wish, priors)) == "openvino"
     (entry,) = [one for one in fresh_wish.options.artifacts.entries() if one.kind == "parity"]
     assert entry.key["candidate"] == "openvino fp32"
 
@@ -421,11 +414,11 @@ def test_a_verdict_is_kept(spec, skeleton, fresh_wish, own, monkeypatch):
         raise AssertionError("examined again")
 
     monkeypatch.setattr("hpi.selection.choice.examine", fail)
-    assert chosen(choose(spec, skeleton, fresh_wish, priors)) == "openvino"
+    assert chosen(choose(spec, fresh_wish, priors)) == "openvino"
 
 
 @pytest.mark.full
-def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
+def test_a_slow_runtime_is_not_measured_to_the_end(spec, fresh_wish, only_onnxruntime, monkeypatch):
     """It does twenty times the work, so it is about as much slower on any machine."""
     calls = []
 
@@ -441,25 +434,25 @@ def test_a_slow_runtime_is_not_measured_to_the_end(spec, skeleton, fresh_wish, o
         session = SlowSession
 
     monkeypatch.setitem(BACKENDS, "slow", Slow())
-    measured = measure(spec, skeleton, fresh_wish.options, Protocol([2], 0.1, rounds=3))
+    measured = measure(spec, fresh_wish.options, Protocol([2], 0.1, rounds=3))
     assert {str(one.candidate) for one in measured} == {"onnxruntime fp32", "slow fp32"}
     assert calls.count(2) == 2  # to warm up, and in the first round
 
 
 @pytest.mark.full
-def test_bf16_is_refused_for_the_pose_model(spec, skeleton, fresh_wish, own):
+def test_bf16_is_refused_for_the_pose_model(spec, fresh_wish, own):
     """Where the CPU has it, OpenVINO's own default moves joints by several pixels: the gate must see that."""
     pytest.importorskip("openvino")
     if not this_cpu().has_bf16:
         pytest.skip("this CPU has no bf16 instructions")
     priors = Known(own, row("openvino", 1, precision="bf16"), row("openvino", 2, precision="bf16", profile="static"))
-    choice = choose(spec, skeleton, dataclasses.replace(fresh_wish, precisions=("fp32", "bf16")), priors)
+    choice = choose(spec, dataclasses.replace(fresh_wish, precisions=("fp32", "bf16")), priors)
     assert choice.session.info.precision == "fp32"
     choice.session.close()
     assert "px" in choice.rejected["openvino bf16"]
     with pytest.raises(BackendError, match="reference's results"):
-        choose(spec, skeleton, dataclasses.replace(fresh_wish, precisions=("bf16",)), priors)
-    only_fp32 = choose(spec, skeleton, fresh_wish, priors)
+        choose(spec, dataclasses.replace(fresh_wish, precisions=("bf16",)), priors)
+    only_fp32 = choose(spec, fresh_wish, priors)
     assert chosen(only_fp32) == "onnxruntime"
     assert "bf16" not in str(only_fp32.ranking)
 
@@ -468,7 +461,7 @@ def test_bf16_is_refused_for_the_pose_model(spec, skeleton, fresh_wish, own):
 
 
 @pytest.mark.full
-def test_the_objective_decides(spec, skeleton, wish, own):
+def test_the_objective_decides(spec, wish, own):
     pytest.importorskip("openvino")
     priors = Known(
         own,
@@ -484,49 +477,49 @@ def test_the_objective_decides(spec, skeleton, wish, own):
         ("throughput", "openvino fp32 static", "400 a second"),
         ("memory", "onnxruntime fp32", "90 MB"),
     ):
-        choice = choose(spec, skeleton, dataclasses.replace(wish, objective=objective), priors)
+        choice = choose(spec, dataclasses.replace(wish, objective=objective), priors)
         choice.session.close()
         assert str(choice.ranking[0].candidate) == first
         assert reason in choice.reason
     with pytest.raises(ConfigError, match="known are latency, throughput, memory"):
-        choose(spec, skeleton, dataclasses.replace(wish, objective="speed"), priors)
+        choose(spec, dataclasses.replace(wish, objective="speed"), priors)
 
 
-def test_only_a_measured_p99_keeps_a_limit(spec, skeleton, wish, own):
+def test_only_a_measured_p99_keeps_a_limit(spec, wish, own):
     pytest.importorskip("openvino")
     priors = Known(own, row("onnxruntime", 5, p99_ms=30), row("openvino", 6, p99_ms=8))
     limited = dataclasses.replace(wish, batches=[1], max_p99_ms=10)
-    choice = choose(spec, skeleton, limited, priors)
+    choice = choose(spec, limited, priors)
     assert chosen(choice) == "openvino"
     reasons = {str(one.candidate): one.unavailable for one in choice.ranking}
     assert "30 ms is above the 10 ms" in reasons["onnxruntime fp32"]
     assert "not known here" in reasons["paddle fp32"]
     assert "hpi tune" in reasons["openvino fp32 static"]
     with pytest.raises(BackendError, match="p99 of 8 ms is above the 7 ms"):
-        choose(spec, skeleton, dataclasses.replace(limited, max_p99_ms=7), priors)
+        choose(spec, dataclasses.replace(limited, max_p99_ms=7), priors)
 
 
 @pytest.mark.full
-def test_a_limit_of_the_deviation(spec, skeleton, wish, own):
+def test_a_limit_of_the_deviation(spec, wish, own):
     """OpenVINO is off by some 1e-5 px, the reference by nothing; asking for a runtime does not lift the limit."""
     pytest.importorskip("openvino")
     limited = dataclasses.replace(wish, max_deviation_px=1e-9)
-    choice = choose(spec, skeleton, limited, Known(own, row("openvino", 1), row("onnxruntime", 2)))
+    choice = choose(spec, limited, Known(own, row("openvino", 1), row("onnxruntime", 2)))
     assert chosen(choice) == "onnxruntime"
     assert "more than the 1e-09 px" in choice.rejected["openvino fp32"]
     with pytest.raises(BackendError, match="more than the 1e-09 px"):
-        choose(spec, skeleton, dataclasses.replace(limited, backend="openvino"), Known(own))
+        choose(spec, dataclasses.replace(limited, backend="openvino"), Known(own))
     generous = dataclasses.replace(wish, max_deviation_px=0.1)
-    assert chosen(choose(spec, skeleton, generous, Known(own, row("openvino", 1)))) == "openvino"
+    assert chosen(choose(spec, generous, Known(own, row("openvino", 1)))) == "openvino"
 
 
-def test_a_p99_of_another_machine_or_batch_promises_nothing(spec, skeleton, wish, own):
+def test_a_p99_of_another_machine_or_batch_promises_nothing(spec, wish, own):
     """Neither what a bigger machine took, nor another batch scaled, is a measurement of this one."""
     other = HERE.model_copy(update={"cores": 64})
     for known in (row(p99_ms=1, device=other, threads=64), row(p99_ms=1, batch=2)):
         limited = dataclasses.replace(wish, batches=[1], max_p99_ms=1000)
         with pytest.raises(BackendError, match="not known here"):
-            choose(spec, skeleton, limited, Known(own, known))
+            choose(spec, limited, Known(own, known))
 
 
 @pytest.mark.parametrize("arguments", [{"max_p99_ms": 0}, {"max_deviation_px": float("nan")}, {"max_p99_ms": "fast"}])
@@ -536,7 +529,7 @@ def test_limits_are_numbers_above_zero(arguments):
 
 
 @pytest.mark.full
-def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, fresh_wish, own, monkeypatch, caplog):
+def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, fresh_wish, own, monkeypatch, caplog):
     """It proved right once; the next process finds it dying at its first call."""
 
     class Fickle(Fake):
@@ -544,16 +537,16 @@ def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, 
 
     monkeypatch.setitem(BACKENDS, "fickle", Fickle())
     priors = Known(own, row("fickle", 0.001), row("onnxruntime", 10))
-    first = choose(spec, skeleton, fresh_wish, priors)
+    first = choose(spec, fresh_wish, priors)
     first.session.close()
     assert "0.001 ms" in first.reason or "0.005 ms" in first.reason
     assert caplog.records == []
     Fickle.session = DyingSession
-    choice = choose(spec, skeleton, fresh_wish, priors)
+    choice = choose(spec, fresh_wish, priors)
     assert chosen(choice) == "onnxruntime"
     assert "it died at the first call" in choice.rejected["fickle fp32"]
     assert len(caplog.records) == 1
-    named = choose(spec, skeleton, dataclasses.replace(fresh_wish, backend="fickle"), priors)
+    named = choose(spec, dataclasses.replace(fresh_wish, backend="fickle"), priors)
     with named.session as session, pytest.raises(BackendError, match="it died at the first call"):
         session.run({"image": np.zeros((1, 3, 256, 256), np.float32)})
 
@@ -562,10 +555,10 @@ def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, skeleton, 
 
 
 @pytest.mark.full
-def test_every_candidate_can_be_measured(spec, skeleton, wish):
+def test_every_candidate_can_be_measured(spec, wish):
     """Also one that the gate refuses, as bf16 on a CPU that has it."""
     told = []
-    measured = measure(spec, skeleton, wish.options, Protocol([1, 2], 0.1, complete=True, rounds=1), told.append)
+    measured = measure(spec, wish.options, Protocol([1, 2], 0.1, complete=True, rounds=1), told.append)
     assert told == measured
     assert {(str(one.candidate), one.batch) for one in measured} == {
         (f"{name} {variant}", batch)
@@ -580,10 +573,10 @@ def test_every_candidate_can_be_measured(spec, skeleton, wish):
 
 
 @pytest.mark.full
-def test_measuring_leaves_out_what_the_gate_refuses(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
+def test_measuring_leaves_out_what_the_gate_refuses(spec, fresh_wish, only_onnxruntime, monkeypatch):
     monkeypatch.setitem(BACKENDS, "off", Off())
     told = []
-    measured = measure(spec, skeleton, fresh_wish.options, Protocol([1], 0.1, rounds=1), told.append)
+    measured = measure(spec, fresh_wish.options, Protocol([1], 0.1, rounds=1), told.append)
     assert [(str(one.candidate), one.batch) for one in measured] == [("onnxruntime fp32", 1)]
     assert [one for one in told if isinstance(one, Measurement)] == measured
     (refused,) = [one for one in told if isinstance(one, Failure)]
@@ -591,9 +584,7 @@ def test_measuring_leaves_out_what_the_gate_refuses(spec, skeleton, fresh_wish, 
 
 
 @pytest.mark.full
-def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
-    spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch
-):
+def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, fresh_wish, only_onnxruntime, monkeypatch):
     class FailsAtTwoSession(OnnxRuntimeSession):
         def _run(self, feeds):
             if len(feeds["image"]) == 2:
@@ -606,9 +597,7 @@ def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
 
     monkeypatch.setitem(BACKENDS, "two", FailsAtTwo())
     told = []
-    measured = measure(
-        spec, skeleton, fresh_wish.options, Protocol([1, 2, 4], 0.1, complete=True, rounds=1), told.append
-    )
+    measured = measure(spec, fresh_wish.options, Protocol([1, 2, 4], 0.1, complete=True, rounds=1), told.append)
     found = {(one.candidate.backend, one.batch) for one in measured}
     assert found == {("onnxruntime", 1), ("onnxruntime", 2), ("onnxruntime", 4), ("two", 1), ("two", 4)}
     (failure,) = [one for one in told if isinstance(one, Failure)]
@@ -616,23 +605,20 @@ def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(
 
 
 @pytest.mark.full
-def test_a_spent_budget_leaves_the_rest_out(spec, skeleton, wish, own):
+def test_a_spent_budget_leaves_the_rest_out(spec, wish, own):
     """Only the first candidate is loaded, the best by what is known, and measured at the first batch."""
     told = []
     basis = Known(own, row("onnxruntime", 1)).basis(POSE, HERE, 2)
-    measured = measure(spec, skeleton, wish.options, Protocol([1, 2], 1e-6), told.append, basis)
+    measured = measure(spec, wish.options, Protocol([1, 2], 1e-6), told.append, basis)
     assert [(str(one.candidate), one.batch) for one in measured] == [("onnxruntime fp32", 1)]
     left_out = [one for one in told if isinstance(one, Failure)]
     assert all("larger budget" in one.reason for one in left_out)
 
 
 @pytest.mark.full
-def test_recording_keeps_what_the_gate_refuses(spec, skeleton, fresh_wish, only_onnxruntime, monkeypatch):
+def test_recording_keeps_what_the_gate_refuses(spec, fresh_wish, only_onnxruntime, monkeypatch):
     monkeypatch.setitem(BACKENDS, "off", Off())
-    rows = [
-        one.row(POSE)
-        for one in measure(spec, skeleton, fresh_wish.options, Protocol([1], 0.1, complete=True, rounds=1))
-    ]
+    rows = [one.row(POSE) for one in measure(spec, fresh_wish.options, Protocol([1], 0.1, complete=True, rounds=1))]
     assert {one.backend: one.deviation_px > 1 for one in rows} == {"onnxruntime": False, "off": True}
 
 

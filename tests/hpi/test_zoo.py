@@ -58,7 +58,7 @@ def test_every_model_file_is_in_order():
     for name, config in models.items():
         assert config.name == name
         if config.task == "keypoint_detection":
-            assert len(Zoo.default().skeleton_of(name).joints) == 17
+            assert len(Zoo.default().skeleton_of(name)) == 17
     assert {
         "PP-TinyPose_128x96",
         "PP-TinyPose_256x192",
@@ -90,8 +90,8 @@ def test_bundled_archives_are_the_pinned_ones():
 
 def test_the_skeleton_is_cocos():
     skeleton = Zoo.default().skeleton_of("PP-TinyPose_128x96")
-    assert skeleton.joints[0] == "nose"
-    assert skeleton.flip_pairs == [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)]
+    assert skeleton.keypoints[0] == "nose"
+    assert skeleton.swaps == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
 
 
 def test_a_bundled_model_is_unpacked_once(zoo):

@@ -1,5 +1,6 @@
 """COCO AP: the reference's figures on every runtime, pycocotools' own on any detections, and bad annotations."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -406,7 +407,8 @@ def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimat
     """Whatever it calls them: one of another number, and one whose skeleton says so."""
     dataset = CocoDataset(*places)
     skeleton = estimator.estimator.skeleton
-    monkeypatch.setattr(estimator.estimator, "skeleton", skeleton.model_copy(update={"joints": skeleton.joints[::-1]}))
+    backwards = dataclasses.replace(skeleton, keypoints=skeleton.keypoints[::-1])
+    monkeypatch.setattr(estimator.estimator, "skeleton", backwards)
     with pytest.raises(ConfigError, match="its 17 keypoints are others than those measured: OKS is defined for COCO's"):
         dataset.check(estimator)
     monkeypatch.setattr(estimator.estimator, "predict", lambda *_: [np.zeros((1, 16, 3), np.float32)])

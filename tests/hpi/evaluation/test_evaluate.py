@@ -17,7 +17,7 @@ from hpi.cli.evaluate import WORST, Asked, run
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Journal, Person
-from hpi.zoo import Zoo
+from hpi.skeletons import COCO, load_skeleton
 
 from support import EXAMPLE, missing_backend, run_hpi
 
@@ -274,7 +274,7 @@ def test_a_journal_keeps_every_bit(tmp_path, rng):
 
 def test_pictures_of_hostile_cases():
     """Nobody found, joints far outside, a box of no size at the edge, another alphabet."""
-    skeleton = Zoo.default().skeleton_of("")
+    skeleton = load_skeleton(COCO)
     truth = np.full((17, 3), 5, np.float32)
     far = np.full((17, 3), 1e30, np.float32)
     pairs = np.stack([truth[:, :2], far[:, :2]], axis=1)

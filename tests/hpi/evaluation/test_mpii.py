@@ -10,12 +10,12 @@ from hpi import Predictor
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.mpii import SKELETON, MpiiDataset
 from hpi.evaluation.predictions import Journal, Person, predict
-from hpi.zoo import Zoo
+from hpi.skeletons import load_skeleton
 
 from support import EXAMPLE
 
-COCO = Zoo.default().skeleton_of("").joints
-MPII = SKELETON.joints
+COCO = list(load_skeleton("coco17").keypoints)
+MPII = list(SKELETON.keypoints)
 PREDICTOR = None  # the figures do not depend on it
 
 
