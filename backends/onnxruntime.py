@@ -220,28 +220,29 @@ def apply_options(ort: Any, settings: Any, options: Mapping[str, Any]) -> None:
     Raises:
         BackendError: the installed ONNX Runtime does not know one, or does not take its value.
     """
-    attributes = attributes_of(settings)
-    for name, value in options.items():
-        if "." not in name:
-            set_attributes("onnxruntime", settings, {name: value})
-        elif (attribute := name.rpartition(".")[2]) in attributes:  # the entries of these names are internal
+    entries = {name: value for name, value in options.items() if "." in name}
+    set_attributes("onnxruntime", settings, {name: value for name, value in options.items() if name not in entries})
+    known = config_keys(Path(ort.__file__).parent) if entries else set()
+    for name, value in entries.items():
+        attribute = name.rpartition(".")[2]
+        if attribute in attributes_of(settings):  # the entries of these names are internal
             raise BackendError(f"onnxruntime has no option {name!r}; write it as {attribute!r}")
-        elif name not in (known := config_keys(Path(ort.__file__).parent)):
-            raise unknown_option("onnxruntime", name, [*known, *attributes])
-        else:
-            settings.add_session_config_entry(name, str(int(value) if isinstance(value, bool) else value))
+        if name not in known:
+            raise unknown_option("onnxruntime", name, known)
+        settings.add_session_config_entry(name, str(int(value) if isinstance(value, bool) else value))
 
 
 def config_keys(package: Path) -> set[str]:
     """The keys of session configuration entries that an installed ONNX Runtime reads.
 
-    It takes any key without a word and offers no list, so they are the strings in its library that look like one.
+    It accepts any key silently and offers no list. So these are the strings in its libraries that look like a key.
 
     Args:
         package: the folder of the Python package.
     """
     libraries = [file for file in (package / "capi").iterdir() if file.suffix in _LIBRARIES]
-    return {key.decode() for library in libraries for key in _CONFIG_KEY.findall(library.read_bytes())}
+    core = [library for library in libraries if "providers" not in library.name]  # providers have hundreds of MB
+    return {key.decode() for library in core for key in _CONFIG_KEY.findall(library.read_bytes())}
 
 
 def providers_of(device: str) -> list[Provider]:

@@ -107,6 +107,7 @@ def test_the_checkout_works_from_its_root():
     assert where_hpi_is(sys.executable, ROOT) == str(ROOT / "hpi" / "__init__.py")
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout has the links")
 def test_each_room_is_linked_into_the_package():
     links = {path.name: path.readlink().as_posix() for path in (ROOT / "hpi").iterdir() if path.is_symlink()}
     assert links == {room: f"../{room}" for room in ROOMS}

@@ -135,6 +135,15 @@ def test_all_usable_cores_are_the_default(backend, options):
         assert session.info.threads == usable_cores()
 
 
+def test_variants_with_the_same_arithmetic_share_its_name():
+    groups = {
+        name: len({runtime.arithmetic(variant) for variant in runtime.variants("gpu:0")})
+        for name, runtime in BACKENDS.items()
+    }
+    precisions = {variant.precision for variant in BACKENDS["openvino"].variants()}
+    assert (groups["tensorrt"], groups["onnxruntime"], groups["openvino"]) == (3, 1, len(precisions))
+
+
 def test_unavailable_runtime_states_the_reason(options):
     files = float_files(POSE)
     bare = ModelFiles("model")
