@@ -135,19 +135,6 @@ def test_session_runs_without_any_writable_disk(home, monkeypatch, rng, caplog):
 
 
 @pytest.mark.full
-def test_batch_sizes_go_up_to_the_largest_batch():
-    assert BUCKETS == (32, 16, 8, 4, 2, 1)
-    assert BUCKETS[0] == MAX_BATCH
-
-
-@pytest.mark.parametrize(("profile", "items"), [("", 1), ("static streams", 2)])
-def test_a_trial_has_an_item_for_each_of_two_streams(options, profile, items):
-    with BACKENDS["openvino"].load(
-        float_files(POSE), dataclasses.replace(options, variant=Variant(profile=profile))
-    ) as session:
-        assert session.trial_items == items
-
-
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
 def test_split_session_is_thread_safe(options, rng, variant):
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]
