@@ -2,6 +2,9 @@
 
 Bare top-level packages called ``backends`` or ``kernels`` would collide with others in site-packages, so they
 are installed as ``hpi.backends`` and ``hpi.kernels``.
+
+The links ``hpi/backends -> ../backends`` and so on show the same layout to whatever reads the checkout itself: a Python
+started in its root, mypy, coverage and editors. No build uses them.
 """
 
 from setuptools import find_packages, setup
@@ -11,7 +14,7 @@ ROOMS = ["backends", "kernels", "configs", "benchmarks"]
 setup(
     packages=[
         "hpi",
-        *(f"hpi.{package}" for package in find_packages("hpi")),
+        *(f"hpi.{package}" for package in find_packages("hpi", exclude=[*ROOMS, *(f"{room}.*" for room in ROOMS)])),
         *(f"hpi.{room}" for room in ROOMS),
         *(f"hpi.{room}.{package}" for room in ROOMS for package in find_packages(room)),
     ],

@@ -1,4 +1,4 @@
-"""Files made from models (converted graphs), kept under the hash of everything that they were made from."""
+"""Files made from models, such as converted graphs, kept under the hash of everything they were made from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
-Build = Callable[[Path], None]
+Build = Callable[[Path], object]
 
 NOTE = "artifact.json"
 DEFAULT_LIMIT_BYTES = 4 << 30
@@ -36,7 +36,7 @@ class Artifact:
         kind: what it is, such as ``"onnx"``.
         key: what it was made from.
         size: bytes.
-        used: when it was last asked for, seconds since the epoch.
+        used: time of the last use, seconds since the epoch.
     """
 
     folder: Path
@@ -47,11 +47,18 @@ class Artifact:
 
 
 class ArtifactCache:
-    """A folder of artifacts: ``<root>/<kind>/<hash of the key>/<file>`` beside an ``artifact.json`` for people.
+    """A folder of artifacts: ``<root>/<kind>/<hash of the key>/<file>``, each with an ``artifact.json`` for people.
 
     Attributes:
         root: the folder.
-        limit: most bytes to keep: after a build the artifacts not used for longest go.
+        limit: bytes to keep at most; after a build the least recently used artifacts are removed.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     cache = ArtifactCache(Path(root))
+        ...     file = cache.get("text", {"model": "a"}, "a.txt", lambda target: target.write_text("built"))
+        ...     file.read_text(), [artifact.kind for artifact in cache.entries()]
+        ('built', ['text'])
     """
 
     def __init__(self, root: Path, limit: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -62,15 +69,15 @@ class ArtifactCache:
     def get(self, kind: str, key: Mapping[str, str], filename: str, build: Build) -> Path:
         """Return the artifact for ``key``, building it when it is missing or damaged.
 
-        It is built in a folder of its own and appears whole or not at all; processes that want the same artifact at
-        once wait for the first. Where the cache cannot be written, the artifact is built in a temporary folder that
-        lasts as long as this object, with a warning.
+        An artifact appears complete or not at all. Processes that want the same artifact at once wait for the first.
+        If the cache cannot be written, a warning is logged and the artifact is built in a temporary folder that lives
+        as long as this object.
 
         Args:
             kind: the kind of artifact, the name of its folder.
-            key: everything that the content depends on.
+            key: everything the content depends on.
             filename: name of the file inside the artifact.
-            build: writes the file to the path that it is given.
+            build: writes the file to the given path.
 
         Returns:
             The path of the finished file.
@@ -85,8 +92,8 @@ class ArtifactCache:
         except OSError as error:
             if self._temporary is None:
                 logger.warning(
-                    "cannot write to the artifact cache %s: %s. Until it can, artifacts are built anew each time, in a "
-                    "temporary folder; make it writable or point HPI_HOME to another folder",
+                    "cannot write to the artifact cache %s: %s. Artifacts are built in a temporary folder and lost "
+                    "afterwards; make it writable or point HPI_HOME to another folder",
                     self.root,
                     str(error),
                 )
@@ -98,26 +105,26 @@ class ArtifactCache:
 
     def _get_from(self, folder: Path, key: Mapping[str, str], filename: str, build: Build) -> Path:
         file = folder / filename
-        if _is_whole(file):
+        if _is_complete(file):
             _touch(folder)
             return file
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not _is_whole(file):
+            if not _is_complete(file):
                 if folder.exists():
-                    logger.warning("the artifact %s is damaged and is built anew", file)
+                    logger.warning("the artifact %s is damaged, rebuilding it", file)
                     shutil.rmtree(folder)
                 _build(folder, key, filename, build)
         self._prune_except(folder)
         return file
 
     def entries(self) -> list[Artifact]:
-        """Every whole or damaged artifact, the one not used for longest first."""
+        """Every artifact, complete or damaged, the least recently used first."""
         found = [_read_entry(note.parent) for note in self.root.glob(f"*/*/{NOTE}")]
         return sorted(found, key=lambda artifact: artifact.used)
 
     def prune(self, limit: int) -> list[Artifact]:
-        """Remove the artifacts not used for longest until at most ``limit`` bytes remain; returns those removed."""
+        """Remove the least recently used artifacts until at most ``limit`` bytes remain; returns those removed."""
         removed = []
         entries = self.entries()
         size = sum(artifact.size for artifact in entries)
@@ -130,11 +137,11 @@ class ArtifactCache:
         return removed
 
     def discard(self, file: Path) -> None:
-        """Remove an artifact that turned out to be of no use, by the path that :meth:`get` gave."""
+        """Remove an artifact that turned out to be unusable, by the path that :meth:`get` returned."""
         shutil.rmtree(file.parent, ignore_errors=True)
 
     def _prune_except(self, fresh: Path) -> None:
-        """Keep the limit, but never at the cost of the artifact that was just built."""
+        """Enforce the limit, but never remove the artifact that was just built."""
         _touch(fresh)
         size = sum(artifact.size for artifact in self.entries() if artifact.folder == fresh)
         for artifact in self.prune(max(self.limit, size)):
@@ -160,7 +167,7 @@ def _build(folder: Path, key: Mapping[str, str], filename: str, build: Build) ->
 
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside ``folder``, to be filled and renamed to it; whatever is left of it is removed."""
+    """A hidden folder beside ``folder``, to be filled and renamed to it; leftovers are removed at the end."""
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         staging.chmod(0o755)
@@ -169,8 +176,8 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether the file is there and has the content that its note states."""
+def _is_complete(file: Path) -> bool:
+    """Whether the file exists with the content that its note states."""
     return file.is_file() and _read_note(file.parent).get("sha256") == content_hash([file])
 
 
@@ -188,15 +195,25 @@ def _read_entry(folder: Path) -> Artifact:
 
 
 def _touch(folder: Path) -> None:
-    """Note the time of use; in a cache that may only be read there is nothing to note it for."""
+    """Record the time of use; a read-only cache needs none."""
     try:
         os.utime(folder)
     except OSError:
-        logger.debug("cannot note the use of %s", folder)
+        logger.debug("cannot record the use of %s", folder)
 
 
 def content_hash(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of files, in order."""
+    """SHA-256 over the contents of files, in order.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as stream:

@@ -1,19 +1,20 @@
 """The contract of a runtime.
 
-A :class:`Backend` says whether it can run a model here and loads it as a :class:`Session`, which takes and returns
-arrays.
+A :class:`Backend` says whether it can run a model on this machine, and loads it as a :class:`Session`, which takes and
+returns arrays.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,14 +25,17 @@ from numpy.typing import NDArray
 
 from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.backends.cpu import OMP_THREADS, default_threads
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
+MAX_BATCH = 32
+"""The largest batch that the engine runs at once, and that runtimes with fixed batch sizes compile for."""
+
 EXTERNAL_SUFFIXES = {".bin", ".data", ".onnx_data", ".weight"}
-"""Of files beside an ONNX graph that may hold its weights."""
+"""Suffixes of the files beside an ONNX graph that may hold its weights."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class PaddleFiles:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a model's input is made of: ``level * scale + shift`` of uint8 levels, per channel, in the order RGB."""
+    """How uint8 levels become a model's input: ``level * scale + shift`` per channel, in the order RGB."""
 
     scale: tuple[float, float, float]
     shift: tuple[float, float, float]
@@ -52,15 +56,15 @@ class Normalization:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of one model: for Paddle, as an ONNX graph, or both.
+    """The files of one model: a Paddle program, an ONNX graph, or both.
 
     Attributes:
         name: the model's name.
         paddle: its Paddle program.
         onnx: its ONNX graph.
-        normalization: of the input that takes images, see :func:`image_input`. With it a session may take uint8 BGR
-            images ``[N, H, W, 3]`` in place of the float tensor and normalise them itself, where that is faster; what
-            it takes is in its ``info.inputs``.
+        normalization: of the input that takes images, see :func:`image_input`. If given, a session may take uint8 BGR
+            images ``[N, H, W, 3]`` instead of the float tensor and normalise them itself, where that is faster. Its
+            ``info.inputs`` says which of the two it takes.
     """
 
     name: str
@@ -70,7 +74,7 @@ class ModelFiles:
 
     @cached_property
     def content(self) -> str:
-        """SHA-256 of all that the model consists of; read when it is first asked for."""
+        """SHA-256 of all files of the model, computed at the first access."""
         paddle = [self.paddle.program, self.paddle.params] if self.paddle else []
         return content_hash([*paddle, *(onnx_files(self.onnx) if self.onnx else [])])
 
@@ -79,21 +83,22 @@ class ModelFiles:
 class Variant:
     """One way in which a runtime can run a model.
 
+    Only the runtime knows what its profiles stand for; everybody else compares, stores and shows their names.
+
     Attributes:
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        static_batch: the graph is compiled for fixed batch sizes, and a batch is split into these.
-        streams: the parts of a split batch run side by side, on one thread each, and not one after the other on all.
-        mixed: of a lower precision, the layers that suffer most from it stay in FP32.
+        profile: the name of one of the runtime's profiles, such as ``"static streams"``; ``""`` is its plain one.
+
+    Example:
+        >>> str(Variant()), str(Variant("bf16", "static streams"))
+        ('fp32', 'bf16 static streams')
     """
 
     precision: str = "fp32"
-    static_batch: bool = False
-    streams: bool = False
-    mixed: bool = False
+    profile: str = ""
 
     def __str__(self) -> str:
-        traits = {"mixed": self.mixed, "static": self.static_batch, "streams": self.streams}
-        return " ".join([self.precision, *(name for name, has in traits.items() if has)])
+        return f"{self.precision} {self.profile}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -102,25 +107,50 @@ class SessionOptions:
 
     Attributes:
         artifacts: where converted models are kept.
-        device: ``"cpu"``, or one card: ``"gpu:0"``, ``"npu:1"`` and the like.
-        variant: precision and batches, among those that the runtime has.
-        threads: CPU threads of one inference; by default as :func:`hpi.backends.cpu.default_threads`.
+        device: ``"cpu"``, or a single device such as ``"gpu:0"`` or ``"npu:1"``.
+        variant: one of the runtime's variants.
+        threads: CPU threads of one inference; None for :func:`hpi.backends.cpu.default_threads`.
+        backend_options: options of the runtime itself, by its own names: strings, numbers and bools. They go to the
+            runtime as they are; one that it does not know or does not take is a BackendError.
+
+    Example:
+        >>> options = SessionOptions(ArtifactCache(Path("artifacts")), backend_options={"NUM_STREAMS": 1})
+        >>> options.key, options.notes
+        ({'options': '{"NUM_STREAMS": 1}'}, ('NUM_STREAMS=1',))
     """
 
     artifacts: ArtifactCache
     device: str = "cpu"
     variant: Variant = Variant()
     threads: int | None = None
+    backend_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def thread_count(self) -> int:
         """The threads to use, resolved."""
         return self.threads or default_threads()
 
+    @property
+    def key(self) -> dict[str, str]:
+        """What the runtime's own options add to the key of an artifact; nothing without options."""
+        if not self.backend_options:
+            return {}
+        return {"options": json.dumps(dict(self.backend_options), sort_keys=True, default=str)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The runtime's own options, for :attr:`SessionInfo.notes`."""
+        return tuple(f"{name}={value}" for name, value in self.backend_options.items())
+
+    @property
+    def with_options(self) -> str:
+        """The runtime's own options as the end of a sentence, for errors that they may have caused."""
+        return f" with {', '.join(self.notes)}" if self.notes else ""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model input; ``shape`` has None for free dimensions."""
+    """A model input; ``None`` in ``shape`` is a free dimension."""
 
     name: str
     dtype: np.dtype[Any]
@@ -129,7 +159,19 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What a session really runs on, as read back from the runtime where it tells."""
+    """What a session really runs on, read back from the runtime where it tells.
+
+    Attributes:
+        backend: the runtime's name.
+        version: the runtime's version.
+        device: as in :class:`SessionOptions`.
+        variant: precision and profile.
+        threads: CPU threads of one inference.
+        model_path: the file that was loaded.
+        inputs: what :meth:`Session.run` takes.
+        outputs: names of what it returns, in order.
+        notes: anything else worth showing, such as options of the runtime.
+    """
 
     backend: str
     version: str
@@ -148,22 +190,24 @@ class SessionInfo:
 
 
 class Session(ABC):
-    """A loaded model. Safe to call from several threads; close it when done.
+    """A loaded model. It may be called from several threads; close it when done.
 
     Attributes:
         info: what it runs on.
-        takes_cards: it also takes CuPy arrays on its GPU, and then returns such, ready on the caller's current stream;
-            or NumPy arrays, where its last step runs on the host.
+        accepts_gpu_arrays: it also takes CuPy arrays on its GPU. It then returns CuPy arrays, ready on the caller's
+            current stream, or NumPy arrays where its last step runs on the host.
         batch_size: the batch that the graph dictates; None where it is free.
+        trial_items: the smallest batch that exercises all of it, for those who try it out.
     """
 
-    takes_cards: ClassVar[bool] = False
+    accepts_gpu_arrays: ClassVar[bool] = False
 
     def __init__(self, info: SessionInfo) -> None:
         self.info = info
         self._closed = False
         self._closing = threading.Lock()
         self.batch_size = _fixed_batch(info)
+        self.trial_items = 1
 
     def run(self, feeds: Feeds) -> list[Array]:
         """Run a batch.
@@ -174,7 +218,7 @@ class Session(ABC):
             feeds: for each input its array ``[N, ...]`` in the declared dtype, C-contiguous, N > 0.
 
         Returns:
-            The outputs in the model's order, joined over the items along the first axis.
+            The outputs in the model's order, concatenated along the first axis.
 
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
@@ -185,11 +229,11 @@ class Session(ABC):
         except Exception as error:
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
-            raise BackendError(f"{self._where()} failed: {essence(str(error))}") from error
+            raise BackendError(f"{self._where()} failed: {summarize(str(error))}") from error
         return results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
 
     def split(self, count: int) -> list[int]:
-        """Sizes of the parts that a batch is run in."""
+        """Sizes of the parts that a batch of ``count`` items is run in."""
         return [count] if self.batch_size is None else [1] * count
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
@@ -198,10 +242,10 @@ class Session(ABC):
 
     @abstractmethod
     def _run(self, feeds: Feeds) -> list[Array]:
-        """Run one part of a size that the model takes; whatever it raises becomes a BackendError."""
+        """Run one part, of a size that the model takes; any exception becomes a BackendError."""
 
     def close(self) -> None:
-        """Give the runtime's memory back; further runs raise. Closing twice is harmless."""
+        """Free the runtime's memory; further runs raise. Closing twice is harmless."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -209,7 +253,7 @@ class Session(ABC):
 
     @abstractmethod
     def _release(self) -> None:
-        """Let go of the runtime's objects; called once, perhaps while another thread is in :meth:`_run`."""
+        """Drop the runtime's objects. Called once, perhaps while another thread is in :meth:`_run`."""
 
     def __enter__(self) -> Session:
         return self
@@ -247,7 +291,9 @@ class Backend(ABC):
         package: the Python package to import.
         install: the command that installs it.
         devices: kinds of device it can use.
-        trust: place among the runtimes that others are compared with; None: it is never the reference.
+        trust: rank among the runtimes that may serve as the reference, 1 first; None if it may not.
+        takes_options: it applies :attr:`SessionOptions.backend_options`, or raises; otherwise they are refused.
+        reserved_options: options that are refused because the session sets them, each with the argument that does.
     """
 
     name: ClassVar[str]
@@ -255,46 +301,103 @@ class Backend(ABC):
     install: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     trust: ClassVar[int | None] = None
+    takes_options: ClassVar[bool] = False
+    reserved_options: ClassVar[Mapping[str, str]] = {}
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:
-        """Why this runtime cannot run the model here, in a few words; None when it can. Imports nothing."""
+        """Why this runtime cannot run the model on this machine as asked for.
+
+        Imports no runtime and loads nothing, so that every candidate can be asked.
+
+        Args:
+            files: the model.
+            options: device, variant, threads and the runtime's own options.
+
+        Returns:
+            The reason in a few words; None if it can.
+        """
         if not is_installed(self.package):
             return f"not installed: {self.install}"
         if device_kind(options.device) not in self.devices:
             return f"cannot use device {options.device!r}, only {', '.join(self.devices)}"
         if options.variant not in (variants := self.variants(options.device)):
             return f"does not offer {options.variant} here, only {', '.join(map(str, variants))}"
-        return self.cannot_read(files)
+        return self._refused_option(options.backend_options) or self.cannot_read(files)
+
+    def check_options(self, options: SessionOptions) -> None:
+        """Check the runtime's own options as far as that is possible without the runtime.
+
+        Raises:
+            BackendError: it takes none, one is set by another argument, or a value is no string, number or bool.
+        """
+        if reason := self._refused_option(options.backend_options):
+            raise BackendError(f"{self.name} {reason}")
+
+    def _refused_option(self, options: Mapping[str, Any]) -> str | None:
+        """Why an option must not be set; the runtime itself judges the others when it loads a model."""
+        if options and not self.takes_options:
+            return f"takes no options of its own, got {', '.join(options)}"
+        for name, value in options.items():
+            if setter := self.reserved_options.get(name):
+                return f"its option {name!r} is set by {setter}"
+            if not isinstance(value, str | int | float):
+                return f"its option {name!r} must be a string, a number or a bool, got {value!r}"
+        return None
 
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:
-        """The ways in which it can run a model on a device of this machine, the safest first. Imports nothing."""
+        """The ways it can run a model on a device of this machine, the safest first. Imports no runtime.
+
+        Args:
+            device: as in :class:`SessionOptions`.
+        """
         return (Variant(),)
+
+    def arithmetic(self, variant: Variant) -> str:
+        """A name for how a variant computes: variants that share it differ only in how they split a batch."""
+        return variant.precision
 
     @abstractmethod
     def cannot_read(self, files: ModelFiles) -> str | None:
-        """Why the model's files are of no use to this runtime, or None."""
+        """Why this runtime cannot read the model's files, in a few words; None if it can."""
 
     @abstractmethod
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:
         """Load a model.
 
+        Args:
+            files: the model.
+            options: as :meth:`unavailable` approves of.
+
+        Returns:
+            A session that has loaded the model; the caller closes it.
+
         Raises:
-            BackendError: the runtime cannot be imported, or refuses the model.
+            BackendError: the runtime cannot be imported, or refuses the model or one of its own options.
         """
 
 
 def device_kind(device: str) -> str:
-    """``"gpu"`` of ``"gpu:1"``."""
+    """The kind of a device.
+
+    Example:
+        >>> device_kind("gpu:1"), device_kind("cpu")
+        ('gpu', 'cpu')
+    """
     return device.split(":", maxsplit=1)[0]
 
 
 def device_index(device: str) -> int:
-    """1 of ``"gpu:1"``; 0 where none is given."""
+    """The index of a device, 0 by default.
+
+    Example:
+        >>> device_index("gpu:1"), device_index("gpu")
+        (1, 0)
+    """
     return int(device.partition(":")[2] or 0)
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported, without importing it."""
+    """Whether a package is installed. Does not import it."""
     return importlib.util.find_spec(package) is not None
 
 
@@ -302,35 +405,42 @@ def import_runtime(module: str, install: str) -> Any:
     """Import a runtime.
 
     Raises:
-        BackendError: it is missing, or its installation is broken, in whatever way.
+        BackendError: it is missing, or its installation is broken.
     """
     threads = os.environ.get(OMP_THREADS)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Paddle warns of a missing ccache, which nothing here compiles with
+            warnings.simplefilter("ignore")  # Paddle warns about a missing ccache, which is not needed here
             return importlib.import_module(module)
     except Exception as error:
-        raise BackendError(f"{module} cannot be imported: {essence(str(error))}; install it with: {install}") from error
+        raise BackendError(
+            f"{module} cannot be imported: {summarize(str(error))}; install it with: {install}"
+        ) from error
     finally:
-        if threads is None:  # Paddle sets it, and other runtimes and processes started from here would go by it
+        if threads is None:  # Paddle sets it, which would bind other runtimes and child processes
             os.environ.pop(OMP_THREADS, None)
 
 
 def onnx_files(graph: Path) -> list[Path]:
-    """An ONNX file and what may hold its weights: the files beside it with the usual suffixes of external data."""
+    """An ONNX file, and the files beside it that may hold its weights, by their suffixes."""
     beside = (file for file in graph.parent.iterdir() if file.suffix in EXTERNAL_SUFFIXES)
     return [graph, *sorted(beside)]
 
 
 def image_input(names: Sequence[str]) -> str | None:
-    """The input that takes images: the only one, whatever its name, or of several ``image``; None without."""
+    """The input that takes images: the only one, or the one called ``image``; None if there is neither.
+
+    Example:
+        >>> image_input(["x"]), image_input(["scale_factor", "image"]), image_input(["a", "b"])
+        ('x', 'image', None)
+    """
     if len(names) == 1:
         return names[0]
     return "image" if "image" in names else None
 
 
 def _fixed_batch(info: SessionInfo) -> int | None:
-    """The batch size that the graph dictates, from any input with a fixed first dimension.
+    """The batch size that the graph dictates through any input with a fixed first dimension.
 
     PicoDet exports leave the image's batch free and fix it only on ``scale_factor``.
     """
@@ -346,17 +456,27 @@ def _fixed_batch(info: SessionInfo) -> int | None:
 
 
 def to_host(array: Any) -> Array:
-    """An array in the host's memory: NumPy arrays as they are, CuPy arrays copied."""
+    """An array in host memory: NumPy arrays are returned as they are, CuPy arrays copied."""
     return array if isinstance(array, np.ndarray) else np.asarray(array.get())
 
 
 def size_of(feeds: Feeds) -> int:
-    """Items in a batch."""
+    """The number of items in a batch.
+
+    Example:
+        >>> size_of({"image": np.zeros((2, 3, 4, 4))})
+        2
+    """
     return len(next(iter(feeds.values())))
 
 
 def cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
-    """A batch in parts, without copying."""
+    """A batch in parts of the given sizes, as views.
+
+    Example:
+        >>> [part["image"].tolist() for part in cut({"image": np.arange(3)}, [2, 1])]
+        [[0, 1], [2]]
+    """
     start = 0
     for size in sizes:
         yield {name: array[start : start + size] for name, array in feeds.items()}

@@ -1,4 +1,4 @@
-"""What kind of CPU this is, as far as it matters for speed."""
+"""The CPU of this machine, as far as it matters for speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 OMP_THREADS = "OMP_NUM_THREADS"
 
 ISA_LEVELS = ("other", "avx2", "avx512", "avx512_bf16", "amx")
-"""Instruction sets in the order of what they add for inference; ``other`` is everything without AVX2."""
+"""Instruction sets, each faster at inference than the one before; ``other`` is everything without AVX2."""
 
 _FLAGS = {"amx": {"amx_tile", "amx_bf16"}, "avx512_bf16": {"avx512_bf16"}, "avx512": {"avx512f"}, "avx2": {"avx2"}}
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
@@ -28,6 +28,11 @@ class Cpu:
         vendor: ``"intel"``, ``"amd"`` or ``"other"``.
         isa: one of :data:`ISA_LEVELS`.
         cores: cores that the process may use.
+
+    Example:
+        >>> cpu = Cpu("amd", "avx512_bf16", 2)
+        >>> str(cpu), cpu.has_bf16
+        ('amd avx512_bf16, 2 cores', True)
     """
 
     vendor: str
@@ -50,17 +55,17 @@ def usable_cores() -> int:
 
 
 def default_threads() -> int:
-    """CPU threads of an inference where nobody says: ``OMP_NUM_THREADS``, else :func:`usable_cores`."""
-    asked = os.environ.get(OMP_THREADS, "").partition(",")[0].strip()  # a list is for nested regions
+    """The default number of CPU threads of an inference: ``OMP_NUM_THREADS``, else :func:`usable_cores`."""
+    asked = os.environ.get(OMP_THREADS, "").partition(",")[0].strip()  # a list is for nested parallel regions
     if not asked.isdigit() or not int(asked) or (asked == "1" and _set_by_paddle()):
         return usable_cores()
     return int(asked)
 
 
 def _set_by_paddle() -> bool:
-    """Whether ``OMP_NUM_THREADS`` is there only because somebody has imported Paddle, which sets it to 1.
+    """Whether ``OMP_NUM_THREADS`` is set only because Paddle was imported, which sets it to 1.
 
-    Linux keeps the environment that the process was started with.
+    On Linux the environment at the start of the process is still readable.
     """
     started_with = Path("/proc/self/environ")
     if "paddle" not in sys.modules or not started_with.is_file():
@@ -69,12 +74,15 @@ def _set_by_paddle() -> bool:
 
 
 def cgroup_cores(root: Path) -> float:
-    """Cores' worth of time that the control groups of this process grant it; infinity without a limit.
+    """CPU time per second that the control groups of this process allow, in cores; infinity without a limit.
 
-    Containers (``docker run --cpus 2``, Kubernetes limits) set it; their processes still see every core of the host.
+    Containers set it (``docker run --cpus 2``, Kubernetes limits); their processes still see every core of the host.
 
     Args:
         root: the root of the file system.
+
+    Returns:
+        Cores, possibly a fraction of one.
     """
     try:
         groups = os.fsdecode((root / "proc/self/cgroup").read_bytes()).splitlines()
@@ -89,7 +97,7 @@ def cgroup_cores(root: Path) -> float:
             files, mount = ["cpu.cfs_quota_us", "cpu.cfs_period_us"], root / "sys/fs/cgroup/cpu"
         else:
             continue
-        # A limit of any group above holds too. In a container its own group may be mounted as the topmost one.
+        # The limits of parent groups apply too. In a container the group itself may be mounted as the root.
         own = mount / path.lstrip("/")
         above = (folder for folder in (own, *own.parents) if folder.is_relative_to(mount))
         granted = min(granted, *(_quota([folder / file for file in files]) for folder in above))
@@ -97,7 +105,7 @@ def cgroup_cores(root: Path) -> float:
 
 
 def _quota(files: Sequence[Path]) -> float:
-    """Quota over period, from one file or two; infinity where there is no limit."""
+    """Quota divided by period, from one file or two; infinity without a limit."""
     try:
         quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
     except (OSError, ValueError):
@@ -106,14 +114,14 @@ def _quota(files: Sequence[Path]) -> float:
 
 
 def this_cpu() -> Cpu:
-    """The CPU of this machine; where the system does not tell its instructions (not Linux), the cautious answer."""
+    """The CPU of this machine; outside Linux, where the instruction set is unknown, it is ``other``."""
     vendor, flags = _cpu_info()
     isa = next((level for level, needed in _FLAGS.items() if needed <= flags), "other")
     return Cpu(_VENDORS.get(vendor, "other"), isa, usable_cores())
 
 
 def _cpu_info() -> tuple[str, frozenset[str]]:
-    """Vendor and flags of the first processor; the others, perhaps hundreds, are not read."""
+    """Vendor and flags of the first processor; the file may list hundreds."""
     info = Path("/proc/cpuinfo")
     if not info.is_file():
         return platform.processor(), frozenset()

@@ -1,7 +1,7 @@
-"""What is wrong with a model's file, as far as its bytes tell without a runtime.
+"""Checks of a model's files that need no runtime.
 
-Runtimes are of little help there: "Protobuf parsing failed" is all that ONNX Runtime says of a Git LFS pointer, and
-Paddle and paddle2onnx take weights that end too early as if nothing were missing.
+Runtimes diagnose damaged files poorly: ONNX Runtime reports a Git LFS pointer as "Protobuf parsing failed", and Paddle
+and paddle2onnx accept truncated weights without a word.
 """
 
 from __future__ import annotations
@@ -23,26 +23,34 @@ _ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"B
 _PAGE = re.compile(rb"\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/")
 
-# A weight in a .pdiparams: version, levels of detail (none), version, length of the description, description, data.
+# A weight in a .pdiparams: version, LoD levels (none), version, length of the description, description, data.
 _WEIGHT_HEADER = struct.Struct("<IQIi")
 _MOST_DESCRIPTION_BYTES = 256
 _TYPE, _DIMENSION = 1 << 3, 2 << 3
 """Protobuf tags of the integers in a description."""
 _WEIGHT_BYTES = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 20: 1, 21: 1, 22: 2, 23: 8, 24: 16, 32: 1, 33: 1}
-"""Bytes of a number by Paddle's type: bool, int16, int32, int64, fp16, fp32, fp64, uint8, int8, bf16,
+"""Bytes per number by Paddle's type code: bool, int16, int32, int64, fp16, fp32, fp64, uint8, int8, bf16,
 complex64, complex128, and two of fp8."""
 
 
 def problem_with(file: Path) -> str | None:
-    """Why a file of a model cannot be what its name says, in a few words and with what to do; None where it can.
+    """Why a file cannot be what its name says, in a few words and with what to do; None if nothing is wrong.
 
-    Reads its first bytes, of protobuf also the lengths, and of JSON the end.
+    Reads the first bytes, of protobuf also the lengths of the fields, and of JSON the end.
 
     Args:
-        file: any of a model; of weights beside an ONNX graph, which may begin with anything, little can be told.
+        file: any file of a model. External weights of an ONNX graph may begin with anything and are hardly checked.
 
     Raises:
         OSError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "model.onnx")
+        ...     _ = file.write_text("version https://git-lfs.github.com/spec/v1")
+        ...     problem_with(file)
+        'it is a Git LFS pointer instead of the file itself; run: git lfs pull'
     """
     with file.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -54,16 +62,16 @@ def problem_with(file: Path) -> str | None:
         if file.suffix == ".json":
             stream.seek(max(0, size - _HEAD_BYTES))
             if not (head.lstrip().startswith(b"{") and stream.read().rstrip().endswith(b"}")):
-                return f"its {size} bytes are no JSON object, so it is truncated or damaged; fetch it anew"
+                return f"its {size} bytes are no JSON object: it is truncated or damaged; fetch it again"
     return None
 
 
 def _other_text(head: bytes) -> str | None:
-    """What was saved in place of a file, by its first bytes."""
+    """What was saved instead of the file, by its first bytes."""
     if not head:
-        return "it is empty; fetch it anew"
+        return "it is empty; fetch it again"
     if _POINTER.match(head):
-        return "it is a Git LFS pointer in place of the file itself; run: git lfs pull"
+        return "it is a Git LFS pointer instead of the file itself; run: git lfs pull"
     if _PAGE.match(head):
         return "it is a web page, perhaps for logging in; download the file itself"
     return None
@@ -71,7 +79,7 @@ def _other_text(head: bytes) -> str | None:
 
 def _other_format(head: bytes) -> str | None:
     if not any(head):
-        return "it holds zeros, as after an interrupted download; fetch it anew"
+        return "it holds zeros, as after an interrupted download; fetch it again"
     kind = next((kind for magic, kind in _ARCHIVES.items() if head.startswith(magic)), None)
     if kind or head[257:262] == b"ustar":
         return f"it is an archive ({kind or 'tar'}); unpack it"
@@ -93,8 +101,8 @@ def _problem_with_protobuf(stream: IO[bytes], size: int) -> str | None:
                 _varint(stream)
             end = stream.tell() + {0: 0, 1: 8, 5: 4}[kind]
         else:
-            return "it is damaged, or no such model at all; fetch it anew"
-    return f"it is truncated: it has {size} bytes and needs {end}; fetch it anew" if end > size else None
+            return "it is damaged, or not a model of this format; fetch it again"
+    return f"it is truncated: it has {size} bytes and needs {end}; fetch it again" if end > size else None
 
 
 def _varint(stream: IO[bytes]) -> int | None:
@@ -111,10 +119,10 @@ def _varint(stream: IO[bytes]) -> int | None:
 
 
 def check_weights(file: Path) -> None:
-    """Check that a ``.pdiparams`` is whole.
+    """Check that a ``.pdiparams`` file is complete.
 
     Raises:
-        BackendError: it is not; the message says what is wrong, and what to do.
+        BackendError: it is not; the message says what is wrong and what to do.
     """
     try:
         problem = problem_with_weights(file)
@@ -125,7 +133,7 @@ def check_weights(file: Path) -> None:
 
 
 def problem_with_weights(file: Path) -> str | None:
-    """Why a ``.pdiparams`` cannot be whole, as :func:`problem_with`; reads the headers of all weights.
+    """Why a ``.pdiparams`` file is not complete, as :func:`problem_with`; reads the headers of all weights.
 
     Raises:
         OSError: it cannot be read.
@@ -137,15 +145,15 @@ def problem_with_weights(file: Path) -> str | None:
         while start < size:
             end = _end_of_weight(content, start)
             if end is None:
-                return f"it is damaged at byte {start}, where a weight should begin; fetch it anew"
+                return f"it is damaged at byte {start}, where a weight should begin; fetch it again"
             start, count = end, count + 1
     if start > size:
-        return f"it is truncated: it has {size} bytes and needs {start} for its first {count} weights; fetch it anew"
+        return f"it is truncated: it has {size} bytes and needs {start} for its first {count} weights; fetch it again"
     return None
 
 
 def _end_of_weight(content: mmap.mmap, start: int) -> int | None:
-    """Where the weight that begins at a byte ends, perhaps behind the content; None where none begins."""
+    """The end of the weight that starts at a byte, perhaps beyond the content; None if none starts there."""
     described = start + _WEIGHT_HEADER.size
     if described > len(content):
         return described

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, as CUDA shows them to this process."""
+"""The NVIDIA GPUs that CUDA shows to this process."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ class Gpu:
     """A GPU.
 
     Attributes:
-        index: its number, as CUDA counts (``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` count).
+        index: its number in CUDA's order, which follows ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``.
         name: such as ``"Tesla T4"``.
         compute_capability: such as 7.5.
         cuda: version of the CUDA runtime in use, such as 12.8.
+
+    Example:
+        >>> str(Gpu(0, "Tesla T4", 7.5, 12.8))
+        'Tesla T4, compute capability 7.5, CUDA 12.8'
     """
 
     index: int
@@ -38,10 +42,10 @@ class Gpu:
 
 
 def check_gpu(device: str) -> None:
-    """Check that there is the card that a device string such as ``"gpu:0"`` names; needs no package.
+    """Check that the GPU of a device string such as ``"gpu:0"`` exists; needs no package.
 
     Raises:
-        BackendError: there is none; the message says what is missing.
+        BackendError: it does not exist; the message says what is missing.
     """
     count, index = gpu_count(), device_index(device)
     if count is None:
@@ -55,7 +59,7 @@ def check_gpu(device: str) -> None:
 
 
 def gpu_count() -> int | None:
-    """Cards that CUDA's driver shows to this process; None where there is no driver that works."""
+    """The number of GPUs that CUDA's driver shows to this process; None without a working driver."""
     driver = _load_driver()
     if driver is None:
         return None
@@ -74,10 +78,10 @@ def _load_driver() -> Any:
 
 
 def gpu_of(device: str) -> Gpu:
-    """The GPU that a device string such as ``"gpu:0"`` names.
+    """The GPU of a device string such as ``"gpu:0"``.
 
     Raises:
-        BackendError: there is none, or CuPy, which tells about it, is not installed.
+        BackendError: it does not exist, or CuPy, which describes it, is not installed.
     """
     check_gpu(device)
     cupy, index = import_runtime(PACKAGE, INSTALL), device_index(device)

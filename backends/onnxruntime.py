@@ -1,7 +1,8 @@
-"""ONNX Runtime: the embedded default, and on CPU the reference that other runtimes are compared with."""
+"""ONNX Runtime: the default, and on the CPU the reference that other runtimes are compared with."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -25,11 +26,13 @@ from hpi.backends.base import (
     is_installed,
     onnx_files,
 )
+from hpi.backends.batches import CROPS
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.gpu import INSTALL_ONNXRUNTIME, gpu_of
 from hpi.backends.gpu import PACKAGE as GPU_PACKAGE
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
+from hpi.backends.passthrough import attributes_of, set_attributes, unknown_option
 from hpi.errors import BackendError
 
 Provider = tuple[str, dict[str, str]]
@@ -37,18 +40,24 @@ Pointers = Mapping[str, tuple[np.dtype[Any], tuple[int, ...], int]]
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _CPU: Provider = ("CPUExecutionProvider", {})
-_PROFILE = {"min": 1, "opt": 8, "max": 32}
-"""Batch sizes that TensorRT's engine is built for."""
+_LIBRARIES = (".so", ".dll", ".dylib", ".pyd")
+_CONFIG_KEY = re.compile(rb"\0((?:session|optimization|ep|mlas|memory)\.[a-z0-9_.]*[a-z0-9])(?=\0)")
 
 
 class OnnxRuntime(ReadsOnnx):
-    """Microsoft's ONNX Runtime with its CPU or CUDA execution provider."""
+    """Microsoft's ONNX Runtime with its CPU or CUDA execution provider.
+
+    Its options are attributes of ``onnxruntime.SessionOptions``, such as ``graph_optimization_level``, and entries of
+    its session configuration, such as ``session.intra_op.allow_spinning``.
+    """
 
     name = "onnxruntime"
     package = "onnxruntime"
     install = "pip install onnxruntime"
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
     trust: ClassVar[int | None] = 1
+    takes_options = True
+    reserved_options: ClassVar[Mapping[str, str]] = {"intra_op_num_threads": "threads="}
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
         return super().unavailable(files, options) or _lacks_gpu(options.device)
@@ -58,7 +67,7 @@ class OnnxRuntime(ReadsOnnx):
 
 
 class OnnxRuntimeTensorRt(OnnxRuntime):
-    """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run, CUDA does."""
+    """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run goes to CUDA."""
 
     name = "onnxruntime_tensorrt"
     install = INSTALL_ONNXRUNTIME
@@ -74,25 +83,26 @@ class OnnxRuntimeTensorRt(OnnxRuntime):
         return OnnxRuntimeSession(self.name, graph, options, providers)
 
     def _engine_folder(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Path:
-        """Where the provider keeps its engines, which it names by the graph's structure and not by its weights."""
+        """Where the provider keeps its engines, which it names by the graph's structure but not by its weights."""
         ort = import_runtime(self.package, self.install)
         key = {
             "model": files.name,
             "content": content_hash(onnx_files(graph)),
             "onnxruntime": ort.__version__,
             "precision": options.variant.precision,
-            "profile": str(_PROFILE),
+            "batches": str(CROPS),
             "device": str(gpu_of(options.device)),
+            **options.key,
         }
-        what = "Engines that ONNX Runtime's TensorRT provider built.\n"
+        what = "Engines built by ONNX Runtime's TensorRT provider.\n"
         note = options.artifacts.get(self.name, key, "README", lambda target: _write(target, what))
         return note.parent
 
 
 class OnnxRuntimeSession(Session):
-    """One ``InferenceSession``; ONNX Runtime lets any number of threads call it at once."""
+    """One ``InferenceSession``, which any number of threads may call at once."""
 
-    takes_cards = True
+    accepts_gpu_arrays = True
 
     def __init__(self, backend: str, path: Path, options: SessionOptions, providers: Sequence[Provider]) -> None:
         """Load a graph.
@@ -100,19 +110,21 @@ class OnnxRuntimeSession(Session):
         Args:
             backend: name of the runtime, for messages.
             path: the graph.
-            options: device, variant and threads.
-            providers: execution providers by preference, with their settings; the first must engage.
+            options: device, variant, threads and the runtime's own options.
+            providers: execution providers by preference, with their settings; all must engage.
         """
         ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
         threads = options.thread_count
         if device_kind(options.device) == "gpu":
             _find_libraries(ort)
+        settings = session_options(ort, threads)
+        apply_options(ort, settings, options.backend_options)
         try:
-            self._session: Any = ort.InferenceSession(
-                str(path), session_options(ort, threads), providers=list(providers)
-            )
+            self._session: Any = ort.InferenceSession(str(path), settings, providers=list(providers))
         except Exception as error:
-            raise BackendError(f"{backend} cannot load {path}: {essence(str(error))}") from error
+            raise BackendError(
+                f"{backend} cannot load {path}{options.with_options}: {summarize(str(error))}"
+            ) from error
         engaged, wanted = self._session.get_providers(), [name for name, _ in providers]
         if engaged[: len(wanted)] != wanted:
             raise BackendError(f"{backend} engaged {engaged} for {path.name} instead of {wanted}")
@@ -126,6 +138,7 @@ class OnnxRuntimeSession(Session):
                 model_path=path,
                 inputs=tuple(_spec(path, value) for value in self._session.get_inputs()),
                 outputs=tuple(value.name for value in self._session.get_outputs()),
+                notes=options.notes,
             )
         )
 
@@ -133,40 +146,40 @@ class OnnxRuntimeSession(Session):
         if all(isinstance(array, np.ndarray) for array in feeds.values()):
             outputs: list[Array] = self._session.run(None, dict(feeds))
             return outputs
-        return self._run_on_card(feeds)
+        return self._run_on_gpu(feeds)
 
-    def _run_on_card(self, feeds: Feeds) -> list[Array]:
-        """Run on CuPy arrays, which stay where they are."""
+    def _run_on_gpu(self, feeds: Feeds) -> list[Array]:
+        """Run on CuPy arrays, which stay on the GPU."""
         cupy = import_runtime(GPU_PACKAGE, INSTALL_FOR_GPU)
-        cards: dict[str, Any] = dict(feeds)
-        pointers = {name: (array.dtype, array.shape, array.data.ptr) for name, array in cards.items()}
-        cupy.cuda.get_current_stream().synchronize()  # ONNX Runtime works on a stream of its own
+        arrays: dict[str, Any] = dict(feeds)
+        pointers = {name: (array.dtype, array.shape, array.data.ptr) for name, array in arrays.items()}
+        cupy.cuda.get_current_stream().synchronize()  # ONNX Runtime works on its own stream
         values = run_bound(self._session, pointers, "cuda", device_index(self.info.device))
-        return [_as_card_array(cupy, value) for value in values]
+        return [_as_gpu_array(cupy, value) for value in values]
 
     def _release(self) -> None:
         self._session = None
 
 
 def _find_libraries(ort: Any) -> None:
-    """Let the providers find the libraries of CUDA, cuDNN and TensorRT that were installed as Python packages."""
-    if hasattr(ort, "preload_dlls"):  # from 1.21 on; before, they must be where the system looks
+    """Let the providers find CUDA, cuDNN and TensorRT where these are installed as Python packages."""
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on; older ones find only system libraries
         ort.preload_dlls()
     if is_installed("tensorrt"):
         import_runtime("tensorrt", INSTALL_FOR_GPU)
 
 
 def run_bound(session: Any, inputs: Pointers, device: str, index: int) -> list[Any]:
-    """Run a session on memory of a device.
+    """Run a session on the memory of a device.
 
     Args:
         session: an ``InferenceSession``.
-        inputs: for each input type, shape and address.
-        device: ``"cuda"`` or ``"cpu"``, where the inputs lie and the outputs shall lie.
+        inputs: for each input its dtype, shape and address.
+        device: ``"cuda"`` or ``"cpu"``, where the inputs are and the outputs go.
         index: number of the device.
 
     Returns:
-        The outputs as ``OrtValue``, finished.
+        The finished outputs, as ``OrtValue``.
     """
     binding = session.io_binding()
     for name, (dtype, shape, pointer) in inputs.items():
@@ -179,26 +192,57 @@ def run_bound(session: Any, inputs: Pointers, device: str, index: int) -> list[A
     return outputs
 
 
-def _as_card_array(cupy: Any, value: Any) -> Any:
-    """An ``OrtValue`` on a card as a CuPy array over the same memory, which it keeps alive."""
+def _as_gpu_array(cupy: Any, value: Any) -> Any:
+    """An ``OrtValue`` on a GPU as a CuPy array over the same memory, which it keeps alive."""
     dtype, shape = np.dtype(_DTYPES[value.data_type()]), tuple(value.shape())
     size = dtype.itemsize * int(np.prod(shape))
-    if size == 0:  # it has no address
+    if size == 0:  # has no address
         return cupy.empty(shape, dtype)
     memory = cupy.cuda.UnownedMemory(value.data_ptr(), size, value)
     return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
 
 
 def session_options(ort: Any, threads: int) -> Any:
-    """ONNX Runtime's own options of a session on so many threads."""
+    """ONNX Runtime's ``SessionOptions`` for a number of threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its errors are raised too
-    # Its threads spin for work between the operators of a run, but not after it: there they would take the cores from
-    # the model that runs next (another runtime's pose model behind this one's detector: half the speed).
+    # Its threads may spin for work between the operators of a run, but not after it: there they would take the cores
+    # from the next model (another runtime's pose model after this one's detector ran at half the speed).
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
+
+
+def apply_options(ort: Any, settings: Any, options: Mapping[str, Any]) -> None:
+    """Set a caller's options: attributes of ``SessionOptions`` by name, configuration entries by their dotted key.
+
+    Raises:
+        BackendError: the installed ONNX Runtime does not know one, or does not take its value.
+    """
+    entries = {name: value for name, value in options.items() if "." in name}
+    set_attributes("onnxruntime", settings, {name: value for name, value in options.items() if name not in entries})
+    known = config_keys(Path(ort.__file__).parent) if entries else set()
+    for name, value in entries.items():
+        attribute = name.rpartition(".")[2]
+        if attribute in attributes_of(settings):  # the entries of these names are internal
+            raise BackendError(f"onnxruntime has no option {name!r}; write it as {attribute!r}")
+        if name not in known:
+            raise unknown_option("onnxruntime", name, known)
+        settings.add_session_config_entry(name, str(int(value) if isinstance(value, bool) else value))
+
+
+def config_keys(package: Path) -> set[str]:
+    """The keys of session configuration entries that an installed ONNX Runtime reads.
+
+    It accepts any key silently and offers no list. So these are the strings in its libraries that look like a key.
+
+    Args:
+        package: the folder of the Python package.
+    """
+    libraries = [file for file in (package / "capi").iterdir() if file.suffix in _LIBRARIES]
+    core = [library for library in libraries if "providers" not in library.name]  # providers have hundreds of MB
+    return {key.decode() for library in core for key in _CONFIG_KEY.findall(library.read_bytes())}
 
 
 def providers_of(device: str) -> list[Provider]:
@@ -207,8 +251,8 @@ def providers_of(device: str) -> list[Provider]:
         return [_CPU]
     cuda = {
         "device_id": str(device_index(device)),
-        "use_tf32": "0",  # FP32 shall be FP32
-        "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all algorithms again for every batch size
+        "use_tf32": "0",  # FP32 means FP32
+        "cudnn_conv_algo_search": "HEURISTIC",  # the default benchmarks every algorithm for every batch size
     }
     return [("CUDAExecutionProvider", cuda), _CPU]
 
@@ -224,14 +268,16 @@ def tensorrt_settings(graph: Path, options: SessionOptions, engines: Path) -> di
         "trt_timing_cache_path": str(engines),
     }
     free = [of_input for of_input in read_inputs(graph) if of_input.shape[0] is None]
-    for bound, batch in _PROFILE.items() if free else ():
-        shapes = (f"{of_input.name}:{'x'.join(map(str, (batch, *of_input.shape[1:])))}" for of_input in free)
-        settings[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
+    for bound in ("min", "opt", "max") if free else ():
+        shapes = ((of_input.name, CROPS.shapes(of_input.shape[1:])[bound]) for of_input in free)
+        settings[f"trt_profile_{bound}_shapes"] = ",".join(
+            f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes
+        )
     return settings
 
 
 def read_inputs(graph: Path) -> list[TensorSpec]:
-    """The inputs that a graph declares, read on the CPU without optimising it.
+    """The inputs that a graph declares. It is read on the CPU, without being optimised.
 
     Raises:
         BackendError: it cannot be read.
@@ -242,12 +288,12 @@ def read_inputs(graph: Path) -> list[TensorSpec]:
     try:
         session = ort.InferenceSession(str(graph), options, providers=[_CPU[0]])
     except Exception as error:
-        raise BackendError(f"onnxruntime cannot load {graph}: {essence(str(error))}") from error
+        raise BackendError(f"onnxruntime cannot load {graph}: {summarize(str(error))}") from error
     return [_spec(graph, value) for value in session.get_inputs()]
 
 
 def _lacks_gpu(device: str) -> str | None:
-    """Why the installed ONNX Runtime has no CUDA provider; None where it has, or needs none."""
+    """Why the installed ONNX Runtime has no CUDA provider; None if it has one or needs none."""
     if device_kind(device) == "cpu":
         return None
     if not is_installed(GPU_PACKAGE):

@@ -1,4 +1,4 @@
-"""OpenVINO on CPU, always at a stated precision."""
+"""OpenVINO on the CPU, always at an explicit precision."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import io
 import logging
 import threading
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hpi.backends.artifacts import content_hash
 from hpi.backends.base import (
+    MAX_BATCH,
     Array,
     Feeds,
     ModelFiles,
@@ -29,51 +32,77 @@ from hpi.backends.base import (
     size_of,
 )
 from hpi.backends.cpu import this_cpu
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
-BUCKETS = (32, 16, 8, 4, 2, 1)
-"""Batch sizes that a static session compiles for; a batch is split into the largest that fit."""
+BUCKETS = tuple(1 << power for power in reversed(range(MAX_BATCH.bit_length())))
+"""Batch sizes that a static session compiles for: 32, 16 and so on. A batch is split into the largest that fit."""
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How a session runs a batch.
+
+    Attributes:
+        static: the graph is compiled for each size in :data:`BUCKETS`, and a batch is split into these.
+        streams: the parts of a split batch run in parallel on one thread each, not in sequence on all threads.
+    """
+
+    static: bool = False
+    streams: bool = False
+
+
+PROFILES = {"": Batching(), "static": Batching(static=True), "static streams": Batching(static=True, streams=True)}
+"""What the profiles of a variant stand for."""
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _PREPARATION_VERSION = "1"
-"""Part of a kept model's key: to be raised with every change of what is done to a model before it is compiled."""
+"""Part of the key of a compiled model; raise it with every change to what happens to a model before compilation."""
 
 
 class OpenVino(ReadsOnnx):
-    """Intel's OpenVINO with its CPU plugin."""
+    """Intel's OpenVINO with its CPU plugin.
+
+    Its options are properties of ``compile_model``, such as ``NUM_STREAMS``.
+    """
 
     name = "openvino"
     package = "openvino"
     install = 'pip install "hpi-pose[openvino]"'
+    takes_options = True
+    reserved_options: ClassVar[Mapping[str, str]] = {
+        "INFERENCE_PRECISION_HINT": "precision=",
+        "INFERENCE_NUM_THREADS": "threads=",
+    }
 
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:  # noqa: D102
         cpu = this_cpu()
         precisions = ("fp32", "bf16") if cpu.has_bf16 else ("fp32",)
-        kinds = ((False, False), (True, False), (True, True)) if cpu.cores > 1 else ((False, False), (True, False))
-        return tuple(Variant(precision, *kind) for precision in precisions for kind in kinds)
+        profiles = [name for name, batching in PROFILES.items() if cpu.cores > 1 or not batching.streams]
+        return tuple(Variant(precision, profile) for precision in precisions for profile in profiles)
 
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OpenVinoSession(files, graph, options)
 
 
 class OpenVinoSession(Session):
-    """A model compiled once, or with static batches once for each size, when that size is first needed.
+    """A model compiled once or, for static batches, once for each batch size at its first use.
 
-    ``INFERENCE_PRECISION_HINT`` is always given: OpenVINO's default on a CPU with bf16 instructions is bf16, which
-    moves PP-TinyPose's joints by up to 44 px. What was compiled is kept among the artifacts.
+    ``INFERENCE_PRECISION_HINT`` is always set: on a CPU with bf16 instructions OpenVINO defaults to bf16, which moves
+    PP-TinyPose's keypoints by up to 44 px. Compiled models are kept in the artifact cache.
     """
 
     def __init__(self, files: ModelFiles, path: Path, options: SessionOptions) -> None:
         ov = import_runtime(OpenVino.package, OpenVino.install)
         self._core = ov.Core()
         self._files = files
-        self._artifacts = options.artifacts
-        self._variant = options.variant
+        self._batching = PROFILES[options.variant.profile]
+        self._precision = options.variant.precision
         self._threads = options.thread_count
+        self._options = options
         self._content = content_hash(onnx_files(path))
         self._version = ov.__version__
         self._compiling = threading.Lock()
@@ -82,51 +111,54 @@ class OpenVinoSession(Session):
             self._model: Any = take_uint8_images(self._core.read_model(str(path)), files.normalization)
             inputs = tuple(_spec(port) for port in self._model.inputs)
             outputs = tuple(port.any_name for port in self._model.outputs)
-            first = self._compile(1 if self._variant.static_batch else None)
+            first = self._compile(1 if self._batching.static else None)
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"openvino cannot load {path}: {essence(str(error))}") from error
+            raise BackendError(f"openvino cannot load {path}{options.with_options}: {summarize(str(error))}") from error
         super().__init__(
             SessionInfo(
                 backend=OpenVino.name,
                 version=ov.__version__,
                 device="cpu",
-                variant=self._variant,
+                variant=options.variant,
                 threads=first.model.get_property("INFERENCE_NUM_THREADS"),
                 model_path=path,
                 inputs=inputs,
                 outputs=outputs,
+                notes=tuple(_engaged(first.model, name, value) for name, value in options.backend_options.items()),
             )
         )
+        if self._batching.streams and self.batch_size is None:
+            self.trial_items = 2  # a single item starts no streams
 
     def split(self, count: int) -> list[int]:  # noqa: D102
-        if self.batch_size is not None or not self._variant.static_batch:
+        if self.batch_size is not None or not self._batching.static:
             return super().split(count)
-        return split_batch(count, self._threads if self._variant.streams else 1)
+        return split_batch(count, self._threads if self._batching.streams else 1)
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
-        if len(parts) == 1 or not self._variant.streams:
+        if len(parts) == 1 or not self._batching.streams:
             return super()._run_parts(parts)
-        return self._run_side_by_side(parts)
+        return self._run_parallel(parts)
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        size = size_of(feeds) if self._variant.static_batch else None
+        size = size_of(feeds) if self._batching.static else None
         return self._compile(size).run(feeds)
 
-    def _run_side_by_side(self, parts: list[Feeds]) -> list[list[Array]]:
+    def _run_parallel(self, parts: list[Feeds]) -> list[list[Array]]:
         results: list[list[Array]] = []
         running: deque[tuple[_Compiled, Any]] = deque()
         try:
             for part in parts:
-                if len(running) == 2 * self._threads:  # so many wait or run; each has its own memory
+                if len(running) == 2 * self._threads:  # each request has its own memory, so their number is bounded
                     results.append(_finish(*running.popleft()))
                 compiled = self._compile(size_of(part), streams=True)
                 running.append((compiled, compiled.start(part)))
             while running:
                 results.append(_finish(*running.popleft()))
         finally:
-            for _, request in running:  # after an error: they still read the caller's arrays
+            for _, request in running:  # after an error the others still read the caller's arrays
                 with suppress(Exception):
                     request.wait()
         return results
@@ -136,14 +168,14 @@ class OpenVinoSession(Session):
             if (batch, streams) not in self._compiled:
                 if self._model is None:
                     raise BackendError("closed")
-                settings = compile_settings(self._variant.precision, self._threads, streams=streams)
-                model = self._from_artifact(batch, settings)
+                settings = compile_settings(self._precision, self._threads, streams=streams)
+                model = self._from_artifact(batch, {**settings, **self._options.backend_options})
                 _check_engaged(model, settings["INFERENCE_PRECISION_HINT"])
                 self._compiled[batch, streams] = _Compiled(model)
             return self._compiled[batch, streams]
 
-    def _from_artifact(self, batch: int | None, settings: dict[str, str]) -> Any:
-        """The compiled model: a kept one, which loads several times faster, else a fresh one, which is then kept."""
+    def _from_artifact(self, batch: int | None, settings: Mapping[str, Any]) -> Any:
+        """The compiled model from the cache, which loads several times faster; else it is compiled and kept."""
         fresh = None
 
         def compiled() -> Any:
@@ -164,20 +196,21 @@ class OpenVinoSession(Session):
             "batch": str(batch or "dynamic"),
             "openvino": self._version,
             "device": str(this_cpu()),
-            **settings,
+            **{name: str(value) for name, value in settings.items()},
+            **self._options.key,
         }
         try:
-            blob = self._artifacts.get("openvino", key, "model.blob", build)
-        except BackendError as error:  # no disk to keep it on is no reason not to run
+            blob = self._options.artifacts.get("openvino", key, "model.blob", build)
+        except BackendError as error:  # a model that cannot be kept can still run
             logger.warning("%s", error)
             return compiled() if fresh is None else fresh
         if fresh is not None:
             return fresh
         try:
             return self._core.import_model(blob.read_bytes(), "CPU", settings)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it can be made anew
-            logger.warning("%s is of no use to OpenVINO, the model is compiled anew: %s", blob, essence(str(error)))
-            self._artifacts.discard(blob)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, it can be compiled again
+            logger.warning("%s: incompatible compiled model, compiling it again: %s", blob, summarize(str(error)))
+            self._options.artifacts.discard(blob)
             return compiled()
 
     def _release(self) -> None:
@@ -187,11 +220,11 @@ class OpenVinoSession(Session):
 
 
 class _Compiled:
-    """A compiled model and as many infer requests as callers run it at once."""
+    """A compiled model, with as many infer requests as there are concurrent callers."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._idle: deque[Any] = deque()  # the last used first: an idle request still holds its last inputs
+        self._idle: deque[Any] = deque()  # last in, first out: an idle request still holds its inputs
 
     def run(self, feeds: Feeds) -> list[Array]:
         request = self._request()
@@ -200,13 +233,13 @@ class _Compiled:
         return outputs
 
     def start(self, feeds: Feeds) -> Any:
-        """A request that runs; it reads the feeds until it is done."""
+        """A running request; it reads the feeds until it is done."""
         request = self._request()
         request.start_async(dict(feeds), share_inputs=True)
         return request
 
     def outputs_of(self, request: Any) -> list[Array]:
-        """Copies of a request's outputs; the request can be used again."""
+        """Copies of the outputs of a request, which is then free again."""
         outputs = [np.array(tensor.data) for tensor in request.output_tensors]
         self._idle.append(request)
         return outputs
@@ -219,9 +252,9 @@ class _Compiled:
 
 
 def take_uint8_images(model: Any, normalization: Normalization | None) -> Any:
-    """The model with its input of images as ``[N, H, W, 3]`` uint8 BGR; where there is none such, as it is.
+    """The model with uint8 BGR ``[N, H, W, 3]`` as its image input; unchanged if it has no such input.
 
-    A quarter of the bytes cross over from Python, and OpenVINO fuses the conversion into what follows.
+    A quarter of the bytes are handed over, and OpenVINO fuses the conversion into the first layers.
     """
     name = image_input([port.any_name for port in model.inputs])
     if normalization is None or name is None:
@@ -244,6 +277,15 @@ def _finish(compiled: _Compiled, request: Any) -> list[Array]:
     return compiled.outputs_of(request)
 
 
+def _engaged(compiled: Any, name: str, value: object) -> str:
+    """An option as OpenVINO took it, which may round or ignore a value that does not suit the machine."""
+    try:
+        engaged = compiled.get_property(name)
+    except Exception:  # noqa: BLE001 - not every property can be read back
+        return f"{name}={value}"
+    return f"{name}={value}" if str(engaged) == str(value) else f"{name}={value} (engaged: {engaged})"
+
+
 def _check_engaged(compiled: Any, precision: str) -> None:
     devices = compiled.get_property("EXECUTION_DEVICES")
     engaged = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -252,7 +294,16 @@ def _check_engaged(compiled: Any, precision: str) -> None:
 
 
 def split_batch(count: int, side_by_side: int = 1) -> list[int]:
-    """Sizes of :data:`BUCKETS` that add up to a batch, largest first: 9 is 8 + 1, or for two side by side 4 + 4 + 1."""
+    """Sizes of :data:`BUCKETS` that add up to a batch, largest first.
+
+    Args:
+        count: items in the batch.
+        side_by_side: how many parts run in parallel; each of these should get a part.
+
+    Example:
+        >>> split_batch(9), split_batch(9, side_by_side=2)
+        ([8, 1], [4, 4, 1])
+    """
     largest = next(size for size in BUCKETS if size * side_by_side <= max(count, side_by_side))
     sizes = []
     for size in BUCKETS[BUCKETS.index(largest) :]:
@@ -262,7 +313,7 @@ def split_batch(count: int, side_by_side: int = 1) -> list[int]:
 
 
 def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str, str]:
-    """What a model is compiled with: all threads on one request, or one thread on each of several."""
+    """The properties for compiling: all threads on one request, or with streams one thread on each of several."""
     return {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",
@@ -272,7 +323,7 @@ def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str
 
 
 def with_batch(model: Any, batch: int | None) -> Any:
-    """The model with a fixed batch, or as it is."""
+    """The model with a fixed batch; unchanged for None."""
     if batch is None:
         return model
     fixed = model.clone()

@@ -1,12 +1,14 @@
-"""Paddle Inference: on CPU with oneDNN, on NVIDIA GPUs, and on the other accelerators that a Paddle is built for."""
+"""Paddle Inference: on the CPU with oneDNN, on NVIDIA GPUs, and on other accelerators that it is built for."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,9 +31,11 @@ from hpi.backends.base import (
     device_kind,
     import_runtime,
 )
+from hpi.backends.batches import CROPS
 from hpi.backends.file_checks import check_weights
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
+from hpi.backends.passthrough import refused_value, unknown_option
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +47,7 @@ _SHAPE_CACHE = 16
 _GPU_POOL_MB = 256
 """GPU memory that Paddle takes at once; it grows."""
 _TRIAL_TIMEOUT_S = 600
-# Without the working folder on the path, since files in it could pass for the modules.
+# The working folder is not on the path, so that no file in it is taken for a module.
 _TRIAL = """
 import sys
 sys.path = [folder for folder in sys.path if folder]
@@ -53,31 +57,59 @@ config.disable_gpu()
 config.disable_glog_info()
 inference.create_predictor(config)
 """
-_TENSORRT_BATCHES = {"min": 1, "opt": 8, "max": 32}
+_SWITCH = re.compile(r"(enable|disable|switch|set|delete|exp)_")
+_NO_ARGUMENT = re.compile(r"\(self: [\w.]+\) ->")
+_SET_BY = {
+    "device=": (
+        "enable_use_gpu",
+        "disable_gpu",
+        "enable_xpu",
+        "set_xpu_device_id",
+        "enable_custom_device",
+        "enable_ipu",
+    ),
+    "threads=": ("set_cpu_math_library_num_threads",),
+    "precision=": (
+        "enable_mkldnn_bfloat16",
+        "enable_mkldnn_int8",
+        "enable_onednn_bfloat16",
+        "enable_onednn_int8",
+        "enable_low_precision_io",
+    ),
+    "backend=": ("enable_tensorrt_engine", "enable_openvino_engine", "enable_onnxruntime"),
+    "the model": ("set_model", "set_model_buffer", "set_prog_file", "set_params_file"),
+}
 
 
 class Paddle(Backend):
-    """Paddle Inference, the runtime that the models were exported for."""
+    """Paddle Inference, the runtime that the models were exported for.
+
+    Its options are methods of ``paddle.inference.Config`` with their argument, such as ``switch_ir_optim: False`` and
+    ``delete_pass: "conv_bn_fuse_pass"``; those without an argument take True, such as ``enable_profile: True``.
+    """
 
     name = "paddle"
     package = "paddle"
     trust: ClassVar[int | None] = 2
     install = 'pip install "hpi-pose[paddle]"'
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "dcu", "npu", "xpu", "mlu", "gcu")
+    takes_options = True
+    reserved_options: ClassVar[Mapping[str, str]] = {name: by for by, names in _SET_BY.items() for name in names}
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         return None if files.paddle else "the model has only an ONNX file, no Paddle program"
 
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        self.check_options(options)
         return PaddleSession(self, files, options)
 
     def start(self, start: _Start) -> tuple[Any, str]:
-        """Start a predictor; also returns what to note of it."""
+        """A new predictor, and a note on how it runs."""
         return start.on_device()
 
 
 class PlainPaddle(Paddle):
-    """Paddle Inference on the CPU without oneDNN, several times slower: what others are compared with."""
+    """Paddle Inference on the CPU without oneDNN: several times slower, but the reference of the benchmarks."""
 
     name = "paddle_plain"
     devices = ("cpu",)
@@ -87,7 +119,7 @@ class PlainPaddle(Paddle):
 
 
 class PaddleTensorRt(Paddle):
-    """Paddle Inference with those parts of a program on TensorRT that it takes; for programs of Paddle 2 only."""
+    """Paddle Inference with those parts of a program on TensorRT that TensorRT takes; for Paddle 2 programs only."""
 
     name = "paddle_tensorrt"
     trust = None
@@ -95,9 +127,7 @@ class PaddleTensorRt(Paddle):
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         if files.paddle is not None and files.paddle.program.suffix == ".json":
-            return (
-                "Paddle Inference hands only programs of Paddle 2 (.pdmodel) to TensorRT, and this is one of Paddle 3"
-            )
+            return "Paddle Inference runs only programs of Paddle 2 (.pdmodel) on TensorRT, and this is one of Paddle 3"
         return super().cannot_read(files)
 
     def start(self, start: _Start) -> tuple[Any, str]:  # noqa: D102
@@ -136,7 +166,7 @@ class PaddleSession(Session):
                 model_path=files.paddle.program,
                 inputs=tuple(TensorSpec(name, np.dtype(np.float32), start.shapes[name]) for name in names),
                 outputs=tuple(self._predictor.get_output_names()),
-                notes=(note,) if note else (),
+                notes=(*((note,) if note else ()), *options.notes),
             )
         )
 
@@ -150,7 +180,7 @@ class PaddleSession(Session):
 
 
 def _try_elsewhere(files: PaddleFiles, target: Path) -> None:
-    """Load a program in a process of its own first: damaged ones of Paddle 2 take the whole process down.
+    """Load a program in a separate process first: a damaged one of Paddle 2 crashes the process.
 
     Raises:
         BackendError: Paddle does not load it.
@@ -164,8 +194,8 @@ def _try_elsewhere(files: PaddleFiles, target: Path) -> None:
         raise BackendError(f"{files.program}: Paddle did not load it within {_TRIAL_TIMEOUT_S} s") from error
     if done.returncode != 0:
         raise BackendError(
-            f"{files.program}: Paddle cannot load it: {essence(done.stdout + done.stderr)} (exit code "
-            f"{done.returncode}). Check that the model's files are undamaged, or fetch them anew"
+            f"{files.program}: Paddle cannot load it: {summarize(done.stdout + done.stderr)} (exit code "
+            f"{done.returncode}). Check the model's files, or fetch them again"
         )
     target.write_text(f"Paddle loads {files.program}.\n", encoding="utf-8")
 
@@ -174,7 +204,7 @@ def check_built_for(paddle: Any, device: str) -> None:
     """Check that the installed Paddle can use a device.
 
     Raises:
-        BackendError: it is built for other ones.
+        BackendError: it is not built for that kind of device.
     """
     kind = device_kind(device)
     built = {
@@ -192,7 +222,7 @@ def check_built_for(paddle: Any, device: str) -> None:
 
 @dataclass(frozen=True)
 class _Start:
-    """Starting a predictor on a program."""
+    """Starts a predictor on a program, in one way or another."""
 
     inference: Any
     files: PaddleFiles
@@ -200,10 +230,10 @@ class _Start:
     shapes: Shapes
 
     def on_device(self) -> tuple[Any, str]:
-        """A predictor on the device, and what to note of it."""
+        """A predictor on the device, and a note on how it runs."""
         if device_kind(self.options.device) == "cpu":
             return self._on_cpu()
-        return self._try(self._config()), ""
+        return self._try(self._with_options(self._config())), ""
 
     def on_tensorrt(self) -> Any:
         """A predictor with TensorRT."""
@@ -213,15 +243,14 @@ class _Start:
         is_half = self.options.variant.precision == "fp16"
         config.enable_tensorrt_engine(
             workspace_size=1 << 30,
-            max_batch_size=_TENSORRT_BATCHES["max"],
+            max_batch_size=CROPS.most,
             min_subgraph_size=3,
             precision_mode=precision.Half if is_half else precision.Float32,
             use_static=False,
             use_calib_mode=False,
         )
-        shapes = {bound: self._sizes(batch) for bound, batch in _TENSORRT_BATCHES.items()}
-        config.set_trt_dynamic_shape_info(shapes["min"], shapes["max"], shapes["opt"])
-        return self._try(config)
+        config.set_trt_dynamic_shape_info(*map(self._sizes, (CROPS.least, CROPS.most, CROPS.best)))
+        return self._try(self._with_options(config))
 
     def plain(self) -> Any:
         """A predictor on the CPU without oneDNN."""
@@ -230,13 +259,16 @@ class _Start:
     def _on_cpu(self) -> tuple[Any, str]:
         """With oneDNN, else without.
 
-        Some Paddle releases fail at the first run of a model under oneDNN, not when they load it; then plain Paddle
-        takes over, with a warning.
+        Some Paddle releases fail under oneDNN, and only at the first run of a model; then plain Paddle takes over, with
+        a warning.
         """
+        config = self._config_of_cpu(onednn=True)
+        if not config.mkldnn_enabled():
+            return self._try(config), "without oneDNN"
         try:
-            return self._create(self._config_of_cpu(onednn=True)), "oneDNN"
+            return self._create(config), "oneDNN"
         except Exception as error:  # noqa: BLE001 - Paddle raises RuntimeError, OSError, ValueError and others
-            under_onednn = essence(str(error))
+            under_onednn = summarize(str(error))
         predictor = self.plain()
         logger.warning(
             "%s fails under oneDNN and runs on plain Paddle, several times slower: %s",
@@ -249,7 +281,9 @@ class _Start:
         try:
             return self._create(config)
         except Exception as error:
-            raise BackendError(f"paddle cannot run {self.files.program}: {essence(str(error))}") from error
+            raise BackendError(
+                f"paddle cannot run {self.files.program}{self.options.with_options}: {summarize(str(error))}"
+            ) from error
 
     def _config(self) -> Any:
         config = self.inference.Config(str(self.files.program), str(self.files.params))
@@ -267,25 +301,30 @@ class _Start:
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(_SHAPE_CACHE)
             if self._is_paddle_3:
-                # In Paddle 3.2 this pass, which moves operators of a Paddle 3 program that no oneDNN fusion took,
-                # makes PP-TinyPose's heatmaps wrong by up to 0.4 without any error. Without it they agree with plain
-                # Paddle to 1e-6, and the fused convolutions, which are most of the gain, stay.
+                # In Paddle 3.2 this pass, which moves operators that no oneDNN fusion took, silently makes
+                # PP-TinyPose's heatmaps wrong by up to 0.4. Without it they agree with plain Paddle to 1e-6, and the
+                # fused convolutions, which bring most of the speed, stay.
                 config.delete_pass("onednn_placement_pass")
         else:
             config.disable_mkldnn()
+        return self._with_options(config)
+
+    def _with_options(self, config: Any) -> Any:
+        """The finished configuration: with the caller's options, which come last."""
+        apply_switches(config, self.options.backend_options)
         return config
 
     def _create(self, config: Any) -> Any:
         """A predictor that has run once."""
         predictor = self.inference.create_predictor(config)
         sizes = self._sizes(1)
-        if all(all(size) for size in sizes.values()):  # with free sides there is nothing to try it on
+        if all(all(size) for size in sizes.values()):  # with free sides there is no shape to try
             # Ones keep divisors like scale_factor finite.
             _run_predictor(predictor, {name: np.ones(size, np.float32) for name, size in sizes.items()})
         return predictor
 
     def _sizes(self, batch: int) -> dict[str, list[int]]:
-        """Shapes of the inputs at a batch size; 0 for sides that are free."""
+        """Shapes of the inputs for a batch size; free sides are 0."""
         return {name: [free or batch, *(side or 0 for side in sides)] for name, (free, *sides) in self.shapes.items()}
 
     @property
@@ -293,11 +332,34 @@ class _Start:
         return self.files.program.suffix == ".json"
 
 
+def apply_switches(config: Any, options: Mapping[str, Any]) -> None:
+    """Call methods of a ``paddle.inference.Config``.
+
+    Args:
+        config: the configuration.
+        options: for each method its argument; True for a method without one.
+
+    Raises:
+        BackendError: there is no such method, or it does not take the argument.
+    """
+    for name, value in options.items():
+        if name not in (known := [method for method in dir(config) if _SWITCH.match(method)]):
+            raise unknown_option("paddle", name, known)
+        switch = getattr(config, name)
+        arguments = () if _NO_ARGUMENT.search(switch.__doc__ or "") else (value,)
+        if not arguments and value is not True:
+            raise refused_value("paddle", name, value, "it takes no argument; set it to True, or leave it out")
+        try:
+            switch(*arguments)
+        except Exception as error:
+            raise refused_value("paddle", name, value, error) from error
+
+
 def _use_device(config: Any, device: str) -> None:
     kind, index = device_kind(device), device_index(device)
     if kind == "cpu":
         config.disable_gpu()
-    elif kind in {"gpu", "dcu"}:  # a DCU answers to the same calls
+    elif kind in {"gpu", "dcu"}:  # a DCU uses the same calls
         config.enable_use_gpu(_GPU_POOL_MB, index)
     elif kind == "xpu":
         config.enable_xpu()
@@ -314,11 +376,11 @@ def _run_predictor(predictor: Any, feeds: Feeds) -> list[Array]:
 
 
 def _input_shapes(program: Path) -> Shapes:
-    """Declared input shapes, which a predictor does not tell: from the program file."""
+    """Declared input shapes, read from the program file because a predictor does not tell them."""
     try:
         declared = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
     except Exception as error:
-        raise BackendError(f"{program}: not a Paddle program: {essence(str(error))}") from error
+        raise BackendError(f"{program}: not a Paddle program: {summarize(str(error))}") from error
     return {name: tuple(size if size > 0 else None for size in shape) for name, shape in declared.items()}
 
 
@@ -335,7 +397,7 @@ def _pir_shapes(program: Path) -> dict[str, list[int]]:
 def _program_desc_shapes(program: Path) -> dict[str, list[int]]:
     from paddle.base import core
 
-    description = core.ProgramDesc(program.read_bytes())  # owns what the lines below point into
+    description = core.ProgramDesc(program.read_bytes())  # owns the memory used below
     block = description.block(0)
     operators = [block.op(index) for index in range(block.op_size())]
     names = [operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"]

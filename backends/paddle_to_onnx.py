@@ -1,7 +1,7 @@
-"""Paddle programs as ONNX graphs, through paddle2onnx in a process of its own.
+"""Paddle programs as ONNX graphs, converted by paddle2onnx in a separate process.
 
-paddle2onnx imports all of Paddle, prints, and can crash on a program it does not know; none of that should reach
-the caller's process. The graph goes to the artifact cache, never beside the model.
+paddle2onnx imports all of Paddle, prints, and may crash on an unknown program; none of that should reach the caller's
+process. The graph goes to the artifact cache, never beside the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import Backend, ModelFiles, PaddleFiles, Session, SessionOptions, is_installed
 from hpi.backends.file_checks import check_weights
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ OPSET = 13
 TIMEOUT_S = 600
 INSTALL = 'pip install "hpi-pose[paddle]"'
 
-# No optimiser: paddle2onnx's default (polygraphy) takes 25 s for PP-TinyPose and may call pip by itself, and the
-# runtimes fold the same constants when they load the graph. Its own check only prints when the graph is invalid.
-# It converts NMS for one image only while the graph goes on to declare a free batch; the graph is made to say so.
-# Without the working folder on the path, since files in it could pass for the modules.
+# No optimiser: paddle2onnx's default (polygraphy) takes 25 s for PP-TinyPose and may call pip, and the runtimes fold
+# the same constants when they load the graph. Its own check of the graph only prints.
+# It converts NMS for a single image but still declares a free batch; the script corrects the declaration.
+# The working folder is not on the path, so that no file in it is taken for a module.
 _SCRIPT = """
 import sys
 sys.path = [folder for folder in sys.path if folder]
@@ -48,12 +48,13 @@ _SCRIPT_VERSION = "2"
 
 
 class ReadsOnnx(Backend):
-    """A runtime that loads ONNX graphs; a Paddle model is converted for it."""
+    """A runtime that loads ONNX graphs; Paddle models are converted for it."""
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         return cannot_obtain_onnx(files)
 
     def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        self.check_options(options)
         return self.open(files, ensure_onnx(files, options.artifacts), options)
 
     @abstractmethod
@@ -62,7 +63,7 @@ class ReadsOnnx(Backend):
 
 
 def cannot_obtain_onnx(files: ModelFiles) -> str | None:
-    """Why there is no ONNX graph for the model and none can be made; None when there is a way."""
+    """Why the model has no ONNX graph and none can be made; None if there is a way."""
     if files.onnx is not None:
         return None
     if files.paddle is None:
@@ -73,7 +74,7 @@ def cannot_obtain_onnx(files: ModelFiles) -> str | None:
 
 
 def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
-    """The model's ONNX graph: the file that came with it, or a converted one from the cache.
+    """The model's ONNX graph: its own file, or a converted one from the cache.
 
     Raises:
         BackendError: the conversion failed, with the end of what paddle2onnx said.
@@ -94,13 +95,13 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
 
 
 def convert(name: str, paddle: PaddleFiles, target: Path, opset: int = OPSET) -> None:
-    """Convert a Paddle program, in a process of its own.
+    """Convert a Paddle program in a separate process.
 
     Args:
         name: the model's name, for errors.
         paddle: the program.
         target: the file to write.
-        opset: of the ONNX graph; raised where an operator needs a later one.
+        opset: of the ONNX graph; paddle2onnx raises it where an operator needs a later one.
 
     Raises:
         BackendError: paddle2onnx is not installed or failed, with the end of what it said.
@@ -135,6 +136,7 @@ def convert(name: str, paddle: PaddleFiles, target: Path, opset: int = OPSET) ->
         raise BackendError(f"{name}: paddle2onnx did not finish within {TIMEOUT_S} s on {paddle.program}") from error
     if done.returncode != 0 or not target.is_file():
         raise BackendError(
-            f"{name}: paddle2onnx could not convert {paddle.program}: {essence(done.stdout + done.stderr)} (exit code "
-            f"{done.returncode}). Check that the model's files are complete; if they are, use backend='paddle'"
+            f"{name}: paddle2onnx could not convert {paddle.program}: {summarize(done.stdout + done.stderr)} "
+            f"(exit code {done.returncode}). Check that the model's files are complete; if they are, use "
+            "backend='paddle'"
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hpi.backends.base import Feeds, ModelFiles, Session, cut, size_of
 from hpi.backends.onnxruntime import session_options
-from hpi.backends.openvino import compile_settings, take_uint8_images, with_batch
+from hpi.backends.openvino import PROFILES, compile_settings, take_uint8_images, with_batch
 from hpi.errors import ConfigError
 
 
@@ -36,12 +36,12 @@ def _openvino(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[],
     import openvino as ov
 
     core, variant = ov.Core(), session.info.variant
-    sizes = session.split(size_of(feeds))
-    streams = variant.streams and len(sizes) > 1
+    batching, sizes = PROFILES[variant.profile], session.split(size_of(feeds))
+    streams = batching.streams and len(sizes) > 1
     settings = compile_settings(variant.precision, session.info.threads, streams=streams)
     model = take_uint8_images(core.read_model(str(session.info.model_path)), files.normalization)
     compiled = {
-        size: core.compile_model(with_batch(model, size if variant.static_batch else None), "CPU", settings)
+        size: core.compile_model(with_batch(model, size if batching.static else None), "CPU", settings)
         for size in set(sizes)
     }
     parts = list(cut(feeds, sizes))

@@ -12,6 +12,7 @@ import numpy as np
 from rich.progress import Progress
 
 from hpi import Predictor
+from hpi.backends import BACKENDS
 from hpi.backends.base import SessionOptions
 from hpi.benchmarks.cold_start import ColdStart, cold_start
 from hpi.benchmarks.pipeline import Stages, pipeline_of
@@ -202,7 +203,9 @@ def _alike(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for one in candidates:
         groups.setdefault((one.backend, one.variant.precision), []).append(one)
-    return [group for group in groups.values() if len({one.variant.mixed for one in group}) == 1]
+    return [
+        group for group in groups.values() if len({BACKENDS[one.backend].arithmetic(one.variant) for one in group}) == 1
+    ]
 
 
 def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, evaluate: Evaluate) -> None:

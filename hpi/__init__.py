@@ -12,7 +12,6 @@ Names are imported when they are first used, so that ``import hpi`` stays light 
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,11 +68,6 @@ _HOMES = {
     "hpi.instances": ("Frame", "Instances", "Skeleton"),
     "hpi.results": ("Result",),
 }
-
-# In a checkout the subpackages lie beside this folder, not inside it (see setup.py): with this, a Python started in
-# the root of the checkout finds them there.
-if not (Path(__file__).parent / "backends").is_dir():
-    __path__.append(str(Path(__file__).parent.parent))
 
 
 def __getattr__(name: str) -> Any:

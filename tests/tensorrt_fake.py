@@ -1,20 +1,21 @@
 """TensorRT and CuPy as they are documented, without a GPU: an engine is its ONNX graph on ONNX Runtime's CPU.
 
-As on a card, what is enqueued on a stream happens later: when someone waits for the stream, or for an event behind it.
-What forgets to wait reads what was there before.
+As on a GPU, what is enqueued on a stream happens later: when someone waits for the stream, or for a later event on it.
+Code that forgets to wait reads the previous content.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import enum
 import itertools
 import types
 
 import numpy as np
 
 
-class Card:
+class FakeGpu:
     """What there is of each: the streams by handle, and what TensorRT was asked for."""
 
     def __init__(self):
@@ -34,8 +35,8 @@ class Card:
 class Stream:
     _handles = itertools.count(1000)
 
-    def __init__(self, card):
-        self.card = card
+    def __init__(self, gpu):
+        self.gpu = gpu
         self.ptr = next(self._handles)
         self.waiting = []
         self.done = 0
@@ -60,39 +61,39 @@ class Stream:
         self.enqueue(lambda: event.stream.run_until(event.position))
 
     def begin_capture(self):
-        if "begin_capture" in self.card.fails:
+        if "begin_capture" in self.gpu.fails:
             raise RuntimeError("cudaErrorStreamCaptureUnsupported: not here")
         self.recording = []
 
     def end_capture(self):
         recorded, self.recording = self.recording, None
-        if "end_capture" in self.card.fails:
+        if "end_capture" in self.gpu.fails:
             raise RuntimeError("cudaErrorStreamCaptureInvalidated: something else was called")
-        return Graph(self.card, recorded)
+        return Graph(self.gpu, recorded)
 
     def __enter__(self):
-        self.before, self.card.current = self.card.current, self
+        self.before, self.gpu.current = self.gpu.current, self
         return self
 
     def __exit__(self, *_):
-        self.card.current = self.before
+        self.gpu.current = self.before
 
 
 class Graph:
-    def __init__(self, card, recorded):
-        self.card, self.recorded = card, recorded
+    def __init__(self, gpu, recorded):
+        self.gpu, self.recorded = gpu, recorded
 
     def launch(self, stream):
-        self.card.launched.append(self)
+        self.gpu.launched.append(self)
         for work in self.recorded:
             stream.enqueue(work)
 
 
-class CardArray:
+class GpuArray:
     """A CuPy array: no NumPy array, though its memory is the host's here."""
 
-    def __init__(self, card, memory):
-        self.card, self.memory = card, memory
+    def __init__(self, gpu, memory):
+        self.gpu, self.memory = gpu, memory
         self.dtype, self.shape = memory.dtype, memory.shape
         self.data = types.SimpleNamespace(ptr=memory.ctypes.data)
 
@@ -100,12 +101,12 @@ class CardArray:
         return len(self.memory)
 
     def __getitem__(self, items):
-        return CardArray(self.card, self.memory[items])
+        return GpuArray(self.gpu, self.memory[items])
 
     def __setitem__(self, items, value):
-        assert isinstance(value, CardArray)
+        assert isinstance(value, GpuArray)
         target = self.memory[items]
-        self.card.current.enqueue(lambda: np.copyto(target, value.memory))
+        self.gpu.current.enqueue(lambda: np.copyto(target, value.memory))
 
     def set(self, array, stream):
         assert isinstance(array, np.ndarray) and array.flags.c_contiguous and array.shape == self.shape
@@ -113,7 +114,7 @@ class CardArray:
 
     def get(self, stream=None, out=None, blocking=True):
         if out is None:
-            self.card.current.synchronize()
+            self.gpu.current.synchronize()
             return self.memory.copy()
         assert out.shape == self.shape and out.flags.c_contiguous
         stream.enqueue(lambda: np.copyto(out, self.memory))
@@ -122,25 +123,25 @@ class CardArray:
         return out
 
 
-def make_cupy(card):
+def make_cupy(gpu):
     """The module ``cupy``."""
 
     def empty(shape, dtype):
-        return CardArray(card, np.full(shape, 77, dtype))
+        return GpuArray(gpu, np.full(shape, 77, dtype))
 
     def zeros(shape, dtype):
         array = empty(shape, dtype)
-        card.current.enqueue(lambda: array.memory.fill(0))
+        gpu.current.enqueue(lambda: array.memory.fill(0))
         return array
 
     return types.SimpleNamespace(
         empty=empty,
         zeros=zeros,
-        asarray=lambda array: CardArray(card, np.array(array)),
+        asarray=lambda array: GpuArray(gpu, np.array(array)),
         cuda=types.SimpleNamespace(
             Device=contextlib.nullcontext,
-            Stream=lambda non_blocking: card.stream(),
-            get_current_stream=lambda: card.current,
+            Stream=lambda non_blocking: gpu.stream(),
+            get_current_stream=lambda: gpu.current,
         ),
     )
 
@@ -150,7 +151,7 @@ def make_cupyx():
     return types.SimpleNamespace(empty_pinned=lambda shape, dtype: np.full(shape, 55, dtype))
 
 
-def make_tensorrt(card):
+def make_tensorrt(gpu):
     """The module ``tensorrt``."""
     trt = types.SimpleNamespace(
         __version__="11.0.0",
@@ -161,15 +162,15 @@ def make_tensorrt(card):
         TensorIOMode=types.SimpleNamespace(INPUT="in", OUTPUT="out"),
         nptype=lambda dtype: np.dtype(dtype).type,
     )
-    trt.Builder = lambda log: Builder(card, log)
+    trt.Builder = lambda log: Builder(gpu, log)
     trt.OnnxParser = Parser
-    trt.Runtime = lambda log: Runtime(card, trt, log)
+    trt.Runtime = lambda log: Runtime(gpu, trt, log)
     return trt
 
 
 class Builder:
-    def __init__(self, card, log):
-        self.card, self.log = card, log
+    def __init__(self, gpu, log):
+        self.gpu, self.log = gpu, log
 
     def create_network(self, flags):
         assert flags == 2
@@ -182,7 +183,7 @@ class Builder:
         return Optimization()
 
     def build_serialized_network(self, network, config):
-        if "build" in self.card.fails:
+        if "build" in self.gpu.fails:
             self.log.log(1, "Error Code 2: OutOfMemory (no memory for the tactics)")
             return None
         monitor = config.progress_monitor
@@ -190,13 +191,33 @@ class Builder:
         for step in range(2):
             assert monitor.step_complete("Building", step)
         monitor.phase_finish("Building")
-        self.card.built.append((network.graph, config))
+        self.gpu.built.append((network.graph, config))
         return memoryview(b"ENGINE" + network.graph)
 
 
+class Verbosity(enum.Enum):
+    LAYER_NAMES_ONLY = 0
+    DETAILED = 1
+
+
 class Config:
+    """As TensorRT's: a level that is out of range is logged and ignored."""
+
     def __init__(self):
         self.cleared, self.profiles, self.progress_monitor = [], [], None
+        self.profiling_verbosity = Verbosity.LAYER_NAMES_ONLY
+        self._level = 3
+
+    @property
+    def builder_optimization_level(self):
+        return self._level
+
+    @builder_optimization_level.setter
+    def builder_optimization_level(self, level):
+        if not isinstance(level, int):
+            raise TypeError("incompatible function arguments")
+        if 0 <= level <= 5:
+            self._level = level
 
     def clear_flag(self, flag):
         self.cleared.append(flag)
@@ -241,24 +262,24 @@ class Parser:
 
 
 class Runtime:
-    def __init__(self, card, trt, log):
-        self.card, self.trt, self.log = card, trt, log
+    def __init__(self, gpu, trt, log):
+        self.gpu, self.trt, self.log = gpu, trt, log
 
     def deserialize_cuda_engine(self, serialized):
-        if not serialized.startswith(b"ENGINE") or self.card.refuses(serialized):
+        if not serialized.startswith(b"ENGINE") or self.gpu.refuses(serialized):
             self.log.log(1, "Error Code 6: API Usage Error (the engine plan file is not compatible)")
             return None
-        return Engine(self.card, self.trt, serialized[len(b"ENGINE") :], self.log)
+        return Engine(self.gpu, self.trt, serialized[len(b"ENGINE") :], self.log)
 
 
 class Engine:
-    def __init__(self, card, trt, graph, log):
+    def __init__(self, gpu, trt, graph, log):
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = 2
         self.session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self.card, self.trt, self.log = card, trt, log
+        self.gpu, self.trt, self.log = gpu, trt, log
         self.inputs, self.outputs = self.session.get_inputs(), self.session.get_outputs()
         self.tensors = {value.name: value for value in [*self.outputs, *self.inputs]}
         self.num_io_tensors = len(self.tensors)
@@ -277,7 +298,7 @@ class Engine:
         return [size if isinstance(size, int) else -1 for size in self.tensors[name].shape]
 
     def create_execution_context(self):
-        return None if "memory" in self.card.fails else Context(self)
+        return None if "memory" in self.gpu.fails else Context(self)
 
 
 class Context:
@@ -303,9 +324,9 @@ class Context:
         return True
 
     def execute_async_v3(self, handle):
-        stream = self.engine.card.streams[handle]
+        stream = self.engine.gpu.streams[handle]
         assert stream.recording is None or self.has_run, "a context must have run before it is recorded"
-        if "execute" in self.engine.card.fails:
+        if "execute" in self.engine.gpu.fails:
             self.engine.log.log(1, "Error Code 1: Cuda Runtime (an illegal memory access was encountered)")
             return False
         self.has_run = True

@@ -91,8 +91,8 @@ def test_runtimes_records_priors(tmp_path):
     rows = json.loads((tmp_path / "machine.json").read_text())["rows"]
     variants = BACKENDS["openvino"].variants()
     assert {(row["source"], row["batch"], row["backend"]) for row in rows} == {("measured", 1, "openvino")}
-    assert {(row["precision"], row["static_batch"], row["streams"]) for row in rows} == {
-        (variant.precision, variant.static_batch, variant.streams) for variant in variants
+    assert {(row["precision"], row["profile"]) for row in rows} == {
+        (variant.precision, variant.profile) for variant in variants
     }
     assert all(row["p99_ms"] >= row["p50_ms"] and row["throughput"] > 0 for row in rows)
 

@@ -30,7 +30,7 @@ from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, quick_first, ru
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 VARIANTS = {
     "onnxruntime": [Variant()],
-    "openvino": [Variant(), Variant(static_batch=True), Variant("bf16", static_batch=True)],
+    "openvino": [Variant(), Variant(profile="static"), Variant("bf16", "static")],
     "paddle": [Variant()],
 }
 BATCHES = (1, 4, 16)
@@ -42,7 +42,7 @@ def row(model, backend, variant, batch, milliseconds):
         device=CpuClass(vendor="Intel", isa="avx2", cores=4),
         backend=backend,
         precision=variant.precision,
-        static_batch=variant.static_batch,
+        profile=variant.profile,
         threads=4,
         batch=batch,
         p50_ms=milliseconds,

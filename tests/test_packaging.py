@@ -3,18 +3,25 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from support import EXAMPLE, ROOT, run_hpi, run_python
 
+ROOMS = ("backends", "kernels", "configs", "benchmarks")
+
+
+def copy_of_checkout(folder):
+    ignore = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests", "output")
+    return shutil.copytree(ROOT, folder / "checkout", ignore=ignore, symlinks=True)
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    source = tmp_path_factory.mktemp("source") / "checkout"
-    ignore = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "tests", ".venv", "output")
-    shutil.copytree(ROOT, source, ignore=ignore)
+    source = copy_of_checkout(tmp_path_factory.mktemp("source"))
     folder = tmp_path_factory.mktemp("wheel")
     command = [
         sys.executable,
@@ -78,7 +85,66 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     assert "2 people" in done.stdout
 
 
-def test_the_checkout_works_without_being_installed(tmp_path):
-    """A Python started in the root of the checkout finds the rooms that lie beside hpi/."""
-    done = run_python("-c", "import hpi, hpi.kernels; print(hpi.__file__, hpi.kernels.__file__)", cwd=ROOT)
-    assert done.stdout.split() == [str(ROOT / "hpi" / "__init__.py"), str(ROOT / "kernels" / "__init__.py")]
+WHERE = """
+import importlib.util, hpi
+for room in sys.argv[1:]:
+    module = __import__(f"hpi.{room}").__dict__[room]
+    assert os.path.realpath(module.__file__).endswith(f"/{room}/__init__.py"), module
+for name in ("hpi.hpi", "hpi.tests", "hpi.setup"):
+    assert importlib.util.find_spec(name) is None, name
+print(os.path.realpath(hpi.__file__))
+"""
+
+
+def where_hpi_is(python, folder):
+    command = [python, "-c", f"import os, sys{WHERE}", *ROOMS]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_checkout_works_from_its_root():
+    assert where_hpi_is(sys.executable, ROOT) == str(ROOT / "hpi" / "__init__.py")
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a checkout has the links")
+def test_each_room_is_linked_into_the_package():
+    links = {path.name: path.readlink().as_posix() for path in (ROOT / "hpi").iterdir() if path.is_symlink()}
+    assert links == {room: f"../{room}" for room in ROOMS}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("how", "links"),
+    [
+        ("normal", True),
+        ("editable", True),
+        ("editable strict", True),
+        ("editable compat", True),
+        ("normal", False),
+        ("editable", False),
+    ],
+)
+def test_every_kind_of_install_finds_the_rooms(tmp_path, how, links):
+    """Where a checkout has lost its links, a Python in its root needs an editable install."""
+    checkout = copy_of_checkout(tmp_path)
+    if not links:
+        for room in ROOMS:
+            (checkout / "hpi" / room).unlink()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    base = str(tmp_path / "venv")
+    site = Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    kind, _, mode = how.partition(" ")
+    arguments = ["-e", checkout] if kind == "editable" else [checkout]
+    settings = ["--config-settings", f"editable_mode={mode}"] if mode else []
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*command, "--ignore-installed", *settings, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = where_hpi_is(python, tmp_path)
+    assert found.startswith(str((checkout if kind == "editable" else tmp_path / "venv").resolve()))
+    if links or kind == "editable":
+        assert where_hpi_is(python, checkout) == str((checkout / "hpi" / "__init__.py").resolve())

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Array, Session
+from hpi.backends.base import MAX_BATCH, Array, Session
 from hpi.errors import ModelError
 from hpi.instances import Instances
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import box_iou, clip_boxes, has_area
-from hpi.models.model import MAX_BATCH, Deviation, Image, Model, NotFiniteError, Threshold, reference_images
+from hpi.models.model import Deviation, Image, Model, NotFiniteError, Threshold, reference_images
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared
 

@@ -18,7 +18,7 @@ from hpi.backends.base import (
     device_kind,
     image_input,
 )
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError, ModelError
 from hpi.kernels.affine import stack_crops
 from hpi.kernels.cuda import CudaKernels
@@ -75,7 +75,7 @@ def device_arrays(spec: ModelSpec, session: Session) -> DeviceArrays:
     normalization = spec.files.normalization
     assert normalization is not None  # every model that was read from a folder has one
     images = _image_input(spec, session)
-    if session.takes_cards and device_kind(session.info.device) == "gpu":
+    if session.accepts_gpu_arrays and device_kind(session.info.device) == "gpu":
         return OnGpu(session.info.device, normalization)
     return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
 
@@ -149,7 +149,7 @@ class OnGpu:
         try:
             self.kernels = CudaKernels(device_index(device))
         except Exception as error:
-            raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {essence(str(error))}") from error
+            raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {summarize(str(error))}") from error
 
     @contextmanager
     def active(self) -> Iterator[None]:  # noqa: D102
@@ -158,7 +158,7 @@ class OnGpu:
                 yield
         except Exception as error:
             if type(error).__module__.startswith("cupy"):  # no memory is left, for instance
-                raise BackendError(f"{self.device} failed: {essence(str(error))}") from error
+                raise BackendError(f"{self.device} failed: {summarize(str(error))}") from error
             raise
 
     def placed(self, images: Sequence[Any]) -> Sequence[Any]:  # noqa: D102

@@ -21,9 +21,6 @@ from hpi.transforms import Prepared
 Image = NDArray[np.uint8]
 Threshold = float | Sequence[float | None] | None
 
-MAX_BATCH = 32
-"""Most items in one run of a model: more are cut into several runs, so that memory stays bounded."""
-
 
 class NotFiniteError(BackendError):
     """A model returns NaN or infinity."""

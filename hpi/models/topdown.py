@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Array, Session
+from hpi.backends.base import MAX_BATCH, Array, Session
 from hpi.errors import ConfigError, ModelError
 from hpi.instances import Instances, Skeleton
 from hpi.kernels.batches import split_by_count
 from hpi.models.model import (
-    MAX_BATCH,
     Deviation,
     Image,
     Model,
@@ -34,7 +33,7 @@ class TopDown(Model):
 
     example_batch = MAX_BATCH
     _expected = {"latency": (1, 4), "throughput": (16,), "memory": (1, 4)}  # noqa: RUF012
-    _tuned = {"latency": (1, 4, 2, 8), "throughput": (16, 32), "memory": (1, 4, 2, 8)}  # noqa: RUF012
+    _tuned = {"latency": (1, 4, 2, 8), "throughput": (16, MAX_BATCH), "memory": (1, 4, 2, 8)}  # noqa: RUF012
 
     def __init__(self, spec: ModelSpec, session: Session, options: ModelOptions) -> None:
         assert isinstance(spec.transform, TopDownAffine)

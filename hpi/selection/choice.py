@@ -224,8 +224,8 @@ def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
     session, verdict = open_validated(spec, candidate, request.options)
     try:
         _check_deviation(spec, verdict, request)
-        # One that dies at its first call, or returns NaN, shall do so here; streams only begin with a second item.
-        check_first_run(spec, session, 2 if candidate.variant.streams else 1)
+        # One that dies at its first call, or returns NaN, shall do so here.
+        check_first_run(spec, session, session.trial_items)
     except BaseException:
         session.close()
         raise

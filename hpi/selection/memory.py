@@ -15,7 +15,7 @@ from pathlib import Path
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 from hpi.models.spec import ModelSpec
 from hpi.selection.choice import Candidate
@@ -65,7 +65,7 @@ def peak_memory(
     except subprocess.TimeoutExpired as error:
         raise BackendError(f"{spec.name} on {candidate}: its memory took more than {TIMEOUT_S} s to measure") from error
     if done.returncode != 0:
-        raise BackendError(f"{spec.name} on {candidate}: its memory cannot be measured: {essence(done.stderr)}")
+        raise BackendError(f"{spec.name} on {candidate}: its memory cannot be measured: {summarize(done.stderr)}")
     return {int(batch): megabytes for batch, megabytes in json.loads(done.stdout.splitlines()[-1]).items()}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpi.backends.base import Variant, device_kind, is_installed
 from hpi.backends.cpu import ISA_LEVELS, Cpu, this_cpu
@@ -77,6 +77,8 @@ DeviceClass = Annotated[CpuClass | GpuClass, Field(discriminator="kind")]
 
 Positive = Annotated[float, Field(gt=0)]
 
+_PROFILE_FLAGS = {"mixed": "mixed", "static_batch": "static", "streams": "streams"}
+
 
 class Prior(Record):
     """One row: how long one batch of a model takes.
@@ -94,9 +96,7 @@ class Prior(Record):
     device: DeviceClass
     backend: str
     precision: str
-    static_batch: bool = False
-    streams: bool = False
-    mixed: bool = False
+    profile: str = ""
     threads: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)]
     p50_ms: Positive
@@ -109,10 +109,22 @@ class Prior(Record):
     date: str
     source: Literal["measured", "published"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_flags(cls, row: object) -> object:
+        """Rows of earlier versions have a flag for each word of the profile; what is no such row stays as it is."""
+        if not isinstance(row, Mapping) or "profile" in row:
+            return row
+        flags = {word: row.get(field, False) for field, word in _PROFILE_FLAGS.items()}
+        if not all(isinstance(flag, bool) for flag in flags.values()):
+            return row
+        rest = {field: value for field, value in row.items() if field not in _PROFILE_FLAGS}
+        return {**rest, "profile": " ".join(word for word, flag in flags.items() if flag)}
+
     @property
     def variant(self) -> Variant:
         """How the runtime ran it."""
-        return Variant(self.precision, self.static_batch, self.streams, self.mixed)
+        return Variant(self.precision, self.profile)
 
     @property
     def items_per_second(self) -> float:

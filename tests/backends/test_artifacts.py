@@ -33,7 +33,7 @@ def cache(tmp_path):
     return ArtifactCache(tmp_path / "artifacts")
 
 
-def test_an_artifact_is_built_once_and_describes_itself(cache):
+def test_artifact_is_built_once_and_describes_itself(cache):
     build = Builder()
     first = cache.get("onnx", MODEL, "model.onnx", build)
     assert cache.get("onnx", MODEL, "model.onnx", build) == first
@@ -45,7 +45,7 @@ def test_an_artifact_is_built_once_and_describes_itself(cache):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "note", "no note"])
-def test_a_damaged_artifact_is_built_anew(cache, damage, caplog):
+def test_damaged_artifact_is_rebuilt(cache, damage, caplog):
     build = Builder()
     file = cache.get("onnx", MODEL, "model.onnx", build)
     match damage:
@@ -61,7 +61,7 @@ def test_a_damaged_artifact_is_built_anew(cache, damage, caplog):
             (file.parent / "artifact.json").unlink()
     assert cache.get("onnx", MODEL, "model.onnx", build).read_text() == "graph"
     assert build.calls == 2
-    assert "built anew" in caplog.text
+    assert "rebuilding" in caplog.text
 
 
 def test_a_build_that_fails_leaves_nothing(cache):
@@ -75,7 +75,7 @@ def test_a_build_that_fails_leaves_nothing(cache):
     assert cache.get("onnx", MODEL, "model.onnx", Builder()).is_file()
 
 
-def test_builders_at_the_same_time_wait_for_the_first(cache):
+def test_concurrent_builders_wait_for_the_first(cache):
     build = Builder()
     start = threading.Barrier(4)
 
@@ -91,7 +91,7 @@ def test_builders_at_the_same_time_wait_for_the_first(cache):
     assert build.calls == 1
 
 
-def test_processes_at_the_same_time_build_it_once(cache, tmp_path):
+def test_concurrent_processes_build_once(cache, tmp_path):
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -109,8 +109,8 @@ def test_processes_at_the_same_time_build_it_once(cache, tmp_path):
     assert log.read_text() == "built\n"
 
 
-def test_a_cache_that_cannot_be_written_warns_and_works(tmp_path, caplog):
-    """Here a file stands in the way; a read-only or full disk raises OSError at the same places."""
+def test_unwritable_cache_warns_and_works(tmp_path, caplog):
+    """Here a file is in the way; a read-only or full disk raises OSError in the same places."""
     (tmp_path / "file").write_text("")
     cache = ArtifactCache(tmp_path / "file")
     build = Builder()
@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_warns_and_works(tmp_path, caplog):
     assert not file.exists()
 
 
-def test_a_cache_that_may_only_be_read_is_used(cache, monkeypatch):
+def test_read_only_cache_is_used(cache, monkeypatch):
     file = cache.get("onnx", MODEL, "model.onnx", Builder())
 
     def refuse(*_, **__):
@@ -150,7 +150,7 @@ def test_entries_and_pruning_go_by_last_use(cache):
     assert cache.entries() == []
 
 
-def test_the_limit_holds_but_spares_what_was_just_built(tmp_path):
+def test_limit_holds_but_spares_the_latest_build(tmp_path):
     cache = ArtifactCache(tmp_path, limit=2500)
     for name in ("a", "b", "c"):
         cache.get("onnx", {"model": name}, "model.onnx", Builder("x" * 1000))

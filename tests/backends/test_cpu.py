@@ -1,4 +1,4 @@
-"""What the process may use of the CPU."""
+"""The cores and threads that a process may use."""
 
 import math
 import os
@@ -84,13 +84,13 @@ def test_omp_num_threads_is_the_default(said, threads, tmp_path):
 
 
 @pytest.mark.parametrize("said", ["", "0", "-1", "many", "1.5", ","])
-def test_what_is_no_number_of_threads_does_not_count(said, monkeypatch):
+def test_invalid_omp_num_threads_is_ignored(said, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert default_threads() == usable_cores()
 
 
 def without_omp_num_threads(code, folder):
-    """What code prints in a process of its own that is started without the variable."""
+    """What code prints in a process that is started without the variable."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -105,7 +105,7 @@ DIFFERENCE = (
 
 
 @pytest.mark.full
-def test_what_paddle_sets_does_not_count(tmp_path):
+def test_omp_num_threads_set_by_paddle_is_ignored(tmp_path):
     """Importing Paddle sets OMP_NUM_THREADS to 1 where it is not set."""
     require("paddle")
     assert without_omp_num_threads(DIFFERENCE, tmp_path) == ["1", "0"]
@@ -114,7 +114,7 @@ def test_what_paddle_sets_does_not_count(tmp_path):
 
 
 @pytest.mark.full
-def test_loading_paddle_leaves_the_environment_as_it_was(tmp_path):
+def test_loading_paddle_leaves_the_environment_unchanged(tmp_path):
     require("paddle")
     code = (
         "import os; from hpi.backends.base import import_runtime; import_runtime('paddle', ''); "

@@ -86,12 +86,12 @@ def test_no_real_model_has_a_problem(shared, tmp_path):
 
 @pytest.mark.parametrize("said", STAND_INS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_stands_in_for_a_file_is_named(tmp_path, name, said):
+def test_file_that_replaced_the_model_is_named(tmp_path, name, said):
     (tmp_path / name).write_bytes(STAND_INS[said])
     assert said in problem_with(tmp_path / name)
 
 
-def test_weights_beside_a_graph_may_begin_with_anything_but_text(tmp_path):
+def test_external_weights_are_checked_for_text_only(tmp_path):
     file = tmp_path / "model.onnx_data"
     for content in (bytes(5000), gzip.compress(b"x"), b"BZh" * 100):
         file.write_bytes(content)
@@ -101,7 +101,7 @@ def test_weights_beside_a_graph_may_begin_with_anything_but_text(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".json"])
-def test_a_file_cut_off_anywhere_is_told(files, tmp_path, rng, suffix):
+def test_truncated_files_are_detected(files, tmp_path, rng, suffix):
     content = next(file for file in files if file.suffix == suffix).read_bytes()
     cut = tmp_path / f"inference{suffix}"
     # Of a graph the last 20 bytes are fields of their own, each of which may be left out.
@@ -114,7 +114,7 @@ def test_a_file_cut_off_anywhere_is_told(files, tmp_path, rng, suffix):
         assert str(length) in problem
 
 
-def test_weights_cut_off_anywhere_are_told(files, tmp_path, rng):
+def test_truncated_weights_are_detected(files, tmp_path, rng):
     content = next(file for file in files if file.suffix == ".pdiparams").read_bytes()
     cut = tmp_path / "inference.pdiparams"
     for length in (17, *rng.integers(17, len(content), 20), len(content) - 1):
@@ -139,12 +139,12 @@ def test_weights_cut_off_anywhere_are_told(files, tmp_path, rng):
         struct.pack("<IQIi", 0, 0, 0, 13) + b"\x08\x05\x10" + b"\xff" * 9 + b"\x01" + bytes(8),  # a negative size
     ],
 )
-def test_what_are_no_weights_is_damaged(tmp_path, content):
+def test_other_bytes_count_as_damaged_weights(tmp_path, content):
     (tmp_path / "a.pdiparams").write_bytes(content)
     assert "damaged at byte 0" in problem_with_weights(tmp_path / "a.pdiparams")
 
 
-def test_weights_of_every_type_are_walked(tmp_path):
+def test_weights_of_every_type_are_read(tmp_path):
     """Written as Paddle does: a header, the description, the numbers."""
     types = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8"}
     content = b""
@@ -156,7 +156,7 @@ def test_weights_of_every_type_are_walked(tmp_path):
     assert problem_with_weights(tmp_path / "a.pdiparams") is None
 
 
-def test_noise_is_never_an_error_of_ours(tmp_path, rng):
+def test_noise_raises_nothing(tmp_path, rng):
     for name in NAMES:
         for size in (1, 10, 1000):
             (tmp_path / name).write_bytes(rng.bytes(size))

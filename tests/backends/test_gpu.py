@@ -1,4 +1,4 @@
-"""Device strings, and the GPUs of a machine, of which CUDA tells here what it is told to."""
+"""Device strings, and the GPUs of a machine with a fake CUDA driver."""
 
 import sys
 from types import SimpleNamespace
@@ -18,66 +18,66 @@ def test_parts_of_a_device(device, kind, index):
 
 
 class Driver:
-    """CUDA's driver with some cards, or one that gives an error code."""
+    """CUDA's driver with some GPUs, or one that fails with an error code."""
 
-    def __init__(self, cards, failure=0):
-        self.cards = cards
+    def __init__(self, gpus, failure=0):
+        self.gpus = gpus
         self.failure = failure
 
     def cuInit(self, _):
         return self.failure
 
     def cuDeviceGetCount(self, count):
-        count._obj.value = self.cards
+        count._obj.value = self.gpus
         return 0
 
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """A machine with the driver and CuPy; gives a function that puts cards in."""
+    """A machine with the driver and CuPy, as a function that adds GPUs."""
 
-    def install(*cards, failure=0):
+    def install(*gpus, failure=0):
         def properties(index):
-            name, major, minor = cards[index]
+            name, major, minor = gpus[index]
             return {"name": name.encode(), "major": major, "minor": minor}
 
         runtime = SimpleNamespace(getDeviceProperties=properties, runtimeGetVersion=lambda: 12080)
         monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
-        monkeypatch.setattr(gpu, "_load_driver", lambda: Driver(len(cards), failure))
+        monkeypatch.setattr(gpu, "_load_driver", lambda: Driver(len(gpus), failure))
 
     return install
 
 
-def test_the_gpu_that_a_device_names(cuda):
+def test_gpu_of_a_device_string(cuda):
     cuda(("Tesla T4", 7, 5), ("NVIDIA H200", 9, 0))
     assert gpu_count() == 2
     assert gpu_of("gpu:0") == Gpu(0, "Tesla T4", 7.5, 12.8)
     assert str(gpu_of("gpu:1")) == "NVIDIA H200, compute capability 9, CUDA 12.8"
 
 
-def test_a_card_that_is_not_there(cuda):
+def test_missing_gpu_is_named(cuda):
     cuda(("Tesla T4", 7, 5))
     with pytest.raises(BackendError, match="'gpu:1' cannot be used: there are only 1, gpu:0 to gpu:0"):
         check_gpu("gpu:1")
 
 
 @pytest.mark.parametrize(("failure", "count", "said"), [(100, 0, "no NVIDIA GPU"), (803, None, "does not work")])
-def test_a_driver_that_is_of_no_use(cuda, failure, count, said):
-    """100: it sees no card; 803: it is of another version than its kernel module."""
+def test_broken_driver_is_reported(cuda, failure, count, said):
+    """100: no device; 803: the driver and its kernel module differ in version."""
     cuda(("Tesla T4", 7, 5), failure=failure)
     assert gpu_count() == count
     with pytest.raises(BackendError, match=said):
         gpu_of("gpu:0")
 
 
-def test_without_a_driver(monkeypatch):
+def test_missing_driver_is_reported(monkeypatch):
     monkeypatch.setattr(gpu, "_load_driver", lambda: None)
     assert gpu_count() is None
     with pytest.raises(BackendError, match="NVIDIA's driver is not on this machine"):
         gpu_of("gpu:0")
 
 
-def test_without_cupy_nothing_is_known_of_a_card_but_that_it_is_there(cuda, monkeypatch):
+def test_without_cupy_a_gpu_has_no_device_class(cuda, monkeypatch):
     cuda(("Tesla T4", 7, 5))
     monkeypatch.setattr("hpi.selection.priors.is_installed", lambda _: False)
     assert device_class("gpu:0") is None

@@ -1,4 +1,4 @@
-"""Edited graphs against the graphs as they were, on ONNX Runtime."""
+"""Rewritten graphs against the original ones, on ONNX Runtime."""
 
 import numpy as np
 import pytest
@@ -51,15 +51,15 @@ def best_first(rows):
 
 
 def views(photo):
-    """A photo of people, mirrored, and its half, as the detector takes them."""
+    """An image of people, its mirror image and its half, as the detector takes them."""
     images = [photo, photo[:, ::-1], photo[:, :320]]
     image = np.stack([cv2.resize(one, (416, 416)) for one in images])[..., ::-1].transpose(0, 3, 1, 2)
     sizes = np.array([one.shape[:2] for one in images], np.float32)
     return {"image": np.ascontiguousarray(image.astype(np.float32) / 64 - 2), "scale_factor": 416 / sizes}
 
 
-def assert_the_cut_gives_the_same_boxes(model, feeds):
-    """To the bit, image by image; a batch gives what its images do, but for the runtime's rounding."""
+def assert_the_cut_returns_the_same_boxes(model, feeds):
+    """Bit for bit, image by image; a batch matches its images but for the runtime's rounding."""
     head, spec = cut_nms(model)
     onnx.checker.check_model(head, full_check=True)
     together = run(head, feeds)
@@ -76,7 +76,7 @@ def assert_the_cut_gives_the_same_boxes(model, feeds):
             assert np.allclose(whole[index], part[0], rtol=1e-3, atol=1e-3)
 
 
-def test_what_is_read_off_the_nms(detector):
+def test_nms_parameters_are_read_from_the_graph(detector):
     head, spec = cut_nms(detector)
     assert spec == NmsSpec(pytest.approx(0.025), pytest.approx(0.6), per_class=1000, per_image=100)
     assert [(one.name, one.shape) for one in inputs_of(head)] == [
@@ -86,13 +86,13 @@ def test_what_is_read_off_the_nms(detector):
     assert not {"NonMaxSuppression", "TopK"} & {node.op_type for node in head.graph.node}
 
 
-def test_a_detector_cut_before_its_nms_gives_the_same_boxes(detector, photo):
-    assert_the_cut_gives_the_same_boxes(detector, views(photo))
+def test_detector_cut_before_its_nms_returns_the_same_boxes(detector, photo):
+    assert_the_cut_returns_the_same_boxes(detector, views(photo))
 
 
 @pytest.mark.full
-def test_on_photos_too(shared, options):
-    """The official PicoDet, whose graph paddle2onnx makes."""
+def test_cut_official_detector_returns_the_same_boxes(shared, options):
+    """The official PicoDet, converted by paddle2onnx."""
     require("paddle2onnx")
     spec = read_model(shared / "models" / "PicoDet-S_pedestrian_320")
     graph = ensure_onnx(spec.files, options.artifacts)
@@ -107,14 +107,14 @@ def test_on_photos_too(shared, options):
         "image": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), np.float32),
         "scale_factor": np.array([[320 / photo.shape[0], 320 / photo.shape[1]] for photo in photos], np.float32),
     }
-    assert_the_cut_gives_the_same_boxes(read_graph(graph), feeds)
+    assert_the_cut_returns_the_same_boxes(read_graph(graph), feeds)
 
 
 def test_a_graph_without_nms_stays_as_it_is(pose):
     assert cut_nms(pose) == (pose, None)
 
 
-def test_a_batch_that_the_graph_fixes_inside_stays_fixed(detector):
+def test_batch_fixed_inside_the_graph_stays_fixed(detector):
     """As in exports with a batch of 1 written into their reshapes."""
     for tensor in detector.graph.initializer:
         if tensor.data_type == onnx.TensorProto.INT64 and tuple(tensor.dims) == (3,):
@@ -126,7 +126,7 @@ def test_a_batch_that_the_graph_fixes_inside_stays_fixed(detector):
     assert [value.type.tensor_type.shape.dim[0].dim_value for value in head.graph.output] == [1, 1]
 
 
-def test_an_nms_of_another_kind_is_refused(detector):
+def test_nms_of_another_kind_is_refused(detector):
     for node in detector.graph.node:
         if node.op_type == "ReduceMin":
             node.op_type = "ReduceMax"
@@ -134,7 +134,7 @@ def test_an_nms_of_another_kind_is_refused(detector):
         cut_nms(detector)
 
 
-def test_a_file_that_is_no_graph_is_refused(tmp_path):
+def test_file_that_is_no_graph_is_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"\x08no graph")
     with pytest.raises(BackendError, match=r"model\.onnx"):
         read_graph(tmp_path / "model.onnx")
@@ -172,7 +172,7 @@ def test_fp16_gives_about_the_same_heatmaps(pose, rng, kept):
     assert weights[-1] == onnx.TensorProto.FLOAT16
 
 
-def test_batch_normalization_becomes_part_of_the_convolution(detector):
+def test_batch_normalization_is_folded_into_convolutions(detector):
     head, _ = cut_nms(detector)
     assert "BatchNormalization" in {node.op_type for node in head.graph.node}
     half = to_fp16(head, decoding_nodes(head))
@@ -192,7 +192,7 @@ def test_fp16_of_a_detector_without_its_nms(detector, photo):
     assert np.abs(boxes - half_boxes).reshape(-1, 4)[sure].max() < 2
 
 
-def test_an_output_that_others_read_can_be_converted():
+def test_output_that_other_nodes_read_can_be_converted():
     """PP-TinyPose's heatmaps are an output and the input of an argmax."""
     helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
     nodes = [
@@ -215,7 +215,7 @@ def test_an_output_that_others_read_can_be_converted():
     assert (heat.tolist(), peak.tolist()) == ([[0.5, 2, 1, 1.5]], [1])
 
 
-def test_which_nodes_are_sensitive_and_which_decode(pose, detector):
+def test_sensitive_and_decoding_nodes(pose, detector):
     for model in (pose, detector):
         convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
         first = [name for name in convolutions if name in sensitive_nodes(model)]

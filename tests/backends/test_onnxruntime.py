@@ -1,4 +1,4 @@
-"""ONNX Runtime's device memory and execution providers, as far as they can be seen without a GPU."""
+"""ONNX Runtime's device memory and execution providers, as far as they can be tested without a GPU."""
 
 import dataclasses
 
@@ -29,8 +29,8 @@ def on_gpu(options):
     return dataclasses.replace(options, device="gpu:1", variant=Variant("fp16"))
 
 
-def test_a_run_on_bound_memory_is_a_run_on_arrays(graphs, options, rng):
-    """The way that arrays on a card take, here with memory of the CPU."""
+def test_bound_memory_gives_the_same_outputs_as_arrays(graphs, options, rng):
+    """The code path of GPU arrays, here with CPU memory."""
     image = rng.random((3, 3, 256, 256), np.float32)
     with BACKENDS["onnxruntime"].load(float_files(POSE), options) as session:
         (expected, *_) = session.run({"image": image})
@@ -49,7 +49,7 @@ def test_a_run_on_bound_memory_is_a_run_on_arrays(graphs, options, rng):
         ({"onnxruntime-gpu"}, None),
     ],
 )
-def test_which_of_the_two_packages_is_there(name, installed, reason, on_gpu, monkeypatch):
+def test_cpu_and_gpu_packages_are_told_apart(name, installed, reason, on_gpu, monkeypatch):
     monkeypatch.setattr("hpi.backends.onnxruntime._is_distributed", lambda package: package in installed)
     monkeypatch.setattr("hpi.backends.onnxruntime.is_installed", lambda _: True)
     fp32 = dataclasses.replace(on_gpu, variant=Variant())
@@ -58,8 +58,8 @@ def test_which_of_the_two_packages_is_there(name, installed, reason, on_gpu, mon
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime has the CUDA provider")
-def test_a_provider_that_does_not_engage_is_an_error(graphs, on_gpu):
-    """ONNX Runtime itself only warns, and goes on on the CPU."""
+def test_provider_that_does_not_engage_is_an_error(graphs, on_gpu):
+    """ONNX Runtime itself only warns and continues on the CPU."""
     with (
         pytest.warns(UserWarning, match="CUDAExecutionProvider"),
         pytest.raises(BackendError, match=r"engaged \['CPUExecutionProvider'\] for .* instead of"),
@@ -87,7 +87,7 @@ def test_settings_of_tensorrt(graphs, on_gpu, tmp_path):
     assert not [name for name in fixed if "profile" in name]
 
 
-def test_engines_of_a_model_have_a_folder_of_their_own(graphs, on_gpu, monkeypatch):
+def test_engines_of_each_model_have_their_own_folder(graphs, on_gpu, monkeypatch):
     monkeypatch.setattr("hpi.backends.onnxruntime.gpu_of", lambda _: Gpu(1, "Tesla T4", 7.5, 12.8))
     backend = BACKENDS["onnxruntime_tensorrt"]
     pose, detector = (backend._engine_folder(float_files(name), graphs[name], on_gpu) for name in (POSE, DETECTOR))

@@ -1,4 +1,4 @@
-"""What is special about OpenVINO: static batches, and a precision that is always stated."""
+"""What is special about OpenVINO: static batches, and a precision that is always explicit."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ pytest.importorskip("openvino", reason="openvino is not installed")
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import SessionOptions, Variant
+from hpi.backends.base import MAX_BATCH, SessionOptions, Variant
 from hpi.backends.cpu import Cpu
 from hpi.backends.openvino import BUCKETS, split_batch
 from hpi.errors import BackendError
@@ -20,7 +20,7 @@ from hpi.errors import BackendError
 from support import ROUNDING, assert_same_detections, float_files, quick_first
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-SPLIT = [Variant(static_batch=True, streams=True), Variant(static_batch=True)]
+SPLIT = [Variant(profile="static streams"), Variant(profile="static")]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (9, [8, 1]), (31, [16, 8, 4, 2, 1]), (70, [32, 32, 4, 2])])
@@ -31,7 +31,7 @@ def test_a_batch_is_split_into_the_largest_sizes(count, sizes):
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, [1]), (2, [1, 1]), (3, [1, 1, 1]), (9, [4, 4, 1]), (16, [8, 8]), (31, [8, 8, 8, 4, 2, 1])]
 )
-def test_for_two_streams_the_parts_are_half_as_large(count, sizes):
+def test_two_streams_halve_the_parts(count, sizes):
     assert split_batch(count, 2) == sizes
 
 
@@ -39,6 +39,19 @@ def test_for_two_streams_the_parts_are_half_as_large(count, sizes):
 def test_any_batch_can_be_split(count, streams):
     assert sum(split_batch(count, streams)) == count
     assert set(split_batch(count, streams)) <= set(BUCKETS)
+
+
+def test_batch_sizes_go_up_to_the_largest_batch():
+    assert BUCKETS == (32, 16, 8, 4, 2, 1)
+    assert BUCKETS[0] == MAX_BATCH
+
+
+@pytest.mark.parametrize(("profile", "items"), [("", 1), ("static streams", 2)])
+def test_a_trial_has_an_item_for_each_of_two_streams(options, profile, items):
+    with BACKENDS["openvino"].load(
+        float_files(POSE), dataclasses.replace(options, variant=Variant(profile=profile))
+    ) as session:
+        assert session.trial_items == items
 
 
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
@@ -56,9 +69,9 @@ def test_split_batches_give_the_same_answers(options, rng, variant):
 
 
 @pytest.mark.full
-def test_a_detector_runs_its_images_side_by_side(options, rng):
+def test_detector_runs_its_images_in_parallel(options, rng):
     files = float_files(DETECTOR)
-    variant = Variant(static_batch=True, streams=True)
+    variant = Variant(profile="static streams")
     feeds = {"image": rng.random((7, 3, 416, 416), np.float32), "scale_factor": np.ones((7, 2), np.float32)}
     with (
         BACKENDS["openvino"].load(files, options) as one_by_one,
@@ -67,10 +80,10 @@ def test_a_detector_runs_its_images_side_by_side(options, rng):
         assert_same_detections(side_by_side.run(feeds), one_by_one.run(feeds))
 
 
-def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
-    """The second session imports it; one that is of no use is compiled anew, with a warning."""
+def test_compiled_model_is_kept(tmp_path, home, monkeypatch, caplog, rng):
+    """The second session imports it; an incompatible one is compiled again, with a warning."""
     files = float_files(POSE)
-    options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(static_batch=True), threads=2)
+    options = SessionOptions(ArtifactCache(tmp_path), variant=Variant(profile="static"), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(files, options) as session:
         expected = session.run(feeds)[0]
@@ -88,7 +101,7 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     options.artifacts.get("openvino", entry.key, "model.blob", lambda target: target.write_bytes(b"not a blob"))
     with BACKENDS["openvino"].load(files, options) as session:
         assert np.abs(session.run(feeds)[0] - expected).max() < ROUNDING
-    assert "compiled anew" in caplog.text
+    assert "incompatible compiled model" in caplog.text
     BACKENDS["openvino"].load(files, options).close()  # is kept again
     with monkeypatch.context() as patch:
         patch.setattr("hpi.backends.openvino.with_batch", refuse)
@@ -96,7 +109,7 @@ def test_what_was_compiled_is_kept(tmp_path, home, monkeypatch, caplog, rng):
 
 
 @pytest.mark.full
-def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_path, home, monkeypatch, rng):
+def test_bad_blob_in_a_read_only_cache_is_not_fatal(tmp_path, home, monkeypatch, rng):
     files = float_files(POSE)
     options = SessionOptions(ArtifactCache(tmp_path), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
@@ -110,7 +123,7 @@ def test_a_blob_of_no_use_in_a_cache_that_cannot_be_changed_is_not_fatal(tmp_pat
             assert np.isfinite(session.run(feeds)[0]).all()
 
 
-def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
+def test_session_runs_without_any_writable_disk(home, monkeypatch, rng, caplog):
     def full(*_):
         raise BackendError("no temporary folder can be written: no space left on device")
 
@@ -123,7 +136,7 @@ def test_without_any_disk_it_still_runs(home, monkeypatch, rng, caplog):
 
 @pytest.mark.full
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
-def test_many_threads_may_call_a_split_session(options, rng, variant):
+def test_split_session_is_thread_safe(options, rng, variant):
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 3, 2, 5)]
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
         expected = [session.run({"image": batch})[0] for batch in batches]
@@ -134,8 +147,8 @@ def test_many_threads_may_call_a_split_session(options, rng, variant):
 
 
 @pytest.mark.full
-def test_a_part_that_fails_fails_the_batch_and_not_the_session(options, rng, monkeypatch):
-    variant = Variant(static_batch=True, streams=True)
+def test_failing_part_fails_the_batch_not_the_session(options, rng, monkeypatch):
+    variant = Variant(profile="static streams")
     feeds = {"image": rng.standard_normal((8, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(float_files(POSE), dataclasses.replace(options, variant=variant)) as session:
         expected = session.run(feeds)[0]

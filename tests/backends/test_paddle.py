@@ -1,4 +1,4 @@
-"""What is special about Paddle: oneDNN, the way back to plain Paddle, and damaged files."""
+"""What is special about Paddle: oneDNN, the fallback to plain Paddle, and damaged files."""
 
 import dataclasses
 import logging
@@ -32,8 +32,8 @@ def plain_outputs(files, feeds, options):
 
 @pytest.mark.full
 @pytest.mark.parametrize("folder", ["PP-TinyPose_128x96", "PP-TinyPose_256x192", "tinypose_256x192_paddle2"])
-def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng):
-    """With all of Paddle's oneDNN passes PP-TinyPose's heatmaps are wrong by up to 0.4, without any error."""
+def test_onednn_matches_plain_paddle(shared, options, folder, rng):
+    """With all of Paddle's oneDNN passes PP-TinyPose's heatmaps are silently wrong by up to 0.4."""
     spec = read_model(shared / "models" / folder)
     width, height = spec.input_size
     feeds = {"image": rng.standard_normal((3, 3, height, width), np.float32)}
@@ -44,8 +44,8 @@ def test_onednn_gives_the_heatmaps_of_plain_paddle(shared, options, folder, rng)
 
 
 @pytest.mark.full
-def test_a_model_that_fails_under_onednn_goes_on_without_it(shared, options, monkeypatch, caplog, rng):
-    """A real failure: without this pass a Paddle 2 program lacks what its other oneDNN fusions rely on."""
+def test_model_that_fails_under_onednn_runs_without_it(shared, options, monkeypatch, caplog, rng):
+    """A real failure: the other oneDNN fusions of a Paddle 2 program rely on this pass."""
     spec = read_model(shared / "models" / "tinypose_256x192_paddle2")
     config_of = paddle._Start._config
 
@@ -74,14 +74,14 @@ def test_damaged_files_are_one_readable_line(detector, options, tmp_path, broken
 
 
 @pytest.mark.parametrize("device", ["gpu:0", "xpu:1", "npu:0", "mlu:0"])
-def test_a_device_that_this_paddle_is_not_built_for(detector, options, device):
+def test_device_that_paddle_is_not_built_for_is_refused(detector, options, device):
     kind = device.split(":")[0]
     with pytest.raises(BackendError, match=f"not built for {kind}; install the one that is"):
         BACKENDS["paddle"].load(detector, dataclasses.replace(options, device=device))
 
 
-def test_tensorrt_in_paddle(shared, detector, options):
-    """This Paddle has none; one that had would still not hand it programs of Paddle 3."""
+def test_paddle_tensorrt_takes_paddle_2_programs_only(shared, detector, options):
+    """This Paddle is built without TensorRT; with it, it would still refuse programs of Paddle 3."""
     on_gpu = dataclasses.replace(options, device="gpu:0")
     assert "only programs of Paddle 2" in BACKENDS["paddle_tensorrt"].unavailable(detector, on_gpu)
     files = read_model(shared / "models" / "tinypose_256x192_paddle2").files

@@ -6,7 +6,7 @@ from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, PaddleFiles, SessionOptions
-from hpi.backends.messages import essence
+from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ensure_onnx
 from hpi.errors import BackendError
 from hpi.io.archives import unpack
@@ -28,7 +28,7 @@ def program(tmp_path_factory, home):
     return ModelFiles(spec.name, PaddleFiles(folder / "inference.json", folder / "inference.pdiparams"))
 
 
-def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program, home):
+def test_conversion_goes_to_the_cache_not_beside_the_model(program, home):
     cache = ArtifactCache(home / "artifacts")
     before = sorted(program.paddle.program.parent.iterdir())
     graph = ensure_onnx(program, cache)
@@ -42,8 +42,8 @@ def test_a_program_is_converted_into_the_cache_and_not_beside_the_model(program,
 
 
 @pytest.mark.full
-def test_a_detector_takes_batches_although_its_nms_is_converted_for_one_image(shared, tmp_path, photo, home):
-    """PP-YOLOE's program has a free batch; paddle2onnx's graph says so too, but fails on two images."""
+def test_detector_with_single_image_nms_takes_batches(shared, tmp_path, photo, home):
+    """PP-YOLOE's program has a free batch. paddle2onnx's graph declares one too, but fails on two images."""
     unpack(shared / "models" / "latency_only" / "PP-YOLOE-S_human_infer.tar.xz", tmp_path)
     images = [photo, photo[:, ::-1], photo[:300]]
     for backend in ("onnxruntime", "openvino"):
@@ -58,20 +58,20 @@ def test_a_detector_takes_batches_although_its_nms_is_converted_for_one_image(sh
 
 
 @pytest.mark.full
-def test_files_in_the_working_folder_do_not_pass_for_modules(program, tmp_path, monkeypatch):
+def test_files_in_the_working_folder_are_not_imported(program, tmp_path, monkeypatch):
     for name in ("onnx.py", "paddle2onnx.py"):
         (tmp_path / name).write_text("raise SystemExit('taken from the working folder')")
     monkeypatch.chdir(tmp_path)
     assert ensure_onnx(program, ArtifactCache(tmp_path / "artifacts")).is_file()
 
 
-def test_an_onnx_file_that_came_with_the_model_is_used_as_it_is(home):
+def test_the_onnx_file_of_a_model_is_used_as_it_is(home):
     files = Zoo.default().find("MoveNet-Thunder_256x256").files
     assert ensure_onnx(files, ArtifactCache(home / "artifacts")) == files.onnx
 
 
 @pytest.mark.parametrize("broken", quick_first(["program", "params"], 1))
-def test_a_damaged_model_is_one_readable_line(program, broken, tmp_path):
+def test_damaged_model_is_one_readable_line(program, broken, tmp_path):
     files = PaddleFiles(tmp_path / "inference.json", tmp_path / "inference.pdiparams")
     for part in ("program", "params"):
         content = getattr(program.paddle, part).read_bytes()
@@ -84,7 +84,7 @@ def test_a_damaged_model_is_one_readable_line(program, broken, tmp_path):
     assert not list(cache.root.rglob("model.onnx"))
 
 
-def test_without_paddle2onnx_the_error_says_how_to_install_it(program, home, monkeypatch):
+def test_missing_paddle2onnx_tells_how_to_install_it(program, home, monkeypatch):
     monkeypatch.setattr("hpi.backends.paddle_to_onnx.is_installed", lambda _: False)
     with pytest.raises(BackendError, match="pip install"):
         ensure_onnx(program, ArtifactCache(home / "artifacts-unused"))
@@ -101,5 +101,5 @@ def test_without_paddle2onnx_the_error_says_how_to_install_it(program, home, mon
         ("", "it gave no reason"),
     ],
 )
-def test_the_line_that_matters_is_found(said, line):
-    assert essence(said) == line
+def test_summary_is_the_line_with_the_error(said, line):
+    assert summarize(said) == line

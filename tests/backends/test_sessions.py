@@ -31,7 +31,7 @@ def detector(backend, options):
         yield session
 
 
-def test_it_tells_what_is_engaged(pose, detector, backend):
+def test_info_states_what_is_engaged(pose, detector, backend):
     threads = min(2, usable_cores()) if backend == "openvino" else 2  # OpenVINO takes no more than there are cores
     for session in (pose, detector):
         info = session.info
@@ -45,7 +45,7 @@ def test_it_tells_what_is_engaged(pose, detector, backend):
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_a_batch_is_its_items_one_by_one(pose, rng):
+def test_batch_equals_its_items_one_by_one(pose, rng):
     batch = rng.standard_normal((3, 3, 256, 256), np.float32)
     together = pose.run({"image": batch})[0]
     alone = np.concatenate([pose.run({"image": batch[i : i + 1]})[0] for i in range(3)])
@@ -54,7 +54,7 @@ def test_a_batch_is_its_items_one_by_one(pose, rng):
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_a_fixed_batch_of_one_is_split(detector, rng):
+def test_fixed_batch_of_one_is_split(detector, rng):
     batch = rng.random((3, 3, 416, 416), np.float32)
     scale = np.ones((3, 2), np.float32)
     rows, counts = detector.run({"image": batch, "scale_factor": scale})
@@ -74,7 +74,7 @@ def test_the_runtimes_agree(backend, options, rng):
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_many_threads_may_call_it(pose, rng):
+def test_sessions_are_thread_safe(pose, rng):
     batches = rng.standard_normal((6, 1, 3, 256, 256), np.float32)
     expected = [pose.run({"image": batch})[0] for batch in batches]
     found: dict[int, np.ndarray] = {}
@@ -122,20 +122,29 @@ def test_a_graph_of_another_input_size_is_refused(home, tmp_path, backend):
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_closing_twice_is_harmless_and_a_closed_session_says_so(pose):
+def test_closed_session_can_be_closed_again_but_not_run(pose):
     pose.close()
     pose.close()
     with pytest.raises(BackendError, match="closed"):
         pose.run({"image": np.zeros((1, 3, 256, 256), np.float32)})
 
 
-def test_without_a_wish_all_usable_cores_are_taken(backend, options):
+def test_all_usable_cores_are_the_default(backend, options):
     asked = dataclasses.replace(options, threads=None)
     with BACKENDS[backend].load(float_files(POSE), asked) as session:
         assert session.info.threads == usable_cores()
 
 
-def test_reasons_against_a_runtime(options):
+def test_variants_with_the_same_arithmetic_share_its_name():
+    groups = {
+        name: len({runtime.arithmetic(variant) for variant in runtime.variants("gpu:0")})
+        for name, runtime in BACKENDS.items()
+    }
+    precisions = {variant.precision for variant in BACKENDS["openvino"].variants()}
+    assert (groups["tensorrt"], groups["onnxruntime"], groups["openvino"]) == (3, 1, len(precisions))
+
+
+def test_unavailable_runtime_states_the_reason(options):
     files = float_files(POSE)
     bare = ModelFiles("model")
     for runtime in BACKENDS.values():
@@ -149,7 +158,7 @@ def test_reasons_against_a_runtime(options):
     assert BACKENDS["paddle"].cannot_read(bare) is not None
 
 
-def test_a_runtime_that_is_not_installed_says_how_to_install_it(options, monkeypatch):
+def test_missing_runtime_tells_how_to_install_it(options, monkeypatch):
     monkeypatch.setattr("hpi.backends.base.is_installed", lambda _: False)
     for runtime in BACKENDS.values():
         assert runtime.install in runtime.unavailable(float_files(POSE), options)

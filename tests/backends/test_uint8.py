@@ -11,7 +11,7 @@ from support import ROUNDING, assert_same_detections, float_files
 
 
 @pytest.mark.parametrize("name", ["MoveNet-Thunder_256x256", "PicoDet-S_person_416"])
-def test_uint8_images_give_what_normalized_floats_give(options, rng, name):
+def test_uint8_images_match_normalized_floats(options, rng, name):
     pytest.importorskip("openvino")
     spec = Zoo.default().find(name)
     width, height = spec.input_size

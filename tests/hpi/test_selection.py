@@ -138,6 +138,34 @@ def test_this_machines_rows_outrank_shipped_ones(own):
     assert "this machine" in priors.basis(POSE, HERE, 2).where
 
 
+@pytest.mark.parametrize(
+    ("flags", "variant"),
+    [
+        ({}, "fp32"),
+        ({"static_batch": True}, "fp32 static"),
+        ({"static_batch": True, "streams": True, "mixed": False}, "fp32 static streams"),
+        ({"mixed": True}, "fp32 mixed"),
+    ],
+)
+def test_rows_of_earlier_versions_are_read(own, flags, variant):
+    old = row().model_dump(mode="json")
+    del old["profile"]
+    own.write_text(json.dumps({"rows": [{**old, **flags}]}))
+    (read,) = Priors(own).own()
+    assert str(read.variant) == variant
+    Priors(own).store([row(model=DETECTOR)])
+    assert [set(flags) & set(one) for one in json.loads(own.read_text())["rows"]] == [set(), set()]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"profile": "static", "static_batch": True}, {"static_batch": "yes"}, {"stream": True}]
+)
+def test_unknown_fields_of_a_row_are_refused(own, wrong):
+    own.write_text(json.dumps({"rows": [{**row().model_dump(mode="json", exclude={"profile"}), **wrong}]}))
+    with pytest.raises(ConfigError, match=f"unknown field '{list(wrong)[-1]}'"):
+        Priors(own).own()
+
+
 def test_tuning_again_replaces_only_what_it_measured(own):
     """Another batch, and other threads, stay."""
     priors = Known(own)
@@ -194,7 +222,7 @@ def test_this_cpu_is_of_a_known_class():
 
 def test_the_fastest_known_is_taken(spec, asked, own):
     pytest.importorskip("openvino")
-    fast = Known(own, row("onnxruntime", 10), row("openvino", 5), row("openvino", 7, static_batch=True))
+    fast = Known(own, row("onnxruntime", 10), row("openvino", 5), row("openvino", 7, profile="static"))
     choice = choose(spec, asked, fast)
     assert chosen(choice) == "openvino"
     assert "5 ms" in choice.reason or "25 ms" in choice.reason
@@ -321,10 +349,10 @@ def test_a_broken_runtime_of_many_variants_is_one_warning(spec, fresh_asked, own
         name = "many"
 
         def variants(self, device):
-            return Variant(), Variant(static_batch=True), Variant(static_batch=True, streams=True)
+            return Variant(), Variant(profile="static"), Variant(profile="static streams")
 
     monkeypatch.setitem(BACKENDS, "many", ManyBroken())
-    rows = [row("many", 0.1, static_batch=static) for static in (False, True)]
+    rows = [row("many", 0.1, profile=profile) for profile in ("", "static")]
     choice = choose(spec, fresh_asked, Known(own, *rows, row("onnxruntime", 10)))
     assert chosen(choice) == "onnxruntime"
     assert [name for name in choice.rejected if name.startswith("many")] == ["many fp32", "many fp32 static"]
@@ -417,7 +445,7 @@ def test_bf16_is_refused_for_the_pose_model(spec, fresh_asked, own):
     pytest.importorskip("openvino")
     if not this_cpu().has_bf16:
         pytest.skip("this CPU has no bf16 instructions")
-    priors = Known(own, row("openvino", 1, precision="bf16"), row("openvino", 2, precision="bf16", static_batch=True))
+    priors = Known(own, row("openvino", 1, precision="bf16"), row("openvino", 2, precision="bf16", profile="static"))
     choice = choose(spec, dataclasses.replace(fresh_asked, precisions=("fp32", "bf16")), priors)
     assert choice.session.info.precision == "fp32"
     choice.session.close()
@@ -441,8 +469,8 @@ def test_the_objective_decides(spec, asked, own):
         row("openvino", 6, memory_mb=150),
         row("onnxruntime", 50, batch=16, throughput=320, memory_mb=300),
         row("openvino", 60, batch=16, throughput=330, memory_mb=200),
-        row("openvino", 9, static_batch=True),
-        row("openvino", 40, batch=16, static_batch=True),
+        row("openvino", 9, profile="static"),
+        row("openvino", 40, batch=16, profile="static"),
     )
     for objective, first, reason in (
         ("latency", "onnxruntime fp32", "25 ms"),

@@ -1,0 +1,95 @@
+"""Rewrite: a PaddleDetection detector without its NMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpi.backends.graph.protobuf import import_onnx, number, retain, set_sizes, sizes_of
+from hpi.errors import BackendError
+from hpi.kernels.nms import NmsSpec
+
+_SHAPE_BYTES = 1024
+"""Constants up to this size may be shapes; larger ones are weights."""
+
+
+def cut_nms(model: Any) -> tuple[Any, NmsSpec | None]:
+    """Cut a PaddleDetection detector before its NMS.
+
+    Args:
+        model: a graph of :func:`read_graph`.
+
+    Returns:
+        The graph that ends in float32 boxes ``[B, A, 4]`` and scores ``[B, C, A]``, with a free batch B unless
+        something else in it fixes that, and the parameters of its NMS. A graph without NMS is returned as it is, with
+        None.
+
+    Raises:
+        BackendError: its NMS is not written as by PaddleDetection and paddle2onnx.
+    """
+    suppressions = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
+    if not suppressions:
+        return model, None
+    if len(suppressions) > 1 or len(suppressions[0].input) != 5:
+        raise BackendError("the graph's NonMaxSuppression is not that of a PaddleDetection export")
+    boxes, scores, *limits = suppressions[0].input
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    per_class, iou_threshold, score_threshold = (number(constants, name) for name in limits)
+    spec = NmsSpec(float(score_threshold), float(iou_threshold), int(per_class), _boxes_per_image(model, constants))
+    head = _ending_in(model, [boxes, scores])
+    _free_batch(head)
+    return head, spec
+
+
+def _boxes_per_image(model: Any, constants: Mapping[str, Any]) -> int:
+    """The limit after NMS: paddle2onnx writes the minimum of it and of the number of boxes left."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    for node in model.graph.node:
+        limits = makers.get(node.input[0]) if node.op_type == "ReduceMin" else None
+        given = [name for name in limits.input if name in constants] if limits is not None else []
+        if len(given) == 1:
+            return int(number(constants, given[0]))
+    raise BackendError("the graph has NMS, but no limit of boxes per image as paddle2onnx writes it")
+
+
+def _ending_in(model: Any, outputs: list[str]) -> Any:
+    """The part of a graph that computes some of its inner values; their shapes are left open."""
+    onnx = import_onnx()
+    cut = type(model)()
+    cut.CopyFrom(model)
+    graph = cut.graph
+    needed = set(outputs)
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    retain(graph.node, lambda node: bool(needed.intersection(node.output)))
+    retain(graph.initializer, lambda tensor: tensor.name in needed)
+    retain(graph.input, lambda value: value.name in needed)
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
+    del graph.output[:], graph.value_info[:]
+    graph.output.extend(values)
+    return cut
+
+
+def _free_batch(model: Any) -> None:
+    """Free the batch of a cut detector, unless something inside fixes it, and declare the shapes of its outputs."""
+    is_free = all(shape[:1] == [2] for shape in _output_shapes(model, 2))
+    batch: int | str = "batch" if is_free else 1
+    for value in model.graph.input:
+        set_sizes(value, [batch, *sizes_of(value)[1:]])
+    for value, shape in zip(model.graph.output, _output_shapes(model, 1), strict=True):
+        set_sizes(value, [batch, *shape[1:]])
+
+
+def _output_shapes(model: Any, batch: int) -> list[list[int]]:
+    """The shapes of the outputs for a batch size; 0 where one is unknown."""
+    onnx = import_onnx()
+    sketch = type(model)()
+    sketch.CopyFrom(model)
+    for tensor in sketch.graph.initializer:
+        if len(tensor.raw_data) > _SHAPE_BYTES:
+            tensor.ClearField("raw_data")  # shape inference copies the graph several times
+    for value in sketch.graph.input:
+        set_sizes(value, [batch, *sizes_of(value)[1:]])
+    inferred = onnx.shape_inference.infer_shapes(sketch, data_prop=True)
+    return [sizes_of(value) for value in inferred.graph.output]

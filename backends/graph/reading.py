@@ -1,0 +1,64 @@
+"""Reading a graph in the form that the rewrites expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpi.backends.base import TensorSpec
+from hpi.backends.graph.protobuf import import_onnx, retain
+from hpi.backends.messages import summarize
+from hpi.errors import BackendError
+
+
+def read_graph(path: Path) -> Any:
+    """Read a graph as a ``ModelProto`` in which every node has a name and every constant is an initializer.
+
+    Raises:
+        BackendError: the file cannot be read, the graph has branches or loops, or onnx is not installed.
+    """
+    onnx = import_onnx()
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:
+        raise BackendError(f"{path} cannot be read as an ONNX graph: {summarize(str(error))}") from error
+    if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        raise BackendError(f"{path} has branches or loops, which cannot be rewritten; export the model without them")
+    _tidy(model.graph)
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"node.{index}"
+    return model
+
+
+def inputs_of(model: Any) -> tuple[TensorSpec, ...]:
+    """The inputs of a graph, without those that have a default."""
+    onnx = import_onnx()
+    given = {tensor.name for tensor in model.graph.initializer}
+    return tuple(
+        TensorSpec(
+            value.name,
+            np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+            tuple(size.dim_value or None for size in value.type.tensor_type.shape.dim),
+        )
+        for value in model.graph.input
+        if value.name not in given
+    )
+
+
+def _tidy(graph: Any) -> None:
+    """Turn constants into initializers and bypass Identity nodes.
+
+    Shape inference, the FP16 converter and the NMS rewrite see only initializers.
+    """
+    outputs = {value.name for value in graph.output}
+    originals: dict[str, str] = {}
+    for node in graph.node:
+        node.input[:] = [originals.get(name, name) for name in node.input]
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            graph.initializer.add().CopyFrom(node.attribute[0].t)
+            graph.initializer[-1].name = originals[node.output[0]] = node.output[0]
+        elif node.op_type == "Identity" and node.output[0] not in outputs:
+            originals[node.output[0]] = node.input[0]
+    retain(graph.node, lambda node: node.output[0] not in originals)

@@ -1,0 +1,41 @@
+"""The documentation of the runtimes: its examples are right, and nothing public is without."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import hpi.backends
+
+MODULES = ["hpi.backends", *(found.name for found in pkgutil.walk_packages(hpi.backends.__path__, "hpi.backends."))]
+
+
+def public(module):
+    """Functions and classes that a module defines, and the public methods of the classes."""
+    for name, thing in vars(module).items():
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__:
+            yield name, thing
+            if inspect.isclass(thing):
+                methods = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+                yield from ((f"{name}.{key}", value) for key, value in methods.items() if inspect.isfunction(value))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_right(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_some_docstrings_have_examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    examples = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
+    assert len(examples) >= 10
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_is_documented(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for called, thing in public(module):
+        assert inspect.getdoc(thing), f"{name}.{called}"
