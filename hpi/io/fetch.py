@@ -102,7 +102,7 @@ def fetch(
     limit: int,
     seconds: float,
     error: type[HpiError],
-    progress: Callable[[int, int | None], None] | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
 ) -> int | None:
     """Copy what a URL answers into a stream.
 
@@ -112,7 +112,7 @@ def fetch(
         limit: most bytes to take.
         seconds: longest time that it may take in all.
         error: what to raise.
-        progress: called with the bytes so far and in all, if the server says.
+        on_progress: called with the bytes received so far, and the total if the server announced it.
 
     Returns:
         The size that the server announced, which is then that of the content; None if it did not.
@@ -137,8 +137,8 @@ def fetch(
                 if time.monotonic() > deadline:
                     raise error(f"{label}: not finished within {seconds:g} s, {done} bytes so far")
                 out.write(block)
-                if progress:
-                    progress(done, total)
+                if on_progress:
+                    on_progress(done, total)
     except HpiError:
         raise
     except urllib.error.HTTPError as problem:

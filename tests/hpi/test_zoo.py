@@ -183,7 +183,7 @@ def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe,
 
 
 def test_a_download_has_a_size_limit(zoo, describe, my_archive, monkeypatch):
-    monkeypatch.setattr("hpi.zoo.MAX_DOWNLOAD_BYTES", 1000)
+    monkeypatch.setattr("hpi.zoo.download.MAX_DOWNLOAD_BYTES", 1000)
     with serve(my_archive.parent) as address:
         zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
         with pytest.raises(ModelError, match="1000 bytes"):
@@ -372,7 +372,7 @@ def test_a_model_damaged_in_the_cache_is_fetched_anew_with_one_warning(zoo, name
     assert Zoo(zoo.home).find(DETECTOR).folder == folder
     assert contents(folder) == whole
     (warning,) = caplog.records
-    for part in (DETECTOR, name, str(folder), "damaged", "anew"):
+    for part in (DETECTOR, name, str(folder), "damaged", "fetching it again"):
         assert part in warning.getMessage()
     caplog.clear()
     assert Zoo(zoo.home).find(DETECTOR).folder == folder
@@ -415,7 +415,7 @@ def test_a_copied_cache_is_whole(zoo, tmp_path, caplog):
 
 def test_a_whole_cache_is_not_read_at_each_start(zoo, monkeypatch):
     zoo.find(DETECTOR)
-    monkeypatch.setattr("hpi.zoo.content_hash", lambda _: pytest.fail("a file was hashed"))
+    monkeypatch.setattr("hpi.zoo.notes.content_hash", lambda _: pytest.fail("a file was hashed"))
     assert Zoo(zoo.home).find(DETECTOR)
 
 
@@ -580,7 +580,7 @@ def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
 def test_what_paddlex_has_downloaded_by_half_is_left_aside(zoo, paddlex_cache, name, damage, monkeypatch, caplog):
     damage(paddlex_cache / OFFICIAL / name)
     before = everything_in(paddlex_cache.parent)
-    monkeypatch.setattr(Zoo, "_fetch_from_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
+    monkeypatch.setattr(Zoo, "_download_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
     with pytest.raises(ModelError, match="to be downloaded"):
         zoo.find(OFFICIAL)
     (warning,) = caplog.records

@@ -65,9 +65,9 @@ def address():
         yield address
 
 
-def get(url, limit=1 << 20, progress=None, seconds=30):
+def get(url, limit=1 << 20, on_progress=None, seconds=30):
     out = io.BytesIO()
-    fetch(url, out, limit=limit, seconds=seconds, error=ModelError, progress=progress)
+    fetch(url, out, limit=limit, seconds=seconds, error=ModelError, on_progress=on_progress)
     return out.getvalue()
 
 
@@ -78,7 +78,7 @@ def test_content_arrives_whole(address, path):
 
 def test_progress_is_told(address):
     seen = []
-    get(address + "/file", progress=lambda done, total: seen.append((done, total)))
+    get(address + "/file", on_progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
 
 
