@@ -14,19 +14,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from hpi.compat.paddlex.http import ROUTE, Answer, Message
 from hpi.predictor import Predictor
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.middleware import json_response, surround
 from hpi.serving.openapi import REQUEST, errors
 from hpi.serving.reception import Reception
 from hpi.serving.requests import check_token
-from hpi.serving.schema import Answer, Message
 from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
-ROUTE = "/human-keypoint-detection"
 PAGE = Path(__file__).parent / "page"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from hpi.compat.paddlex.http import field_errors
 from hpi.io.validation import nearest
 from hpi.serving.limits import RequestError
 
@@ -73,21 +73,22 @@ def validated(kind: type[AnyModel], content: object, where: str) -> AnyModel:
         return kind.model_validate(content)
     except ValidationError as error:
         problems = [
-            _problem(one["type"], ".".join([where, *map(str, one["loc"])]), one["msg"])
+            (one["type"], ".".join([where, *map(str, one["loc"])]), one["msg"])
             for one in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise _refused(problems) from error
 
 
 def wrong(kind: str, where: str, message: str) -> RequestError:
-    """The error for one thing that is wrong with a request."""
-    return _refused([_problem(kind, where, message)])
+    """The error for a request in which one field is wrong.
+
+    Args:
+        kind: a word for programs, such as ``"missing"``.
+        where: the field, such as ``"body.image"``.
+        message: what is wrong and what to send instead.
+    """
+    return _refused([(kind, where, message)])
 
 
-def _problem(kind: str, where: str, message: str) -> dict[str, str]:
-    return {"type": kind, "loc": where, "msg": message}
-
-
-def _refused(problems: list[dict[str, str]]) -> RequestError:
-    """As PaddleX's service puts it: a JSON list in a string."""
-    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, json.dumps(problems))
+def _refused(problems: Sequence[tuple[str, str, str]]) -> RequestError:
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, field_errors(problems))

@@ -6,12 +6,12 @@ import asyncio
 
 from starlette.requests import Request
 
+from hpi.compat.paddlex.http import InferResult, persons_of
 from hpi.serving.bodies import Kind, body_kind, read_body
 from hpi.serving.forms import read_form
 from hpi.serving.limits import MIB, Door, Memory, Received
 from hpi.serving.metrics import Clock
 from hpi.serving.requests import Understanding, Wish, while_waited_for
-from hpi.serving.schema import InferResult, persons_of
 from hpi.serving.service import Photo, PoseService
 from hpi.serving.settings import Settings
 

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from hpi.compat.paddlex.http import InferRequest, Options
 from hpi.io.fetch import is_url
 from hpi.serving.bodies import Kind, check_untold
 from hpi.serving.encoded import PHOTO, from_base64
 from hpi.serving.fields import Strangers, validated, wrong
 from hpi.serving.forms import IMAGE_FIELDS, Form
 from hpi.serving.limits import RequestError
-from hpi.serving.schema import InferRequest, Options
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from hpi.compat.paddlex.http import InferRequest
 from hpi.serving.encoded import from_base64
 from hpi.serving.fields import MOST_REMEMBERED, Strangers, validated
 from hpi.serving.inflate import PIECE, decoder
 from hpi.serving.limits import Memory, Received, RequestError
-from hpi.serving.schema import InferRequest
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
 from support import HANGS_S, quick_first, wait_until

@@ -1,7 +1,9 @@
-"""Requests and answers, as PaddleX's service for this pipeline has them."""
+"""The HTTP protocol of PaddleX's service for this pipeline: its route, its requests, answers and errors."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from hpi.tasks.detection import Detections
+
+ROUTE = "/human-keypoint-detection"
 
 KeyPoint = tuple[float, float, float]
 
@@ -81,6 +85,19 @@ class Message(BaseModel):
     logId: str  # noqa: N815
     errorCode: int = Field(default=0, description="The HTTP status of an error, or 0.")  # noqa: N815
     errorMsg: str  # noqa: N815
+
+
+def field_errors(problems: Sequence[tuple[str, str, str]]) -> str:
+    """The ``errorMsg`` of a request with wrong fields, which is a JSON list in a string.
+
+    Args:
+        problems: for each wrong field the kind of error, the field and what is wrong.
+
+    Example:
+        >>> field_errors([("missing", "body.image", "Field required")])
+        '[{"type": "missing", "loc": "body.image", "msg": "Field required"}]'
+    """
+    return json.dumps([{"type": kind, "loc": field, "msg": message} for kind, field, message in problems])
 
 
 def persons_of(found: tuple[Detections, NDArray[np.float32]]) -> list[Person]:
