@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE, DEVICES
-
 if TYPE_CHECKING:
     from hpi.predictor import Predictor
 
+DEFAULT_PIPELINE = "human_keypoint_detection_lite"
+DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
+"""For shell completion. Without indices: bash splits words at colons."""
 
-def _pipelines() -> list[str]:
+
+def complete_pipelines() -> list[str]:
+    """The pipelines of the package, for shell completion."""
     from hpi.compat.paddlex.config import pipeline_names
 
     return pipeline_names()
@@ -48,7 +51,7 @@ def _devices() -> list[str]:
     return ["auto", *DEVICES]
 
 
-_MODEL, _RUNTIME = "Which models", "What they run on"
+_MODEL, _RUNTIME, _SERVICE = "Which models", "What they run on", "Where the service listens"
 
 Inputs = Annotated[list[str], typer.Argument(help="Images, videos, folders or http(s) URLs.", metavar="INPUT...")]
 Pipeline = Annotated[
@@ -56,7 +59,7 @@ Pipeline = Annotated[
     typer.Option(
         help=f"Name or YAML file of a pipeline. By default {DEFAULT_PIPELINE}.",
         metavar="NAME|FILE",
-        autocompletion=_pipelines,
+        autocompletion=complete_pipelines,
         rich_help_panel=_MODEL,
     ),
 ]
@@ -65,7 +68,7 @@ PipelineOrDefault = Annotated[
     typer.Option(
         help="Name or YAML file of a pipeline.",
         metavar="NAME|FILE",
-        autocompletion=_pipelines,
+        autocompletion=complete_pipelines,
         rich_help_panel=_MODEL,
     ),
 ]
@@ -137,7 +140,20 @@ Threads = Annotated[
 DetThreshold = Annotated[
     float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="Images that go together.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch_size", min=1, help="How many images go through the detector together.")
+]
+SavePath = Annotated[
+    Path | None,
+    typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", metavar="FOLDER"),
+]
+Host = Annotated[
+    str,
+    typer.Option(help="Address to listen on; 0.0.0.0 for every address of this machine.", rich_help_panel=_SERVICE),
+]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_SERVICE)]
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 
 _ARGUMENTS = {
     "device": "device",

@@ -76,7 +76,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def nearest(unknown: str, known: Iterable[str], *, most: float = 0.5) -> str | None:
+def nearest(unknown: str, known: Iterable[str], *, most: float = 0.4) -> str | None:
     """The known name that an unknown one may be a slip of, or None.
 
     Upper and lower case, underscores and hyphens do not count.

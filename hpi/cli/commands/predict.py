@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,10 +22,7 @@ Exit codes: 0; 1 when an image could not be used or a result not be saved; 2 for
 def predict(
     context: typer.Context,
     inputs: given.Inputs,
-    save_path: Annotated[
-        Path | None,
-        typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", metavar="FOLDER"),
-    ] = None,
+    save_path: given.SavePath = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each image, and nothing else.")
     ] = False,

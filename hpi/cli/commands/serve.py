@@ -8,18 +8,15 @@ import typer
 
 from hpi.cli import options as given
 from hpi.cli.command import Debug
-from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE
 
 _LIMITS = "Batches and limits"
 
 
 def serve(
     context: typer.Context,
-    pipeline: given.PipelineOrDefault = DEFAULT_PIPELINE,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    pipeline: given.PipelineOrDefault = given.DEFAULT_PIPELINE,
+    host: given.Host = given.DEFAULT_HOST,
+    port: given.Port = given.DEFAULT_PORT,
     token: Annotated[
         str | None, typer.Option(envvar="HPI_TOKEN", help="Clients must send it as Authorization: Bearer.")
     ] = None,

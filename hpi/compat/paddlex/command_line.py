@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from hpi.cli import options as given
+from hpi.cli.command import Debug
 from hpi.errors import ConfigError
-
-DEFAULT_PIPELINE = "human_keypoint_detection_lite"
-DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
-"""For completion. Numbers are left out: bash takes a colon for the end of a word."""
 
 PLUGINS = {
     "hpi-cpu": ("onnxruntime", "cpu"),
@@ -48,40 +45,31 @@ _RUN, _SERVE, _CONVERT = (
 _MODULE, _INSTALL = "Run a module, as python main.py does", "Install: there is nothing to install"
 
 
-def _pipelines() -> list[str]:
-    from hpi.compat.paddlex.config import pipeline_names
-
-    return pipeline_names()
-
-
 def main(
     context: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="PLUGIN", hidden=True)] = None,
     pipeline: Annotated[
         str | None,
-        typer.Option(help="Name or YAML file of a pipeline.", autocompletion=_pipelines, rich_help_panel=_RUN),
+        typer.Option(
+            help="Name or YAML file of a pipeline.", autocompletion=given.complete_pipelines, rich_help_panel=_RUN
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option("--input", help="Image, video, folder or http(s) URL.", rich_help_panel=_RUN)
     ] = None,
-    save_path: Annotated[
-        Path | None,
-        typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", rich_help_panel=_RUN),
-    ] = None,
+    save_path: given.SavePath = None,
     det_threshold: Annotated[
         str | None,
         typer.Option(
             "--det_threshold", metavar="NUMBER", help="Keep people that score above it.", rich_help_panel=_RUN
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch_size", min=1, help="Images that go together.", rich_help_panel=_RUN)
-    ] = None,
+    batch_size: given.BatchSize = None,
     device: Annotated[
         str | None,
         typer.Option(
             help="cpu, gpu:0, gpu:0,1 and the like; where the GPU cannot be used, the CPU with a warning.",
-            autocompletion=lambda: list(DEVICES),
+            autocompletion=lambda: list(given.DEVICES),
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -115,17 +103,15 @@ def main(
             "--get_pipeline_config",
             metavar="NAME",
             help="Write a pipeline's YAML into --save_path, or print it.",
-            autocompletion=_pipelines,
+            autocompletion=given.complete_pipelines,
             rich_help_panel=_RUN,
         ),
     ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve it; hpi serve has more options.", rich_help_panel=_SERVE)
     ] = False,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.", rich_help_panel=_SERVE)
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_SERVE)] = 8080,
+    host: given.Host = given.DEFAULT_HOST,
+    port: given.Port = given.DEFAULT_PORT,
     paddle2onnx: Annotated[
         bool, typer.Option("--paddle2onnx", help="Convert a Paddle model to ONNX.", rich_help_panel=_CONVERT)
     ] = False,
@@ -165,7 +151,7 @@ def main(
     yes: Annotated[bool, typer.Option("-y", "--yes", rich_help_panel=_INSTALL)] = False,
     use_local_repos: Annotated[bool, typer.Option("--use_local_repos", rich_help_panel=_INSTALL)] = False,
     deps_to_replace: Annotated[str | None, typer.Option("--deps_to_replace", rich_help_panel=_INSTALL)] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """PaddleX's command lines; the word paddlex may be left out.
 
@@ -182,7 +168,7 @@ def main(
         run(config, override or [], strict_device=strict_device)
     elif serve:
         _take_only(context, "--serve", {*_RUNTIME, "host", "port"})
-        _serve(pipeline or DEFAULT_PIPELINE, _runtime(context), host, port)
+        _serve(pipeline or given.DEFAULT_PIPELINE, _runtime(context), host, port)
     elif paddle2onnx:
         _take_only(context, "--paddle2onnx", {"paddle_model_dir", "onnx_model_dir", "opset_version"})
         _convert(paddle_model_dir, onnx_model_dir, opset_version)
@@ -206,11 +192,13 @@ def _take_only(context: typer.Context, mode: str, taken: set[str]) -> None:
 
 def _refuse(context: typer.Context, words: Sequence[str]) -> NoReturn:
     """Say what is wrong with words that belong to no option, and with options that are not known."""
+    from hpi.io.validation import nearest
+
     word = words[0]
     options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
     if word.startswith("-"):
-        near = difflib.get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]}?" if near else "options of PaddleX's other pipelines have no place here"
+        near = nearest(word.partition("=")[0], options)
+        hint = f"did you mean {near}?" if near else "options of PaddleX's other pipelines have no place here"
         raise typer.BadParameter(f"{word} is no option of human keypoint pipelines; {hint}")
     if context.parent and word in context.parent.command.commands:  # type: ignore[attr-defined]
         raise typer.BadParameter(f"{_given_options(context)[0].opts[-1]} belongs behind '{word}'")
@@ -224,15 +212,15 @@ def _given_options(context: typer.Context) -> list[Any]:
 
 def _runtime(context: typer.Context) -> dict[str, Any]:
     """Arguments of create_pipeline."""
-    given = context.params
-    configured = _read_dictionary("--hpi_config", given["hpi_config"])
-    if given["backend"] is not None:
-        configured["backend"] = given["backend"]
+    values = context.params
+    configured = _read_dictionary("--hpi_config", values["hpi_config"])
+    if values["backend"] is not None:
+        configured["backend"] = values["backend"]
     return {
-        "device": given["device"],
-        "strict_device": given["strict_device"],
-        "engine": given["engine"],
-        "engine_config": _read_dictionary("--engine_config", given["engine_config"]) or None,
+        "device": values["device"],
+        "strict_device": values["strict_device"],
+        "engine": values["engine"],
+        "engine_config": _read_dictionary("--engine_config", values["engine_config"]) or None,
         "hpi_config": configured,
     }
 

@@ -5,7 +5,6 @@ Training and export stay with PaddleX; what it exports runs here.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import sys
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from hpi.compat.paddlex.values import read_value
 from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
 from hpi.io.files import check_folder, save
-from hpi.io.validation import read_yaml
+from hpi.io.validation import nearest, read_yaml
 from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -153,10 +152,10 @@ def read_module(config: Path, overrides: Sequence[str]) -> Fields:
         if not equals or not all(key.split(".")):
             raise ConfigError(f"-o {override}: write it as Section.field=value, such as Global.mode=predict")
         _replace(content, key.split("."), read_value(value), override)
-    for key in _unknown(content, KNOWN):
-        near = difflib.get_close_matches(key, list(_paths(KNOWN)), n=1, cutoff=0.7)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        logger.warning("%s: %s is not known and has no effect%s", config, key, hint)
+    for section, name, known in _unknown(content, KNOWN):
+        near = nearest(name, known)
+        hint = f"; did you mean {section}{near}?" if near else ""
+        logger.warning("%s: %s%s is not known and has no effect%s", config, section, name, hint)
     return content
 
 
@@ -192,18 +191,13 @@ def _place(content: Any, key: str, override: str) -> Any:
     return key
 
 
-def _unknown(content: Fields, known: Fields, above: str = "") -> Iterator[str]:
+def _unknown(content: Fields, known: Fields, section: str = "") -> Iterator[tuple[str, str, Fields]]:
+    """Each unknown field: its section with a dot at the end, its name, and the known fields of that section."""
     for name, value in content.items():
         if name not in known:
-            yield f"{above}{name}"
+            yield section, name, known
         elif isinstance(known[name], Mapping) and isinstance(value, Mapping):
-            yield from _unknown(value, known[name], f"{above}{name}.")
-
-
-def _paths(known: Fields, above: str = "") -> Iterator[str]:
-    for name, value in known.items():
-        yield f"{above}{name}"
-        yield from _paths(value, f"{above}{name}.") if isinstance(value, Mapping) else ()
+            yield from _unknown(value, known[name], f"{section}{name}.")
 
 
 def _write_result(module: Module, mode: str, content: Fields) -> None:

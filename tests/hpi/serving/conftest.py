@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support import HANGS_S, wait_until
@@ -66,6 +67,19 @@ def service(start_service: Start) -> Service:
     """A service with the default settings."""
     pytest.importorskip("fastapi")
     return start_service()
+
+
+@pytest.fixture(scope="session")
+def client(service: Service) -> Iterator[httpx.Client]:
+    """Connections to the service with the default settings, kept open between requests."""
+    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def post(client: httpx.Client, service: Service) -> Callable[..., httpx.Response]:
+    """A function that posts to the pipeline's route; takes the arguments of :meth:`httpx.Client.post`."""
+    return lambda **arguments: client.post(service.route, **arguments)
 
 
 @pytest.fixture

@@ -19,20 +19,9 @@ from hpi.serving.inflate import PIECE, decoder
 from hpi.serving.limits import Memory, Received, RequestError
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
-from support import HANGS_S, quick_first, wait_until
+from support import quick_first, wait_until
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def post(client, service):
-    return lambda **arguments: client.post(service.route, **arguments)
 
 
 @pytest.fixture(scope="module")

@@ -38,17 +38,6 @@ def as_result(people):
 
 
 @pytest.fixture(scope="module")
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def post(client, service):
-    return lambda **arguments: client.post(service.route, **arguments)
-
-
-@pytest.fixture(scope="module")
 def expected(lite, photo):
     """What the pipeline finds offline."""
     (result,) = lite.predict(photo)
