@@ -116,7 +116,7 @@ def test_a_folder_with_a_bad_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "fragment"),
     quick_first(
         [
             (["predict", "none.png"], 1, "error: none.png: cannot be read"),
@@ -138,10 +138,10 @@ def test_a_folder_with_a_bad_file(tmp_path):
         4,
     ),
 )
-def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
+def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, fragment):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
     assert done.returncode == code
-    assert said in done.stderr
+    assert fragment in done.stderr
     if code == 1:
         assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
@@ -207,8 +207,14 @@ def test_json_lines_are_all_that_is_on_stdout(tmp_path, photos):
     assert done.returncode == 1
     saved = [json.loads((tmp_path / "out" / name).read_text()) for name in ("a_res.json", "a_2_res.json")]
     assert [json.loads(line) for line in done.stdout.splitlines()] == saved
-    for said in ("saved ", "error: ", "info: PicoDet-S_person_416 runs on ", "info: loaded in ", "info: 2 images in "):
-        assert sum(line.startswith(said) for line in done.stderr.splitlines()) == (2 if said == "saved " else 1)
+    for fragment in (
+        "saved ",
+        "error: ",
+        "info: PicoDet-S_person_416 runs on ",
+        "info: loaded in ",
+        "info: 2 images in ",
+    ):
+        assert sum(line.startswith(start) for line in done.stderr.splitlines()) == (2 if start == "saved " else 1)
 
 
 @pytest.mark.full
@@ -274,10 +280,10 @@ def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
 def test_output_that_cannot_be_written_is_an_error(tmp_path, arguments):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         process = start_hpi(*arguments, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
-        _, said = process.communicate(timeout=HANGS_S)
+        _, fragment = process.communicate(timeout=HANGS_S)
     assert process.returncode == 1
-    assert said.startswith("error: ")
-    assert len(said.splitlines()) == 1
+    assert fragment.startswith("error: ")
+    assert len(fragment.splitlines()) == 1
 
 
 def test_results_are_shown_as_wide_as_the_terminal(lite, monkeypatch, capsys):

@@ -91,8 +91,8 @@ def test_a_signal_during_a_conversion_ends_the_converter_too(tmp_path, shared, n
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
-        said = process.communicate(timeout=HANGS_S)[1]
-    assert (process.returncode, said) == ENDS[number]
+        fragment = process.communicate(timeout=HANGS_S)[1]
+    assert (process.returncode, fragment) == ENDS[number]
     end = time.monotonic() + 30
     while any(map(is_running, converters)):  # killed, but not gone at once
         assert time.monotonic() < end
@@ -126,8 +126,8 @@ def test_an_interrupt_leaves_only_whole_files(tmp_path):
             if line.startswith("saved"):
                 break
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=HANGS_S)
-    assert (process.returncode, said) == ENDS[signal.SIGINT]
+        _, fragment = process.communicate(timeout=HANGS_S)
+    assert (process.returncode, fragment) == ENDS[signal.SIGINT]
     saved = {path.name for path in (tmp_path / "out").iterdir()}
     assert 0 < len(saved) < 1000
     for path in (tmp_path / "out").glob("*.json"):
@@ -250,7 +250,7 @@ run(lambda: os.kill(os.getpid(), signal.SIGINT))
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "said"),
+    ("body", "code", "fragment"),
     [
         ("    return", 0, ""),
         ("    sys.exit(2)", 2, ""),
@@ -259,11 +259,11 @@ run(lambda: os.kill(os.getpid(), signal.SIGINT))
         ("    try:\n        kill()\n    except KeyboardInterrupt:\n        sys.exit(0)  # as the service does", 0, ""),
     ],
 )
-def test_exit_codes(tmp_path, body, code, said):
+def test_exit_codes(tmp_path, body, code, fragment):
     done = run_command(body, tmp_path)
     assert done.returncode == code
-    assert said in done.stderr
-    assert ("Traceback" in done.stderr) == bool(said)
+    assert fragment in done.stderr
+    assert ("Traceback" in done.stderr) == bool(fragment)
 
 
 @pytest.mark.full

@@ -151,7 +151,7 @@ def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "fragment"),
     [
         ({"url": "{address}/none.tar"}, "404"),
         ({"url": "{address}/my-detector_infer.tar", "sha256": "0" * 64}, "SHA-256"),
@@ -161,7 +161,7 @@ def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
         ({"url": "http://127.0.0.1:9/a.tar"}, "cannot be fetched"),
     ],
 )
-def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, said):
+def test_a_failing_source_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, fragment):
     served = tmp_path / "served"
     served.mkdir()
     shutil.copy(my_archive, served)
@@ -171,7 +171,7 @@ def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe,
     with serve(served) as address:
         bad = {key: value.replace("{address}", address) for key, value in source.items()}
         zoo.add(describe(bad))
-        with pytest.raises(ModelError, match=said) as error:
+        with pytest.raises(ModelError, match=fragment) as error:
             zoo.find(MINE)
         assert files_in(zoo.home) == ["models"]
         assert "\n" not in str(error.value)
@@ -450,15 +450,15 @@ def test_two_processes_at_once_heal_a_model(tmp_path):
     assert contents(folder) == whole
 
 
-@pytest.mark.parametrize(("damage", "said"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
-def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, said):
+@pytest.mark.parametrize(("damage", "fragment"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
+def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, fragment):
     folder = zoo.find(DETECTOR).folder
     (folder / "sources.json").unlink()
     damage(folder / "inference.onnx")
     left = contents(folder)
     assert zoo.cached(DETECTOR) == folder
-    if said:
-        with pytest.raises(ModelError, match=rf"inference\.onnx: .*{said}"):
+    if fragment:
+        with pytest.raises(ModelError, match=rf"inference\.onnx: .*{fragment}"):
             zoo.find(DETECTOR)
     else:
         assert zoo.find(DETECTOR).folder == folder
@@ -484,7 +484,7 @@ def nameless(tmp_path, shared):
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "said"),
+    ("name", "other", "fragment"),
     [
         ("PP-TinyPose_128x96", "PP-TinyPose_256x192", ("keypoint_detection", "256x192", "128x96")),
         ("PP-TinyPose_256x192", "PicoDet-S_pedestrian_320", ("object_detection", "320x320", "256x192")),
@@ -492,11 +492,11 @@ def nameless(tmp_path, shared):
         ("PP-YOLOE-S_human", "PP-TinyPose_128x96", ("keypoint_detection", "128x96", "640x640")),
     ],
 )
-def test_a_known_name_for_another_model_is_an_error(zoo, nameless, name, other, said):
+def test_a_known_name_for_another_model_is_an_error(zoo, nameless, name, other, fragment):
     folder = nameless(other)
     with pytest.raises(ModelError) as error:
         zoo.find(name, folder)
-    for part in (str(folder), name, *said):
+    for part in (str(folder), name, *fragment):
         assert part in str(error.value)
     shutil.copytree(folder, zoo.home / "models" / name)
     with pytest.raises(ModelError, match=name):

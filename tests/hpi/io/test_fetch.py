@@ -83,15 +83,15 @@ def test_progress_is_told(address):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "fragment"),
     [
         ("/none", "404 Not Found"),
         ("/short", "1000 of 100000 bytes|broke off|IncompleteRead"),
         ("/to-file", "file:"),
     ],
 )
-def test_failures_name_the_address(address, path, said):
-    with pytest.raises(ModelError, match=said) as error:
+def test_failures_name_the_address(address, path, fragment):
+    with pytest.raises(ModelError, match=fragment) as error:
         get(address + path)
     assert address in str(error.value)
 

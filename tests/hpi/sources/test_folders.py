@@ -66,7 +66,7 @@ def test_what_is_left_out_is_said(fill, caplog, tmp_path):
         assert fill("a.jpg", "b.psd", "c.psd", "README", "sub/notes.txt") == ["a.jpg"]
     (record,) = caplog.records
     assert str(tmp_path) in record.message
-    assert all(said in record.message for said in ("2 .psd", "1 .txt", "1 without a suffix"))
+    assert all(fragment in record.message for fragment in ("2 .psd", "1 .txt", "1 without a suffix"))
     assert count_items(tmp_path) == 1  # without saying it again
     assert len(caplog.records) == 1
 
@@ -81,10 +81,10 @@ def test_a_file_that_is_no_image_is_an_error_of_its_own(fill, items, tmp_path):
 
 def test_a_folder_without_images(tmp_path, only_error):
     (tmp_path / "a.txt").write_text("")
-    said = only_error(str(tmp_path))
-    assert "no images" in said
-    assert ".gif" in said
-    assert ".mpg" in said
+    fragment = only_error(str(tmp_path))
+    assert "no images" in fragment
+    assert ".gif" in fragment
+    assert ".mpg" in fragment
 
 
 def test_links_to_folders_are_not_followed_and_those_to_files_are(fill, caplog, tmp_path):

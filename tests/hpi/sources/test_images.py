@@ -46,13 +46,13 @@ def test_other_kinds_of_files_show_the_same_picture(tmp_path, items, photo, suff
 def test_a_kind_that_needs_another_package_names_it(monkeypatch, only_error, kind):
     monkeypatch.setitem(sys.modules, {"HEIF": "pillow_heif", "AVIF": "PIL.AvifImagePlugin"}[kind], None)
     brand = {"HEIF": b"heic", "AVIF": b"avif"}[kind]
-    said = only_error(b"\0\0\0\x18ftyp" + brand + bytes(100))
-    assert "pip install" in said
-    assert {"HEIF": "hpi-pose[formats]", "AVIF": "pillow>="}[kind] in said
+    fragment = only_error(b"\0\0\0\x18ftyp" + brand + bytes(100))
+    assert "pip install" in fragment
+    assert {"HEIF": "hpi-pose[formats]", "AVIF": "pillow>="}[kind] in fragment
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "fragment"),
     [
         ("empty.jpg", b"", "empty"),
         ("text.jpg", b"this is not a picture\n" * 50, "not an image"),
@@ -62,10 +62,10 @@ def test_a_kind_that_needs_another_package_names_it(monkeypatch, only_error, kin
         ("almost.png", EXAMPLE.read_bytes()[:-200], "cut-off"),
     ],
 )
-def test_files_that_are_no_images(write, only_error, name, content, said):
+def test_files_that_are_no_images(write, only_error, name, content, fragment):
     path = write(name, content)
     message = only_error(path)
-    assert said in message
+    assert fragment in message
     assert path in message
 
 

@@ -56,7 +56,7 @@ def test_any_memory_layout_will_do(rng):
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "fragment"),
     [
         (np.zeros((5, 6, 3)), "float64"),
         (np.zeros((5, 6, 3), np.uint16), "uint16"),
@@ -71,8 +71,8 @@ def test_any_memory_layout_will_do(rng):
         (np.ma.masked_equal(np.zeros((5, 6, 3), np.uint8), 0), "masked"),
     ],
 )
-def test_arrays_that_are_not(array, said):
-    with pytest.raises(InputError, match=said):
+def test_arrays_that_are_not(array, fragment):
+    with pytest.raises(InputError, match=fragment):
         check_image(array)
 
 

@@ -84,7 +84,7 @@ def test_get_pipeline_config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "fragment"),
     quick_first(
         [
             (["--pipeline", LITE], 2, "--input together"),
@@ -119,10 +119,10 @@ def test_get_pipeline_config(tmp_path):
         5,
     ),
 )
-def test_wrong_usage_is_told(tmp_path, arguments, code, said):
+def test_wrong_usage_is_told(tmp_path, arguments, code, fragment):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert fragment in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -132,8 +132,8 @@ def test_installing_tells_whether_it_is_here(tmp_path):
     for plugin, (package, extra) in PLUGINS.items():
         done = run_hpi("--install", plugin, "--platform", "gitee.com", cwd=tmp_path)
         assert done.returncode == (0 if find_spec(package) else 2)
-        said = done.stderr if done.returncode else done.stdout
-        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in said
+        fragment = done.stderr if done.returncode else done.stdout
+        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in fragment
 
 
 # Converting
@@ -203,8 +203,8 @@ def test_serving_is_as_tolerant(tmp_path, free_port, number, codes):
         assert process.wait(HANGS_S) in codes
     finally:
         process.kill()
-    for said in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
-        assert said in log.read_text()
+    for fragment in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
+        assert fragment in log.read_text()
     assert "Traceback" not in log.read_text()
 
 

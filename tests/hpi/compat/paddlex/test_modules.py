@@ -126,8 +126,8 @@ def test_what_is_no_replacement(module, wrong):
 
 def test_unknown_fields_are_a_line_each(module, caplog):
     read_module(module, ["Global.devise=cpu", "Evaluate.weight_pth=x", "Mine.own=1", "Train.anything=1"])
-    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
-    assert sorted(said) == [
+    fragment = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert sorted(fragment) == [
         "Evaluate.weight_pth is not known and has no effect; did you mean Evaluate.weight_path?",
         "Global.devise is not known and has no effect; did you mean Global.device?",
         "Mine is not known and has no effect",
@@ -145,11 +145,11 @@ def test_files_that_are_no_module(module, content):
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"),
+    ("mode", "fragment"),
     [("train", "does not train"), ("export", "does not export"), ("evalute", "give check_dataset"), ("[1]", "give")],
 )
-def test_modes_that_are_not_here(module, mode, said):
-    with pytest.raises(ConfigError, match=said):
+def test_modes_that_are_not_here(module, mode, fragment):
+    with pytest.raises(ConfigError, match=fragment):
         run(module, [f"Global.mode={mode}"])
     assert not module.with_name("out").exists()
 
@@ -174,7 +174,7 @@ def test_predict_several_with_a_detector(module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "said"),
+    ("change", "kind", "fragment"),
     [
         ("Predict.model_dir=nowhere", ModelNotFoundError, "no such folder"),
         ("Predict.input=None", ConfigError, "Predict.input is missing"),
@@ -186,13 +186,13 @@ def test_predict_several_with_a_detector(module, tmp_path):
         ("Predict.batch_size=0", HpiError, "batch_size"),
     ],
 )
-def test_what_fails_is_in_the_result_file(module, change, kind, said):
+def test_what_fails_is_in_the_result_file(module, change, kind, fragment):
     changes = ["Global.mode=predict", "Predict.model_dir=None", f"Predict.input={EXAMPLE}", "Global.device=cpu", change]
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=fragment):
         run(module, changes)
     written = result("predict")
     assert written["done_flag"] is False
-    assert said in written["err_msg"]
+    assert fragment in written["err_msg"]
     assert kind.__name__ in written["err_type"] or kind is HpiError
 
 
@@ -257,7 +257,7 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "fragment"),
     [
         (["CheckDataset.split.enable=True"], "train_percent is missing"),
         ([f"CheckDataset.split.{name}" for name in ("enable=1", "train_percent=50.", "val_percent=50")], "whole"),
@@ -267,9 +267,9 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
         (["Global.output=module.yaml"], "cannot be written"),
     ],
 )  # fmt: skip
-def test_checks_that_cannot_be_done(module, changes, said):
+def test_checks_that_cannot_be_done(module, changes, fragment):
     pytest.importorskip("matplotlib")
-    with pytest.raises(HpiError, match=said):
+    with pytest.raises(HpiError, match=fragment):
         run(module, changes)
 
 
