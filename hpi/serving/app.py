@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from hpi.compat.paddlex.http import ROUTE, Answer, Message
+from hpi.compat.paddlex.http_protocol import ROUTE, Answer, Message
 from hpi.predictor import Predictor
 from hpi.serving.handler import RequestHandler
 from hpi.serving.metrics import Clock, Metrics

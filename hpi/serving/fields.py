@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hpi.compat.paddlex.http import field_errors
+from hpi.compat.paddlex.http_protocol import field_errors
 from hpi.io.validation import nearest
 from hpi.serving.limits import RequestError
 

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import Request
 
-from hpi.compat.paddlex.http import InferResult, persons_of
+from hpi.compat.paddlex.http_protocol import InferResult, persons_of
 from hpi.serving.bodies import Kind, body_kind, read_body
 from hpi.serving.forms import read_form
 from hpi.serving.limits import MIB, Memory, Received, RequestLimit

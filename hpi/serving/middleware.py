@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hpi.compat.paddlex import http
+from hpi.compat.paddlex import http_protocol
 from hpi.errors import InputError
 from hpi.serving.limits import RequestError
 from hpi.serving.metrics import Metrics
@@ -51,7 +51,9 @@ def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
 
 def json_response(
-    answer: http.Answer | http.Message, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+    answer: http_protocol.Answer | http_protocol.Message,
+    status: int = HTTPStatus.OK,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     """An answer as JSON; fields that are None are left out."""
     return Response(answer.model_dump_json(exclude_none=True), status, headers, media_type="application/json")
@@ -63,7 +65,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     log_id = request.scope["log_id"]
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
-    return json_response(http.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
+    return json_response(http_protocol.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
 
 
 def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpi.compat.paddlex.http import InferRequest, Message, Options
+from hpi.compat.paddlex.http_protocol import InferRequest, Message, Options
 
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a whole PNG
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

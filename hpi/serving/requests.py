@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from hpi.compat.paddlex.http import InferRequest, Options
+from hpi.compat.paddlex.http_protocol import InferRequest, Options
 from hpi.io.fetch import is_url
 from hpi.serving.bodies import Kind, check_untyped
 from hpi.serving.encoded import IMAGE_LABEL, from_base64

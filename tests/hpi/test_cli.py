@@ -207,7 +207,7 @@ def test_json_lines_are_all_that_is_on_stdout(tmp_path, photos):
     assert done.returncode == 1
     saved = [json.loads((tmp_path / "out" / name).read_text()) for name in ("a_res.json", "a_2_res.json")]
     assert [json.loads(line) for line in done.stdout.splitlines()] == saved
-    for fragment in (
+    for start in (
         "saved ",
         "error: ",
         "info: PicoDet-S_person_416 runs on ",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from hpi.compat.paddlex.http import InferRequest
+from hpi.compat.paddlex.http_protocol import InferRequest
 from hpi.serving.encoded import from_base64
 from hpi.serving.fields import MAX_REMEMBERED, UnknownFields, validated
 from hpi.serving.inflate import PIECE, decoder

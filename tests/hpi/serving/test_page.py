@@ -196,7 +196,7 @@ def test_text_file_is_refused_and_the_result_stays(with_sample, tmp_path):
     path.write_text("not an image")
     page.show(path)
     wait_until(lambda: page.element("failure").is_displayed(), "error")
-    assert "notes.txt: cannot show this file as an image" in page.text("message")
+    assert "notes.txt: The browser cannot show this file" in page.text("message")
     assert page.figures() == 2
     assert page.text("count") == "2 people"
     assert page.text("name").startswith("sample.png")

@@ -132,8 +132,8 @@ def test_installing_tells_whether_it_is_here(tmp_path):
     for plugin, (package, extra) in PLUGINS.items():
         done = run_hpi("--install", plugin, "--platform", "gitee.com", cwd=tmp_path)
         assert done.returncode == (0 if find_spec(package) else 2)
-        fragment = done.stderr if done.returncode else done.stdout
-        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in fragment
+        output = done.stderr if done.returncode else done.stdout
+        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in output
 
 
 # Converting

@@ -126,8 +126,8 @@ def test_what_is_no_replacement(module, wrong):
 
 def test_unknown_fields_are_a_line_each(module, caplog):
     read_module(module, ["Global.devise=cpu", "Evaluate.weight_pth=x", "Mine.own=1", "Train.anything=1"])
-    fragment = [record.getMessage().partition(": ")[2] for record in caplog.records]
-    assert sorted(fragment) == [
+    messages = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert sorted(messages) == [
         "Evaluate.weight_pth is not known and has no effect; did you mean Evaluate.weight_path?",
         "Global.devise is not known and has no effect; did you mean Global.device?",
         "Mine is not known and has no effect",
