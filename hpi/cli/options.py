@@ -1,4 +1,4 @@
-"""Options that several commands share, what a shell completes them with, and the predictor that they describe."""
+"""Options that several commands share, their shell completion, and the predictor that they describe."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ Model = Annotated[
 ]
 ModelDir = Annotated[
     Path | None,
-    typer.Option("--model_dir", help="Folder of the model's files, with --model.", rich_help_panel=_MODEL),
+    typer.Option("--model_dir", help="Folder of the model's files; needs --model.", rich_help_panel=_MODEL),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
-        help="cpu, gpu, gpu:1; gpu:0,1 for several; npu:0 and the like with Paddle. By default the first GPU, else the "
-        "CPU.",
+        help="cpu, gpu, gpu:1; gpu:0,1 for several; npu:0 and the like with Paddle. By default the first GPU, or else "
+        "the CPU.",
         autocompletion=_devices,
         rich_help_panel=_RUNTIME,
     ),
@@ -107,7 +107,7 @@ BackendName = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="fp32, the default, bf16, fp16, or auto for any that gives the same keypoints.",
+        help="fp32 (the default), bf16, fp16, or auto for any that gives the same keypoints.",
         autocompletion=_precisions,
         rich_help_panel=_RUNTIME,
     ),
@@ -115,7 +115,7 @@ Precision = Annotated[
 Objective = Annotated[
     str | None,
     typer.Option(
-        help="What to choose the runtime for: latency, the default, throughput or memory.",
+        help="What to optimise: latency (the default), throughput or memory.",
         autocompletion=_objectives,
         rich_help_panel=_RUNTIME,
     ),
@@ -123,14 +123,14 @@ Objective = Annotated[
 MaxP99 = Annotated[
     float | None,
     typer.Option(
-        "--max_p99", help="Only runtimes with a measured p99 of at most so many ms.", rich_help_panel=_RUNTIME
+        "--max_p99", help="Use only runtimes with a measured p99 of at most this many ms.", rich_help_panel=_RUNTIME
     ),
 ]
 MaxDeviation = Annotated[
     float | None,
     typer.Option(
         "--max_deviation",
-        help="Only runtimes whose keypoints are so close to the reference's, in pixels.",
+        help="Use only runtimes whose keypoints deviate from the reference by at most this many pixels.",
         rich_help_panel=_RUNTIME,
     ),
 ]
@@ -164,11 +164,11 @@ _ARGUMENTS = {
     "max_deviation": "max_deviation_px",
     "threads": "threads",
 }
-"""Options of the commands that are arguments of the Predictor."""
+"""Options of the commands, and the arguments of the Predictor that they set."""
 
 
 def open_predictor(context: typer.Context) -> Predictor:
-    """The predictor that a command's options describe; those that the command does not have keep their defaults."""
+    """The predictor that the options of a command describe; options that the command lacks keep their defaults."""
     from hpi.predictor import Predictor
 
     given = context.params
@@ -177,26 +177,30 @@ def open_predictor(context: typer.Context) -> Predictor:
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:
-    """The pipeline or model that is asked for."""
+    """The name of the given pipeline or model, or else of the default pipeline."""
     if pipeline is not None and model is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
     return pipeline or model or DEFAULT_PIPELINE
 
 
 def predictor_arguments(context: typer.Context) -> dict[str, Any]:
-    """Arguments of the Predictor, from those options that the command has; None where the YAML shall decide."""
+    """Arguments of the Predictor from the options that the command has; None leaves the decision to the YAML."""
     given = context.params
     return {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
 
 
 def read_seconds(text: str) -> float:
-    """A time in seconds.
+    """Parse a time, in seconds.
 
-    >>> read_seconds("60"), read_seconds("2m")
-    (60.0, 120.0)
+    Raises:
+        typer.BadParameter: it is not a time of at least a second.
+
+    Example:
+        >>> read_seconds("60"), read_seconds("2m")
+        (60.0, 120.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|)", text.strip())
     seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
     if seconds < 1:
-        raise typer.BadParameter(f"{text!r} is no time of at least a second; write 60, 60s or 2m")
+        raise typer.BadParameter(f"{text!r}: give a time of at least a second, such as 60, 60s or 2m")
     return seconds

@@ -73,7 +73,7 @@ class Received:
     def check(self, size: int) -> None:
         """Raise :class:`RequestError` (413) if a size is over the limit."""
         if size > self._largest:
-            message = f"more than the {self._largest / MIB:g} MiB that are accepted"
+            message = f"larger than the limit of {self._largest / MIB:g} MiB"
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
     def add(self, chunk: bytes) -> None:

@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 [bold]hpi predict people.jpg --model PP-TinyPose_256x192 --backend openvino --verbose[/]
 
-Exit codes: 0; 1 when an image could not be used or a result not be saved; 2 for wrong usage."""
+Exit codes: 0 for success, 1 if an image cannot be used or a result cannot be saved, 2 for wrong usage."""
 
 
 def predict(
@@ -24,7 +24,7 @@ def predict(
     inputs: given.Inputs,
     save_path: given.SavePath = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each image, and nothing else.")
+        bool, typer.Option("--json", help="Print one line of JSON for each image, and nothing else.")
     ] = False,
     det_threshold: given.DetThreshold = None,
     batch_size: given.BatchSize = None,
@@ -44,7 +44,7 @@ def predict(
 ) -> None:
     """Find people and their keypoints; print them, or save them with --save_path.
 
-    The default pipeline comes with the package and needs no network.
+    The default pipeline is part of the package and needs no network.
     """
     from hpi.cli.predict import Output, run
 

@@ -173,7 +173,7 @@ def test_a_trickling_answer_times_out(serve_on, all_public):
 def test_an_endless_answer_is_cut_off(serve_on, all_public, to):
     """Also that of a redirect, whose content is not read."""
     port, _ = serve_on("127.0.0.1", to=to)
-    with pytest.raises((RequestError, InputError), match=r"MiB that are accepted|redirects|not fetched"):
+    with pytest.raises((RequestError, InputError), match=r"limit of .* MiB|redirects|not fetched"):
         get(f"http://127.0.0.1:{port}/endless")
 
 
