@@ -140,7 +140,7 @@ def test_times_and_runtimes_are_shown(with_sample):
     assert "threads" in models
 
 
-def test_slider_filters_at_once_and_the_download_has_what_is_shown(with_sample):
+def test_the_slider_filters_people_also_in_the_download(with_sample):
     page = with_sample
     requests = "return performance.getEntriesByType('resource').length"
     before = page.run(requests)
