@@ -1,4 +1,4 @@
-"""Names of the files that results are saved in."""
+"""File names of saved results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ if TYPE_CHECKING:
     from hpi.results import Result
 
 MAX_STEM_BYTES = 200
-"""Longer names are cut, so that numbers and ``_res.json`` fit into the 255 that file systems take."""
+"""Longer names are shortened, so that numbers and ``_res.json`` fit into the 255 bytes of file systems."""
 
 _NUMBERED = re.compile(r"(.+)_(\d+)")
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 
 
 def file_name(path: str | None) -> str:
-    """What files of an input's result are named after: its own name, short enough to be lengthened."""
+    """The name that the files of a result are based on: that of the input, shortened to leave room for suffixes.
+
+    Args:
+        path: file or URL; None for an image in memory, which gets a unique name.
+
+    Example:
+        >>> file_name("images/people.jpg"), file_name("https://example.org/my%20image.png?size=2")
+        ('people.jpg', 'my image.png')
+    """
     if path is None:
         return f"{int(time.time())}_{secrets.randbelow(10**16):016d}.png"
     name = Path(_FORBIDDEN.sub("_", url_path(path)) if is_url(path) else path)
@@ -33,22 +41,22 @@ def file_name(path: str | None) -> str:
 
 
 class Names:
-    """Gives the results of one call names of their own, so that none overwrites the files of another.
+    """Gives the results of one call unique names, so that they do not overwrite each other's files.
 
-    Names count as the same where a file system may take them for the same: letters large or small, accents composed or
-    not. A video or a document takes one entry for all its results, and an image in memory none, so that memory grows
+    Names that some file systems treat as equal count as equal: those that differ in case, or in how accents are
+    composed. A video or a document needs one entry for all its results, and an image in memory none, so memory grows
     with the number of files only.
     """
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._series: set[tuple[str, str]] = set()  # videos and documents, whose results are numbered
-        self._numbered: set[tuple[str, str]] = set()  # series that the taken names could be of
-        self._next: dict[str, int] = {}  # the number to try next, for names that were asked for twice
+        self._series: set[tuple[str, str]] = set()  # videos and documents, with numbered results
+        self._numbered: set[tuple[str, str]] = set()  # series that the taken names may belong to
+        self._next: dict[str, int] = {}  # for names that occurred before: the next number to try
         self._last: tuple[str | None, str, int] = (None, "", 0)
 
     def give(self, result: Result) -> None:
-        """Give a result its name; called for each, in order."""
+        """Set the name of a result. Call it for every result, in order."""
         path, name = result.path, Path(result.name)
         page, frame = result.frame.page, result.frame.index
         if frame is not None:
@@ -59,7 +67,7 @@ class Names:
             result.name = self._of_one(name.stem) + name.suffix
 
     def _of_one(self, stem: str) -> str:
-        # With a number, the name of a series would be that of one of its results.
+        # With an underscore and a number, it could be the name of a result of the series.
         separator = "-" if self._series & {(_same_name(stem), "page"), (_same_name(stem), "frame")} else "_"
         stem = self._unique(stem, separator, lambda key: key in self._taken or bool(self._series & _series_of(key)))
         self._taken.add(_same_name(stem))
@@ -89,7 +97,7 @@ def _same_name(name: str) -> str:
 
 
 def _series_of(name: str) -> set[tuple[str, str]]:
-    """The series that a name could be a result of."""
+    """The series that a name may belong to."""
     found = _NUMBERED.fullmatch(name)
     if not found:
         return set()

@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Run the command line; its imports wait until a Ctrl-C during them ends quietly."""
+    """Run the command line. Ctrl-C ends it quietly, also during its imports."""
     try:
         from hpi.cli.process import run
     except KeyboardInterrupt:

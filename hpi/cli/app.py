@@ -1,4 +1,4 @@
-"""The commands of ``hpi``. Options without a command are PaddleX's spelling."""
+"""The commands of ``hpi``. Options without a command belong to PaddleX's command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PADDLEX = "paddlex"
 
 
 class _Root(TyperGroup):
-    """The commands; options without one go to the command ``paddlex``."""
+    """The commands; options without a command are passed to ``paddlex``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {name for option in self.get_params(ctx) for name in option.opts}
@@ -46,7 +46,7 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
-    """Human keypoints: people in an image in, keypoints out.
+    """Find people and their keypoints in images and videos.
 
     [bold]hpi predict people.jpg --save_path output[/] needs no network. [bold]hpi help COMMAND[/] explains a command.
 
@@ -62,7 +62,7 @@ def root(
 
 
 def models(debug: Debug = False) -> None:
-    """List the models: what they do, how good they are, whether they are on this machine, their licence."""
+    """List the models: input size, licence, accuracy, and whether they are on this machine."""
     from hpi.cli.models import show
 
     show()

@@ -1,4 +1,4 @@
-"""The artifact cache on the command line."""
+"""``hpi cache``: the artifact cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpi.backends.artifacts import Artifact, ArtifactCache
 
 app = typer.Typer(
-    help="What was made from models (converted graphs) and is kept for the next time.",
+    help="The cache of artifacts: files made from models, such as converted graphs.",
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
@@ -21,14 +21,14 @@ app = typer.Typer(
 
 @app.command("list", cls=Command)
 def show() -> None:
-    """List the artifacts, the one not used for longest first."""
+    """List the artifacts, the least recently used first."""
     from rich.console import Console
     from rich.filesize import decimal
 
     from hpi.cli.tables import new_table
 
     cache = _cache()
-    table = new_table("model, and where", "size", "last used")
+    table = new_table("model and folder", "size", "last used")
     entries = cache.entries()
     for artifact in entries:
         used = datetime.date.fromtimestamp(artifact.used).isoformat()
@@ -43,22 +43,22 @@ def show() -> None:
 
 @app.command(cls=Command)
 def clear() -> None:
-    """Remove all artifacts; they are made again when they are needed."""
-    _tell(_cache().prune(0))
+    """Remove all artifacts; they are built again when needed."""
+    _report(_cache().prune(0))
 
 
 @app.command(cls=Command)
 def prune(
-    limit: Annotated[str, typer.Option(help="How much may stay, such as 500MB or 2GiB.")],
+    limit: Annotated[str, typer.Option(help="How much to keep, such as 500MB or 2GiB.")],
 ) -> None:
-    """Remove the artifacts not used for longest until what remains is within the limit."""
+    """Remove the least recently used artifacts until the rest is within the limit."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
         size = TypeAdapter(ByteSize).validate_python(limit)
     except ValidationError as error:
         raise typer.BadParameter(f"--limit {limit!r}: give a size such as 500MB or 2GiB") from error
-    _tell(_cache().prune(size))
+    _report(_cache().prune(size))
 
 
 def _cache() -> ArtifactCache:
@@ -68,7 +68,7 @@ def _cache() -> ArtifactCache:
     return ArtifactCache(Zoo.default().artifacts)
 
 
-def _tell(removed: list[Artifact]) -> None:
+def _report(removed: list[Artifact]) -> None:
     from rich.filesize import decimal
 
     size = decimal(sum(artifact.size for artifact in removed))

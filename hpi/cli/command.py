@@ -15,23 +15,23 @@ _PANEL = "Messages"
 
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", help="Also say what is chosen and why, and how long it takes.", rich_help_panel=_PANEL),
+    typer.Option("--verbose", help="Also show what is chosen and why, and how long it takes.", rich_help_panel=_PANEL),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.", rich_help_panel=_PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show errors only.", rich_help_panel=_PANEL)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)]
 
 
 class Command(TyperCommand):
-    """A command whose errors are one line and an exit code: 2 for wrong usage, 1 for the rest."""
+    """A command that reports an error in one line, with exit code 2 for wrong usage and 1 otherwise."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it with the log that its options ask for."""
+        """Run it with the log level of its options."""
         given = ctx.params
         start_log(**{name: given.get(name, False) for name in ("verbose", "quiet", "debug")})
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # whoever reads the output has read enough
+            raise  # the reader of the output has closed it
         except (HpiError, OSError) as error:
             if given.get("debug"):
                 raise
@@ -40,7 +40,7 @@ class Command(TyperCommand):
 
 
 def start_log(*, verbose: bool = False, quiet: bool = False, debug: bool = False) -> None:
-    """Log to the standard error stream: warnings, and of this package what the options ask for."""
+    """Log to the standard error stream: warnings, and messages of this package at the level of the options."""
     if verbose and quiet:
         raise typer.BadParameter("give --verbose or --quiet, not both")
     level = logging.ERROR if quiet else logging.WARNING
@@ -50,7 +50,7 @@ def start_log(*, verbose: bool = False, quiet: bool = False, debug: bool = False
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to ``sys.stderr`` as it is at the time: a progress bar takes its place, and moves down for a line."""
+    """Writes to the current ``sys.stderr``, which a progress bar replaces to keep itself below the messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(f"{record.levelname.lower()}: {self.format(record)}", file=sys.stderr)  # noqa: T201

@@ -12,7 +12,7 @@ KINDS = {"Person detectors": "object_detection", "Keypoint models": "keypoint_de
 
 
 def show() -> None:
-    """Print the models and the pipelines that are made of them."""
+    """Print the models and the pipelines."""
     zoo = Zoo.default()
     console = Console(highlight=False)
     for title, task in KINDS.items():
@@ -27,14 +27,14 @@ def show() -> None:
 
 
 def _show_models(console: Console, title: str, zoo: Zoo, models: dict[str, ModelConfig]) -> None:
-    """What each model is, and below the table what the figures of their accuracy were measured on."""
+    """A table of models, and below it the data sets of their accuracy."""
     table = new_table("name", "input", "licence", "here", "accuracy", title=title)
     measured: dict[str, list[str]] = {}
     for name, config in models.items():
         height, width = config.input_size
         figure = config.accuracy
-        told = f"{figure.value} {figure.metric}" if figure else "-"
-        table.add_row(name, f"{height}x{width}", config.license, _place(zoo, config), told)
+        accuracy = f"{figure.value} {figure.metric}" if figure else "-"
+        table.add_row(name, f"{height}x{width}", config.license, _place(zoo, config), accuracy)
         if figure:
             measured.setdefault(f"{figure.dataset}, by {figure.by}", []).append(name)
     console.print(table)

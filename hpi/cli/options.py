@@ -1,4 +1,4 @@
-"""Options that several commands share, what a shell completes them with, and the predictor that they describe."""
+"""Options that several commands share, their shell completion, and the predictor that they describe."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE, DEVICES
-
 if TYPE_CHECKING:
     from hpi.predictor import Predictor
 
+DEFAULT_PIPELINE = "human_keypoint_detection_lite"
+DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
+"""For shell completion. Without indices: bash splits words at colons."""
 
-def _pipelines() -> list[str]:
+
+def complete_pipelines() -> list[str]:
+    """The pipelines of the package, for shell completion."""
     from hpi.compat.paddlex.config import pipeline_names
 
     return pipeline_names()
@@ -48,7 +51,7 @@ def _devices() -> list[str]:
     return ["auto", *DEVICES]
 
 
-_MODEL, _RUNTIME = "Which models", "What they run on"
+_MODEL, _RUNTIME, _SERVICE = "Which models", "What they run on", "Where the service listens"
 
 Inputs = Annotated[list[str], typer.Argument(help="Images, videos, folders or http(s) URLs.", metavar="INPUT...")]
 Pipeline = Annotated[
@@ -56,7 +59,7 @@ Pipeline = Annotated[
     typer.Option(
         help=f"Name or YAML file of a pipeline. By default {DEFAULT_PIPELINE}.",
         metavar="NAME|FILE",
-        autocompletion=_pipelines,
+        autocompletion=complete_pipelines,
         rich_help_panel=_MODEL,
     ),
 ]
@@ -65,7 +68,7 @@ PipelineOrDefault = Annotated[
     typer.Option(
         help="Name or YAML file of a pipeline.",
         metavar="NAME|FILE",
-        autocompletion=_pipelines,
+        autocompletion=complete_pipelines,
         rich_help_panel=_MODEL,
     ),
 ]
@@ -80,13 +83,13 @@ Model = Annotated[
 ]
 ModelDir = Annotated[
     Path | None,
-    typer.Option("--model_dir", help="Folder of the model's files, with --model.", rich_help_panel=_MODEL),
+    typer.Option("--model_dir", help="Folder of the model's files; needs --model.", rich_help_panel=_MODEL),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
-        help="cpu, gpu, gpu:1; gpu:0,1 for several; npu:0 and the like with Paddle. By default the first GPU, else the "
-        "CPU.",
+        help="cpu, gpu, gpu:1; gpu:0,1 for several; npu:0 and the like with Paddle. By default the first GPU, or else "
+        "the CPU.",
         autocompletion=_devices,
         rich_help_panel=_RUNTIME,
     ),
@@ -104,7 +107,7 @@ BackendName = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="fp32, the default, bf16, fp16, or auto for any that gives the same keypoints.",
+        help="fp32 (the default), bf16, fp16, or auto for any that gives the same keypoints.",
         autocompletion=_precisions,
         rich_help_panel=_RUNTIME,
     ),
@@ -112,7 +115,7 @@ Precision = Annotated[
 Objective = Annotated[
     str | None,
     typer.Option(
-        help="What to choose the runtime for: latency, the default, throughput or memory.",
+        help="What to optimise: latency (the default), throughput or memory.",
         autocompletion=_objectives,
         rich_help_panel=_RUNTIME,
     ),
@@ -120,14 +123,14 @@ Objective = Annotated[
 MaxP99 = Annotated[
     float | None,
     typer.Option(
-        "--max_p99", help="Only runtimes with a measured p99 of at most so many ms.", rich_help_panel=_RUNTIME
+        "--max_p99", help="Use only runtimes with a measured p99 of at most this many ms.", rich_help_panel=_RUNTIME
     ),
 ]
 MaxDeviation = Annotated[
     float | None,
     typer.Option(
         "--max_deviation",
-        help="Only runtimes whose keypoints are so close to the reference's, in pixels.",
+        help="Use only runtimes whose keypoints deviate from the reference by at most this many pixels.",
         rich_help_panel=_RUNTIME,
     ),
 ]
@@ -137,7 +140,20 @@ Threads = Annotated[
 DetThreshold = Annotated[
     float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
 ]
-BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="Images that go together.")]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch_size", min=1, help="How many images go through the detector together.")
+]
+SavePath = Annotated[
+    Path | None,
+    typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", metavar="FOLDER"),
+]
+Host = Annotated[
+    str,
+    typer.Option(help="Address to listen on; 0.0.0.0 for every address of this machine.", rich_help_panel=_SERVICE),
+]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_SERVICE)]
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 
 _ARGUMENTS = {
     "device": "device",
@@ -148,11 +164,11 @@ _ARGUMENTS = {
     "max_deviation": "max_deviation_px",
     "threads": "threads",
 }
-"""Options of the commands that are arguments of the Predictor."""
+"""Options of the commands, and the arguments of the Predictor that they set."""
 
 
 def open_predictor(context: typer.Context) -> Predictor:
-    """The predictor that a command's options describe; those that the command does not have keep their defaults."""
+    """The predictor that the options of a command describe; options that the command lacks keep their defaults."""
     from hpi.predictor import Predictor
 
     given = context.params
@@ -161,26 +177,30 @@ def open_predictor(context: typer.Context) -> Predictor:
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:
-    """The pipeline or model that is asked for."""
+    """The name of the given pipeline or model, or else of the default pipeline."""
     if pipeline is not None and model is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
     return pipeline or model or DEFAULT_PIPELINE
 
 
 def predictor_arguments(context: typer.Context) -> dict[str, Any]:
-    """Arguments of the Predictor, from those options that the command has; None where the YAML shall decide."""
+    """Arguments of the Predictor from the options that the command has; None leaves the decision to the YAML."""
     given = context.params
     return {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
 
 
 def read_seconds(text: str) -> float:
-    """A time in seconds.
+    """Parse a time, in seconds.
 
-    >>> read_seconds("60"), read_seconds("2m")
-    (60.0, 120.0)
+    Raises:
+        typer.BadParameter: it is not a time of at least a second.
+
+    Example:
+        >>> read_seconds("60"), read_seconds("2m")
+        (60.0, 120.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|)", text.strip())
     seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
     if seconds < 1:
-        raise typer.BadParameter(f"{text!r} is no time of at least a second; write 60, 60s or 2m")
+        raise typer.BadParameter(f"{text!r}: give a time of at least a second, such as 60, 60s or 2m")
     return seconds

@@ -1,4 +1,4 @@
-"""What runs where and why, and measuring it on this machine."""
+"""Showing what the models run on and why, and measuring the candidates on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIGURES = {
     "memory_mb": "MB",
     "deviation_px": "px off",
 }
-"""What is known of a candidate for the expected batches, and how the table calls it."""
+"""The measurements of a candidate for the expected batches, and their headings."""
 
 
 def explain(predictor: Predictor, *, as_json: bool) -> None:
@@ -54,13 +54,13 @@ def _ranking(model: Mapping[str, Any]) -> Table:
 
 
 def _reasons(model: Mapping[str, Any]) -> list[Text]:
-    """Why candidates were not taken, a line each for below the table."""
+    """Why candidates were rejected, one line each."""
     reasons = {one["candidate"]: one["unavailable"] for one in model["ranking"]} | dict(model["rejected"])
-    return [Text(f"{candidate}: not taken: {reason}") for candidate, reason in reasons.items() if reason]
+    return [Text(f"{candidate}: rejected: {reason}") for candidate, reason in reasons.items() if reason]
 
 
 def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
-    """Measure the candidates of a predictor's models, with a live table unless it shall be quiet."""
+    """Measure the candidates of a predictor's models, with a live table unless ``quiet``."""
     if quiet:
         predictor.tune(seconds)
         return
@@ -81,7 +81,7 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
         predictor.tune(seconds, on_progress=on_progress)
         progress.update(task, completed=seconds)
     if not console.is_terminal:
-        console.print()  # in a file, the end of its last line
+        console.print()  # in a file, ends the last line
 
 
 def _add(table: Table, model: str, result: Measurement) -> None:
@@ -91,7 +91,7 @@ def _add(table: Table, model: str, result: Measurement) -> None:
 
 
 def summary(description: Mapping[str, Any]) -> dict[str, str]:
-    """For each model what it runs on."""
+    """What each model runs on."""
     return {
         model["model"]: " ".join([model["backend"], model["variant"], *model["notes"]])
         for model in description["models"]

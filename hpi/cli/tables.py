@@ -1,4 +1,4 @@
-"""Tables for terminals of any width: what does not fit is folded, never cut."""
+"""Tables for terminals of any width: long cells are wrapped, never cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 def new_table(*headings: str, title: str | None = None) -> Table:
-    """A table without rows whose cells fold."""
+    """An empty table whose cells wrap."""
     table = Table(
         title=title,
         title_justify="left",

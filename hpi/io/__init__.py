@@ -1,1 +1,1 @@
-"""What many parts need and none owns: files written whole, fetching, archives, checked YAML."""
+"""Shared helpers: atomic file writes, fetching, archives, validated YAML."""

@@ -1,4 +1,4 @@
-"""Unpacking model archives (tar, zip) that come from outside and are not to be trusted."""
+"""Unpacking untrusted model archives (tar, zip)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpi.errors import ModelError
 MAX_UNPACKED_BYTES = 2 << 30
 MAX_FILES = 100
 MAX_OVERHEAD_BYTES = 1 << 20
-"""Most bytes of a tar that are not content of its files: headers, padding, what follows the end."""
+"""Limit of the bytes of a tar outside its files: headers, padding, data after the end."""
 
 _DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
     b"\xfd7zXZ": lzma.open,
@@ -27,28 +27,28 @@ _DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
     b"BZh": bz2.open,
     b"": lambda path: path.open("rb"),
 }
-# RuntimeError: an encrypted zip, a recursion without end; ValueError: a name with a NUL.
+# RuntimeError: an encrypted zip, infinite recursion; ValueError: a name with a NUL.
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack the files of an archive, which lie in one folder or in none, into ``target``.
+    """Unpack an archive into ``target``. Its files must all be at the top, or in one folder, which is dropped.
 
     Args:
         archive: ``.tar``, compressed or not, or ``.zip``.
         target: an existing empty folder; its content is undefined after an error.
 
     Raises:
-        ModelError: not an archive, damaged, too large or of too many files, or with an entry that is not a plain file
-            in one top folder.
-        OSError: the disk's.
+        ModelError: not an archive, damaged, too large, too many files, or an entry that is not a plain file in that
+            folder.
+        OSError: the target cannot be written.
     """
     try:
         _unpack(archive, target)
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
-        if error.errno is not None:  # the disk's; those of gzip and bz2 have no number
+        if error.errno is not None:  # from the disk; those of gzip and bz2 have no number
             raise
         raise _damaged(archive, error) from error
 
@@ -67,7 +67,7 @@ def _unpack(archive: Path, target: Path) -> None:
         if len(tops) > 1:
             raise ModelError(f"{archive.name}: more than one folder at the top: {', '.join(sorted(tops))}")
         if name in names:
-            raise ModelError(f"{archive.name}: entry {entry!r} is there twice")
+            raise ModelError(f"{archive.name}: entry {entry!r} appears twice")
         names.add(name)
         remaining -= size
         if remaining < 0 or len(names) > MAX_FILES:
@@ -77,13 +77,13 @@ def _unpack(archive: Path, target: Path) -> None:
         with (target / name).open("xb") as out:
             shutil.copyfileobj(stream, out)
             if out.tell() != size:
-                raise ModelError(f"{archive.name}: damaged: entry {entry!r} breaks off")
+                raise ModelError(f"{archive.name}: damaged: entry {entry!r} is truncated")
     if not names:
-        raise ModelError(f"{archive.name}: holds no files")
+        raise ModelError(f"{archive.name}: contains no files")
 
 
 def _split(archive: Path, entry: str) -> tuple[str, str]:
-    """Top folder, or nothing, and file name of an entry. Model archives have no folders inside that one."""
+    """Top folder (or an empty string) and file name of an entry. Model archives have no deeper folders."""
     path = PurePosixPath(entry)
     if path.is_absolute() or ".." in path.parts or any(character in entry for character in '\\:\0"*?<>|'):
         raise ModelError(f"{archive.name}: entry {entry!r} points outside the archive's folder")
@@ -93,7 +93,7 @@ def _split(archive: Path, entry: str) -> tuple[str, str]:
 
 
 def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, declared size and content of each file; both readers stop at the declared size."""
+    """Name, declared size and content of each file; reading stops at the declared size."""
     yield from _zip_files(archive) if zipfile.is_zipfile(archive) else _tar_files(archive)
 
 
@@ -102,7 +102,7 @@ def _zip_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
         for entry in bundle.infolist():
             if entry.is_dir():
                 continue
-            kind = entry.external_attr >> 28  # the file type bits of a Unix mode; 0 when not stated
+            kind = entry.external_attr >> 28  # the file type bits of a Unix mode; 0 if not stated
             if kind not in {0, 0o10}:
                 raise ModelError(f"{archive.name}: entry {entry.filename!r} is not a plain file")
             with bundle.open(entry) as stream:
@@ -124,12 +124,12 @@ def _tar_files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     raise ModelError(f"{archive.name}: entry {member.name!r} is not a plain file")
                 meter.allowed += member.size
                 yield member.name, member.size, stream
-        while meter.read(1 << 16):  # a compressed archive has its checksum at the very end
+        while meter.read(1 << 16):  # the checksum of a compressed archive is at its very end
             pass
 
 
 class _Meter:
-    """Reads a tar's bytes and refuses when more than a little of them is not content of its files."""
+    """Reads the bytes of a tar, and limits those that are not content of its files."""
 
     def __init__(self, archive: Path, stream: IO[bytes]) -> None:
         self.allowed = MAX_OVERHEAD_BYTES

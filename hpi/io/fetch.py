@@ -1,4 +1,4 @@
-"""Reading http(s) URLs: bounded in time and size."""
+"""Reading http(s) URLs within limits of time and size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import idna
 from hpi.errors import HpiError
 
 SILENCE_S = 30
-"""Longest wait for the next bytes."""
+"""Time limit for the next bytes, in seconds."""
 
 
 _USER = re.compile(r"^(https?://)[^/?#]*@", re.IGNORECASE)
-# What stands in the place of the port is no number, so it belongs to a password with a slash in it.
+# After the colon is no port number, so it is a password with a slash in it.
 _USER_WITH_SLASH = re.compile(r"^(https?://)[^/?#@\[]*:[^/?#@]*[^/?#@\d].*@", re.IGNORECASE)
 _SECRET = re.compile(
     r"(?<=[?&;#])([^=&;#]*(?:auth|cred|hmac|jwt|key(?![a-z])|keyid|pass|pwd|secret|sess|sig(?![a-z])|signature|token)"
@@ -31,26 +31,33 @@ _SECRET = re.compile(
 
 
 def is_url(text: str) -> bool:
-    """Whether a string is an http(s) URL."""
+    """Whether a string is an http(s) URL.
+
+    Example:
+        >>> is_url("https://example.org/a.jpg"), is_url("a.jpg")
+        (True, False)
+    """
     return text[:8].lower().startswith(("http://", "https://"))
 
 
 def shown(url: str) -> str:
-    """A URL as it may be shown, logged and saved: without user and password, and without secrets in its query.
+    """A URL that is safe to show, log and save: without user, password, and secrets in its query.
 
-    What counts as a secret goes by the names of signed links and of API keys.
+    Secrets are recognised by the parameter names of signed links and of API keys.
 
-    >>> shown("https://me:pw@example.org/a.jpg?size=2&X-Amz-Signature=0a1b")
-    'https://example.org/a.jpg?size=2&X-Amz-Signature=***'
+    Example:
+        >>> shown("https://me:pw@example.org/a.jpg?size=2&X-Amz-Signature=0a1b")
+        'https://example.org/a.jpg?size=2&X-Amz-Signature=***'
     """
     return _SECRET.sub(r"\1***", _USER_WITH_SLASH.sub(r"\1", _USER.sub(r"\1", url)))
 
 
 def url_path(url: str) -> str:
-    """The path in a URL, without the escapes; empty where it is not a URL.
+    """The decoded path of a URL; empty if it is not a URL.
 
-    >>> url_path("http://example.org/my%20photo.jpg?size=2")
-    '/my photo.jpg'
+    Example:
+        >>> url_path("http://example.org/my%20image.jpg?size=2")
+        '/my image.jpg'
     """
     try:
         return unquote(urlsplit(url).path, errors="surrogateescape")
@@ -59,13 +66,14 @@ def url_path(url: str) -> str:
 
 
 def ascii_url(url: str) -> str:
-    """A URL as it goes over the wire: host in IDNA, other characters escaped, without user and password.
-
-    >>> ascii_url("http://bücher.example/mein Bild.jpg")
-    'http://xn--bcher-kva.example/mein%20Bild.jpg'
+    """A URL as it is sent: host in IDNA, other characters escaped, without user and password.
 
     Raises:
-        ValueError: it is not a URL. The message quotes nothing of it, since that may be a part of a password.
+        ValueError: it is not a URL. The message does not quote it, since any part may belong to a password.
+
+    Example:
+        >>> ascii_url("http://bücher.example/mein Bild.jpg")
+        'http://xn--bcher-kva.example/mein%20Bild.jpg'
     """
     try:
         parts = urlsplit(url)
@@ -75,19 +83,19 @@ def ascii_url(url: str) -> str:
     except ValueError:
         raise ValueError("not a valid URL") from None
     if any(ord(character) < 32 or ord(character) == 127 for character in url):
-        raise ValueError("a URL has no control characters")
+        raise ValueError("a URL cannot have control characters")
     host = f"[{host}]" if ":" in host else host
     place = host if port is None else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, _escape(parts.path), _escape(parts.query), ""))
 
 
 def _escape(text: str) -> str:
-    """Percent-encode what a URL may not hold, and leave alone what is encoded already."""
+    """Percent-encode characters that a URL cannot have, and keep existing escapes."""
     return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text), safe="%/:?@!$&'()*+,;=~[]", errors="surrogateescape")
 
 
 class _StayOnHttp(urllib.request.HTTPRedirectHandler):
-    """Redirects must not lead to other schemes: urllib would follow them to ftp."""
+    """Refuses redirects to other schemes; urllib would follow them to ftp."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not is_url(newurl):
@@ -102,28 +110,28 @@ def fetch(
     limit: int,
     seconds: float,
     error: type[HpiError],
-    progress: Callable[[int, int | None], None] | None = None,
+    on_progress: Callable[[int, int | None], None] | None = None,
 ) -> int | None:
-    """Copy what a URL answers into a stream.
+    """Copy the content of a URL into a stream.
 
     Args:
         url: http or https; redirects must stay there.
         out: where to write.
-        limit: most bytes to take.
-        seconds: longest time that it may take in all.
-        error: what to raise.
-        progress: called with the bytes so far and in all, if the server says.
+        limit: maximum size, in bytes.
+        seconds: time limit for all of it.
+        error: class of the error to raise.
+        on_progress: called with the bytes received so far, and the total if the server announced it.
 
     Returns:
-        The size that the server announced, which is then that of the content; None if it did not.
+        The size that the server announced, which equals the size of the content; None if it announced none.
 
     Raises:
-        HpiError: of the kind ``error``: no answer, an HTTP error, more than ``limit`` bytes, fewer than announced, or
-            not finished in time.
+        HpiError: of class ``error``: no answer, an HTTP error, more than ``limit`` bytes, fewer than announced, or not
+            finished in time.
     """
     label = shown(url)
     if not is_url(url):
-        raise error(f"{label}: only http and https are fetched")
+        raise error(f"{label}: only http and https are supported")
     deadline = time.monotonic() + seconds
     try:
         with urllib.request.build_opener(_StayOnHttp).open(_request(url), timeout=min(SILENCE_S, seconds)) as answer:
@@ -133,12 +141,12 @@ def fetch(
             while block := answer.read1(1 << 16):
                 done += len(block)
                 if done > limit:
-                    raise error(f"{label}: more than the {limit} bytes that are accepted")
+                    raise error(f"{label}: larger than the limit of {limit} bytes")
                 if time.monotonic() > deadline:
                     raise error(f"{label}: not finished within {seconds:g} s, {done} bytes so far")
                 out.write(block)
-                if progress:
-                    progress(done, total)
+                if on_progress:
+                    on_progress(done, total)
     except HpiError:
         raise
     except urllib.error.HTTPError as problem:
@@ -146,12 +154,12 @@ def fetch(
     except (HTTPException, OSError, ValueError) as problem:
         raise error(f"{label}: cannot be fetched: {getattr(problem, 'reason', problem)}") from problem
     if total is not None and done != total:
-        raise error(f"{label}: broke off after {done} of {total} bytes")
+        raise error(f"{label}: the connection ended after {done} of {total} bytes")
     return total
 
 
 def _request(url: str) -> urllib.request.Request:
-    """What to ask a server; user and password go into a header, which a redirect does not pass on."""
+    """The request for a URL. User and password go into a header that is not sent to redirects."""
     request = urllib.request.Request(ascii_url(url), headers={"User-Agent": "hpi-pose"})
     parts = urlsplit(url)
     if parts.username is not None:

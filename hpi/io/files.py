@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from hpi.errors import HpiError
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all; makes its folder.
+    """Write a file atomically: it appears complete or not at all. Creates its folder.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(Path(folder) / "new" / "a.txt", b"text")
+        ...     (Path(folder) / "new" / "a.txt").read_bytes()
+        b'text'
     """
     partial = target.with_name(f".{uuid.uuid4().hex}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,10 +32,10 @@ def write_whole(target: Path, data: bytes) -> None:
 
 
 def save(target: Path, data: bytes, error: type[HpiError]) -> None:
-    """:func:`write_whole`, with an error for people.
+    """:func:`write_whole` with an error message that names the file.
 
     Raises:
-        HpiError: of the kind ``error``: it cannot be written.
+        HpiError: of class ``error``: it cannot be written.
     """
     try:
         write_whole(target, data)
@@ -38,10 +44,10 @@ def save(target: Path, data: bytes, error: type[HpiError]) -> None:
 
 
 def check_folder(folder: Path, error: type[HpiError]) -> None:
-    """Make a folder, and check that files can be written into it: before the work, not after.
+    """Create a folder, and check before any work that files can be written into it.
 
     Raises:
-        HpiError: of the kind ``error``: it cannot be made, or not be written into.
+        HpiError: of class ``error``: it cannot be created or written.
     """
     try:
         if folder.exists() and not folder.is_dir():

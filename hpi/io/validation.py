@@ -1,4 +1,4 @@
-"""Reading YAML files into pydantic models, with errors that name file and field."""
+"""Validating YAML and other content against records, with errors that name file and field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from hpi.errors import ConfigError, HpiError, not_found
 
 
 class Record(BaseModel):
-    """A frozen record that refuses fields it does not know, so that a typo is an error, and infinite numbers."""
+    """Base of frozen records. Unknown fields are errors, so that a typo is noticed, and so are infinite numbers.
+
+    Example:
+        >>> class Size(Record):
+        ...     width: int
+        >>> parse(Size, {"widht": 3}, "size.yaml")
+        Traceback (most recent call last):
+        hpi.errors.ConfigError: size.yaml: at the top: unknown field 'widht', did you mean 'width'?
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -35,19 +43,19 @@ class Record(BaseModel):
                 if _holds_bool(content.get(name)) and not _may_be_bool(field.annotation):
                     raise PydanticCustomError(
                         "bool_for_number",
-                        "field {field} is {value}, which is no number or text; write it in quotes, or as a number",
+                        "field {field} is {value}, neither a number nor text; write it as a number or in quotes",
                         {"field": repr(name), "value": repr(content[name])},
                     )
         return content
 
 
 def _holds_bool(value: object) -> bool:
-    """Whether a value is True or False, or a list with one of them."""
+    """Whether a value is a boolean, or a list that contains one."""
     return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(_holds_bool(one) for one in value))
 
 
 def _may_be_bool(annotation: Any) -> bool:
-    """Whether a field takes booleans, or is a section that checks itself."""
+    """Whether a field accepts booleans, or is a section that validates itself."""
     inner = get_args(annotation)
     if get_origin(annotation) is Literal:
         return any(isinstance(one, bool) for one in inner)
@@ -59,7 +67,7 @@ def _may_be_bool(annotation: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain YAML in which no mapping has a key twice: the last one would win without a word."""
+    """Reads plain YAML, and refuses duplicate keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -70,25 +78,26 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, Hashable):
                 if key in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key!r} is there twice; keep one", key_node.start_mark
+                        None, None, f"the key {key!r} appears twice; keep one", key_node.start_mark
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-def nearest(unknown: str, known: Iterable[str], *, most: float = 0.5) -> str | None:
-    """The known name that an unknown one may be a slip of, or None.
+def nearest(unknown: str, known: Iterable[str], *, most: float = 0.4) -> str | None:
+    """The known name that an unknown one is probably a typo of, or None.
 
-    Upper and lower case, underscores and hyphens do not count.
+    Case, underscores and hyphens are ignored.
 
     Args:
-        unknown: a name, of any length.
-        known: names that exist.
-        most: share of the longer name's letters that may differ.
+        unknown: a name of any length.
+        known: the names to compare it with.
+        most: limit of the differing letters, as a share of the longer name.
 
-    >>> nearest("det_thresh", ["detThreshold", "visualize"])
-    'detThreshold'
-    >>> nearest("imageWidth", ["image"], most=0.25)
+    Example:
+        >>> nearest("det_thresh", ["detThreshold", "visualize"])
+        'detThreshold'
+        >>> nearest("imageWidth", ["image"], most=0.25)
     """
     letters = _letters(unknown)
     shares = {name: _differing_share(letters, _letters(name), most) for name in known}
@@ -102,7 +111,7 @@ def _letters(name: str) -> str:
 
 def _differing_share(one: str, other: str, most: float) -> float:
     longer = max(len(one), len(other), 1)
-    if abs(len(one) - len(other)) > most * longer:  # matching takes long for long names
+    if abs(len(one) - len(other)) > most * longer:  # comparing long names takes long
         return 1.0
     matcher = SequenceMatcher(None, one, other, autojunk=False)
     return 1 - sum(block.size for block in matcher.get_matching_blocks()) / longer
@@ -115,12 +124,26 @@ AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 
 def is_yaml(name: str | Path) -> bool:
-    """Whether a name is that of a YAML file."""
+    """Whether a name ends like that of a YAML file.
+
+    Example:
+        >>> is_yaml("pipeline.yml"), is_yaml("human_keypoint_detection")
+        (True, False)
+    """
     return str(name).lower().endswith((".yaml", ".yml"))
 
 
 def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
-    """The content of a YAML file; ``error`` when it cannot be read or parsed."""
+    """Read a YAML file.
+
+    Args:
+        path: the file.
+        error: class of the error to raise.
+
+    Raises:
+        HpiError: of class ``error``: the file is missing, larger than 1 MiB, not valid YAML, or has a key twice. For a
+            missing file, it is also a FileNotFoundError.
+    """
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
@@ -130,7 +153,7 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     except OSError as problem:
         kind = not_found(error) if isinstance(problem, FileNotFoundError) else error
         raise kind(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date or number that is none
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: an invalid date or number
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
 
 
@@ -142,9 +165,17 @@ def parse(
     *,
     owner: Callable[[Sequence[int | str]], str] = lambda _: "",
 ) -> AnyRecord:
-    """Validate content against a model; ``error`` lists each wrong field as ``where: field: what``.
+    """Validate content against a record.
 
-    ``owner`` says more of the place of a field, such as the id of the entry that it belongs to.
+    Args:
+        kind: class of the record.
+        content: its fields.
+        where: what errors name, such as the path of the file.
+        error: class of the error to raise.
+        owner: returns what errors add to the location of a field, such as the ID of the entry that it belongs to.
+
+    Raises:
+        HpiError: of class ``error``: fields are wrong; the message names up to five of them.
     """
     try:
         return kind.model_validate(content)

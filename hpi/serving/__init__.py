@@ -1,4 +1,4 @@
-"""The pipeline behind HTTP: PaddleX's interface, with dynamic batching, limits, metrics and a page."""
+"""The HTTP service: dynamic batching, limits, metrics and a page around PaddleX's protocol."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 from hpi.errors import ConfigError
 
 
-def serve(pipeline: str, predictor: Mapping[str, Any], asked: Mapping[str, Any], **options: Any) -> None:
-    """:func:`hpi.serving.run.serve`, where what it needs is installed.
+def serve(pipeline: str, predictor: Mapping[str, Any], overrides: Mapping[str, Any], **options: Any) -> None:
+    """Serve a pipeline; see :func:`hpi.serving.run.serve`.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the packages of the service are not installed.
+        HpiError: as :func:`hpi.serving.run.serve`.
     """
     try:
         from hpi.serving.run import serve as run
     except ImportError as error:
         raise ConfigError(f'the service is not installed ({error}): pip install "hpi-pose[serve]"') from error
-    run(pipeline, predictor, asked, **options)
+    run(pipeline, predictor, overrides, **options)

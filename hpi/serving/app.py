@@ -1,4 +1,4 @@
-"""The HTTP interface: PaddleX's route, health, metrics and the page."""
+"""The HTTP application: PaddleX's route, health, metrics and the page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from hpi.compat.paddlex.http_protocol import ROUTE, Answer, Message
 from hpi.predictor import Predictor
+from hpi.serving.handler import RequestHandler
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.middleware import json_response, surround
 from hpi.serving.openapi import REQUEST, errors
-from hpi.serving.reception import Reception
 from hpi.serving.requests import check_token
-from hpi.serving.schema import Answer, Message
 from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
-ROUTE = "/human-keypoint-detection"
 PAGE = Path(__file__).parent / "page"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -40,16 +39,20 @@ _PAGE_HEADERS = {
 
 
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
-    """The service of a predictor, which is warm and which it closes in the end.
+    """The application that serves a predictor.
+
+    Args:
+        predictor: of a pipeline, already warmed up. The application closes it when it shuts down.
+        settings: limits and switches.
 
     Raises:
         ConfigError: the predictor is a single model.
     """
     metrics = Metrics()
     service = PoseService(predictor, settings, metrics)
-    reception = Reception(service, settings)
+    handler = RequestHandler(service, settings)
     metrics.watch(
-        "hpi_requests_inside", "Requests that wait for the models or are in them.", lambda: reception.door.inside
+        "hpi_requests_inside", "Requests that are waiting for the models or running.", lambda: handler.limit.inside
     )
 
     @asynccontextmanager
@@ -60,34 +63,38 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="hpi: human keypoints",
-        description="PaddleX's interface for human keypoint detection. A photo in, people with their joints out.",
+        description="PaddleX's protocol for human keypoint detection: send an image, get people with their keypoints.",
         lifespan=lifespan,
     )
     surround(app, settings, metrics)
 
     @app.post(
-        ROUTE, response_model=Answer, responses=errors(), openapi_extra=REQUEST, summary="Find people and their joints"
+        ROUTE,
+        response_model=Answer,
+        responses=errors(),
+        openapi_extra=REQUEST,
+        summary="Find people and their keypoints",
     )
     async def infer(request: Request) -> Response:
         check_token(request, settings.token)
         clock = Clock(metrics)
-        result = await reception.result(request, clock)
+        result = await handler.result(request, clock)
         answer = Answer(logId=request.scope["log_id"], result=result)
         return json_response(answer, headers={"Server-Timing": clock.server_timing()})
 
-    @_get(app, "/health", response_model=Message, summary="Whether the process answers")
+    @_get(app, "/health", response_model=Message, summary="Whether the process is alive")
     async def health(request: Request) -> Response:
         return json_response(Message(logId=request.scope["log_id"], errorMsg="Healthy"))
 
-    @_get(app, "/ready", response_model=Message, responses=errors(503), summary="Whether it takes requests now")
+    @_get(app, "/ready", response_model=Message, responses=errors(503), summary="Whether it accepts requests now")
     async def ready(request: Request) -> Response:
-        reception.door.check()
+        handler.limit.check()
         return json_response(Message(logId=request.scope["log_id"], errorMsg="Ready"))
 
-    @_get(app, "/metrics", response_class=_Figures, responses=errors(401), summary="Figures for Prometheus")
+    @_get(app, "/metrics", response_class=_PrometheusText, responses=errors(401), summary="Metrics for Prometheus")
     async def show_metrics(request: Request) -> Response:
         check_token(request, settings.token)
-        return _Figures(metrics.text())
+        return _PrometheusText(metrics.text())
 
     @_get(app, "/info", response_model=dict[str, Any], summary="What runs where")
     async def info() -> Response:
@@ -98,7 +105,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
 
 def _get(app: FastAPI, path: str, **documented: Any) -> Callable[[Endpoint], Endpoint]:
-    """Answer GET, and HEAD in the same way; the server leaves out the body of that."""
+    """Add a route for GET, and for HEAD, whose body the server leaves out."""
 
     def add(endpoint: Endpoint) -> Endpoint:
         app.get(path, **documented)(endpoint)
@@ -111,14 +118,14 @@ def _get(app: FastAPI, path: str, **documented: Any) -> Callable[[Endpoint], End
     return add
 
 
-class _Figures(PlainTextResponse):
-    """Figures in the format of Prometheus."""
+class _PrometheusText(PlainTextResponse):
+    """Metrics in the text format of Prometheus."""
 
     media_type = "text/plain; version=0.0.4"
 
 
 def _info(predictor: Predictor) -> dict[str, Any]:
-    """What the page shows: no paths of this machine."""
+    """What the page shows. It holds no paths of this machine."""
     shown = ("model", "task", "backend", "version", "variant", "device", "threads")
     pipeline = predictor.pipelines[0]
     skeleton, own = pipeline.skeleton, pipeline.draw_threshold
@@ -127,7 +134,7 @@ def _info(predictor: Predictor) -> dict[str, Any]:
         "name": predictor.name,
         "detThreshold": own if predictor.threshold is None else predictor.threshold,
         "models": [{field: model[field] for field in shown} for model in predictor.describe()["models"]],
-        "skeleton": {"joints": skeleton.keypoints, "edges": [(bone.start, bone.end) for bone in skeleton.bones]},
+        "skeleton": {"keypoints": skeleton.keypoints, "edges": [(bone.start, bone.end) for bone in skeleton.bones]},
     }
 
 
@@ -137,17 +144,17 @@ def _add_page(app: FastAPI) -> None:
     async def page(_: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
 
-    async def sample_photo(_: Request) -> Response:
+    async def sample_image(_: Request) -> Response:
         return Response(sample.read_bytes(), media_type="image/png")
 
     app.add_route("/", page, include_in_schema=False)
-    app.add_route("/page/sample.png", sample_photo, include_in_schema=False)
-    mimetypes.add_type("text/javascript", ".js")  # some systems have it as text/plain, which browsers refuse to run
-    app.mount("/page", _Fresh(directory=PAGE))
+    app.add_route("/page/sample.png", sample_image, include_in_schema=False)
+    mimetypes.add_type("text/javascript", ".js")  # some systems map it to text/plain, which browsers refuse to run
+    app.mount("/page", _Revalidated(directory=PAGE))
 
 
-class _Fresh(StaticFiles):
-    """Files that browsers ask for anew, so that a page and a script of two versions never meet."""
+class _Revalidated(StaticFiles):
+    """Files that browsers revalidate each time, so that the page never runs with the script of another version."""
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)

@@ -1,4 +1,4 @@
-"""Dynamic batching: what many callers hand in goes through in batches."""
+"""Dynamic batching: items of many callers run together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class _Job(NamedTuple, Generic[Item, Outcome]):
 
 
 class Batcher(Generic[Item, Outcome]):
-    """Worker threads that take what is there, up to a batch, and wait a little for more.
+    """Worker threads that run queued items in batches, and wait a little for a batch to fill.
 
     While a worker is busy, further items queue up for its next batch, so batches grow with the load. An item whose
-    future is cancelled before its batch begins leaves the queue at once. Whoever submits bounds the queue.
+    future is cancelled before its batch starts leaves the queue at once. The queue has no limit: callers must limit
+    how many items they submit.
     """
 
     def __init__(
@@ -31,43 +32,43 @@ class Batcher(Generic[Item, Outcome]):
         *,
         largest: int,
         wait_s: float,
-        told: Callable[[int], None] = lambda _: None,
+        on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Start the threads.
 
         Args:
-            workers: each is called by a thread of its own with a batch, and returns an outcome for each item.
-            largest: most items of a batch.
-            wait_s: how long the first item of a batch waits for others, seconds.
-            told: called with the size of each batch.
+            workers: each is called with a batch by its own thread, and returns one outcome per item.
+            largest: maximum batch size.
+            wait_s: how long the first item of a batch waits for others, in seconds.
+            on_batch: called with the size of each batch before it runs.
         """
         self._queue: deque[_Job[Item, Outcome]] = deque()
         self._changed = Condition()
         self._closing = False
         self._largest = largest
         self._wait_s = wait_s
-        self._told = told
+        self._on_batch = on_batch
         self._threads = [Thread(target=self._serve, args=(one,), name="hpi-batch", daemon=True) for one in workers]
         for thread in self._threads:
             thread.start()
 
     @property
     def depth(self) -> int:
-        """Items that wait for a batch."""
+        """Number of items waiting for a batch."""
         return len(self._queue)
 
     def submit(self, item: Item) -> Future[Outcome]:
-        """Hand in an item; the future gets its outcome, or what went wrong with it."""
+        """Queue an item; the future gets its outcome, or the exception that it caused."""
         job: _Job[Item, Outcome] = _Job(item, Future())
         with self._changed:
             self._queue.append(job)
             self._changed.notify()
-        # It must not hold the job: such a cycle would keep photos until it is collected.
+        # Not a closure over the job: such a reference cycle would keep images in memory until it is collected.
         job.future.add_done_callback(self._leave)
         return job.future
 
     def close(self) -> None:
-        """Finish what was handed in, and end the threads."""
+        """Finish the queued items and stop the threads."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -81,11 +82,11 @@ class Batcher(Generic[Item, Outcome]):
 
     def _serve(self, worker: Callable[[list[Item]], Sequence[Outcome]]) -> None:
         while batch := self._collect():
-            self._told(len(batch))
+            self._on_batch(len(batch))
             self._run(worker, batch)
 
     def _collect(self) -> list[_Job[Item, Outcome]]:
-        """The next batch; nothing when it is time to end."""
+        """The next batch; empty when it is time to stop."""
         batch: list[_Job[Item, Outcome]] = []
         end = None
         with self._changed:
@@ -106,7 +107,7 @@ class Batcher(Generic[Item, Outcome]):
             if len(jobs) == 1:
                 jobs[0].future.set_exception(error)
                 return
-            for job in jobs:  # one of them may be at fault; the others shall not suffer
+            for job in jobs:  # a single item may be the cause, and must not fail the others
                 self._run(worker, [job])
             return
         for job, outcome in zip(jobs, outcomes, strict=True):

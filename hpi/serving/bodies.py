@@ -1,4 +1,4 @@
-"""Bodies of requests: what they are, and reading them within limits."""
+"""Request bodies: their type, and reading them within limits."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from hpi.serving.limits import Received, RequestError
 
 _JSON, _BINARY, _FORM = "application/json", "application/octet-stream", "multipart/form-data"
 _JSON_TYPES = {"", _JSON, "text/json", "application/x-json"}
-_UNTOLD = {"application/x-www-form-urlencoded", "text/plain"}
-"""What axios, fetch, curl and PHP say of any string that they are given."""
+_UNTYPED = {"application/x-www-form-urlencoded", "text/plain"}
+"""What axios, fetch, curl and PHP send by default with any string, so it says nothing about the content."""
 
 _START = 64
-"""Bytes in which the first brace of a JSON object must stand, behind a byte order mark and white space."""
+"""Number of bytes in which the first brace of a JSON object must appear, after a byte order mark and white space."""
 
 
 class Kind(Enum):
-    """What a body is."""
+    """The type of a body; UNTYPED may be JSON, which its first bytes show."""
 
     JSON = auto()
-    UNTOLD = auto()
+    UNTYPED = auto()
     FORM = auto()
     IMAGE = auto()
 
 
 def body_kind(request: Request) -> Kind:
-    """What a request says that its body is.
+    """The type of a request's body, by its ``Content-Type``.
 
     Raises:
-        RequestError: neither JSON nor an image nor a form.
+        RequestError: 415, neither JSON nor an image nor a form.
     """
     name = content_type(request)
     if name in _JSON_TYPES or name.endswith("+json"):
@@ -42,9 +42,9 @@ def body_kind(request: Request) -> Kind:
         return Kind.IMAGE
     if name == _FORM:
         return Kind.FORM
-    if name in _UNTOLD:
-        return Kind.UNTOLD
-    raise not_taken(name)
+    if name in _UNTYPED:
+        return Kind.UNTYPED
+    raise unsupported_type(name)
 
 
 def content_type(request: Request) -> str:
@@ -52,28 +52,34 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_untold(request: Request, body: bytes | bytearray) -> None:
-    """Check that a body whose type says nothing is a JSON object.
+def check_untyped(request: Request, body: bytes | bytearray) -> None:
+    """Check that a body without a useful type is a JSON object.
 
     Raises:
-        RequestError: it does not begin like one.
+        RequestError: 415, it does not start like one.
     """
     start = bytes(body[:_START]).replace(b"\0", b"")  # of UTF-16 and UTF-32
     if not start.lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n").startswith(b"{"):
-        raise not_taken(content_type(request))
+        raise unsupported_type(content_type(request))
 
 
-def not_taken(name: str) -> RequestError:
-    """The error for a media type that is not taken."""
+def unsupported_type(name: str) -> RequestError:
+    """The error for an unsupported media type."""
     message = f"Content-Type {name[:100]!r}: send {_JSON}, an image as image/jpeg, or {_FORM} with a file"
     return RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
 
 
 async def read_body(request: Request, into: Received, seconds: float) -> None:
-    """Read the body of a request, and undo its compression.
+    """Read and decompress the body of a request.
+
+    Args:
+        request: the request.
+        into: receives the decompressed content.
+        seconds: time limit for all of it.
 
     Raises:
-        RequestError: it is too large, too slow or damaged, or there is no memory for it now.
+        RequestError: 408, 413, 415 or 422: the body is too slow, too large, in an unknown compression or damaged; 503:
+            the service is short of memory.
     """
     coding = decoder(request.headers.get("content-encoding", ""))
     announced = request.headers.get("content-length", "")
@@ -89,9 +95,9 @@ async def _read(request: Request, into: Received, coding: Identity) -> None:
     sent = 0
     async for chunk in request.stream():
         sent += len(chunk)
-        into.check(sent)  # compressed, it may stand for nothing at all
+        into.check(sent)  # a compressed body of any size may decompress to nothing
         for piece in coding.pieces(chunk):
             into.add(piece)
             if piece is not chunk:
-                await asyncio.sleep(0)  # others go on meanwhile
+                await asyncio.sleep(0)  # lets other requests proceed
     coding.finish()

@@ -1,4 +1,4 @@
-"""Compressed bodies, piece by piece, so that a small one cannot become a large one unnoticed."""
+"""Decompressing bodies piece by piece, so that limits apply before a small body has become a large one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from http import HTTPStatus
 from hpi.serving.limits import RequestError
 
 PIECE = 256 << 10
-"""Most bytes that come out at a time."""
+"""Maximum size of a decompressed piece, in bytes."""
 
 CODINGS = "gzip, deflate"
 
-MOST_MEMBERS = 1024
-"""Of a gzip body: each costs time, even if it stands for nothing."""
+MAX_MEMBERS = 1024
+"""Limit of members in a gzip body: even an empty one takes time."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = {"", "identity"}
@@ -25,11 +25,11 @@ class Identity:
     """A body that is not compressed."""
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk stands for."""
+        """Decompress a chunk."""
         yield chunk
 
     def finish(self) -> None:
-        """Check that nothing is missing."""
+        """Check that the body is complete."""
 
 
 class Inflated(Identity):
@@ -42,10 +42,10 @@ class Inflated(Identity):
         self._stream: zlib._Decompress | None = None
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk stands for, in pieces of at most :data:`PIECE` bytes.
+        """Decompress a chunk into pieces of at most :data:`PIECE` bytes.
 
         Raises:
-            RequestError: it is damaged.
+            RequestError: 422, it is damaged.
         """
         try:
             yield from self._pieces(chunk)
@@ -53,10 +53,10 @@ class Inflated(Identity):
             raise self._unreadable(str(error)) from error
 
     def finish(self) -> None:
-        """Check that nothing is missing.
+        """Check that the body is complete.
 
         Raises:
-            RequestError: the end is missing.
+            RequestError: 422, the end is missing.
         """
         if self._stream is None or not self._stream.eof:
             raise self._unreadable("its end is missing")
@@ -66,8 +66,8 @@ class Inflated(Identity):
         while chunk or more_inside:
             if self._stream is None or self._stream.eof:
                 self._members += 1
-                if self._members > MOST_MEMBERS:
-                    raise self._unreadable(f"it has more than {MOST_MEMBERS} members")
+                if self._members > MAX_MEMBERS:
+                    raise self._unreadable(f"it has more than {MAX_MEMBERS} members")
                 self._stream = zlib.decompressobj(self._window_of(chunk))
             piece = self._stream.decompress(chunk, PIECE)
             yield piece
@@ -75,9 +75,9 @@ class Inflated(Identity):
             more_inside = len(piece) == PIECE and not self._stream.eof
 
     def _window_of(self, start: bytes) -> int:
-        """Some clients send deflate bare, without the header of zlib that HTTP asks for, which begins with an 8."""
-        bare = self._coding == "deflate" and start[:1] and start[0] & 0x0F != zlib.DEFLATED
-        return -zlib.MAX_WBITS if bare else self._window
+        """Some clients send raw deflate, without the zlib header that HTTP requires (its low four bits are 8)."""
+        raw = self._coding == "deflate" and start[:1] and start[0] & 0x0F != zlib.DEFLATED
+        return -zlib.MAX_WBITS if raw else self._window
 
     def _unreadable(self, reason: str) -> RequestError:
         return RequestError(
@@ -86,15 +86,15 @@ class Inflated(Identity):
 
 
 def decoder(coding: str) -> Identity:
-    """What undoes a ``Content-Encoding``.
+    """The decompressor for a ``Content-Encoding``.
 
     Raises:
-        RequestError: it is not known here.
+        RequestError: 415, the encoding is unknown.
     """
     coding = coding.strip().lower()
     if coding in _PLAIN:
         return Identity()
     if coding not in _WINDOWS:
-        message = f"Content-Encoding {coding[:60]!r}: send the body plain, or compressed with one of {CODINGS}"
+        message = f"Content-Encoding {coding[:60]!r}: send the body uncompressed, or compressed with one of {CODINGS}"
         raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message, {"Accept-Encoding": CODINGS})
     return Inflated(coding)

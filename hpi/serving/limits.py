@@ -1,4 +1,4 @@
-"""Bounds: how many requests are worked on, and how much memory their photos take."""
+"""Limits: how many requests run at a time, and how much memory their images take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ MIB = 1 << 20
 
 
 class RequestError(Exception):
-    """A request that is not served, with the HTTP status to answer."""
+    """A refused request.
+
+    Attributes:
+        status: HTTP status of the answer.
+        headers: headers of the answer.
+    """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -19,33 +24,33 @@ class RequestError(Exception):
 
 
 def busy(reason: str) -> RequestError:
-    """The error that tells a client to come back later."""
+    """The error that tells a client to try again later: 503 with ``Retry-After``."""
     return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"busy: {reason}; try again", {"Retry-After": "1"})
 
 
 class Memory:
-    """What bodies and photos may take together, bytes."""
+    """A budget of bytes, shared by the bodies and decoded images of all requests."""
 
     def __init__(self, most: int) -> None:
         self._free = most
 
     def take(self, size: int) -> None:
-        """Take some.
+        """Reserve bytes.
 
         Raises:
-            RequestError: less is left; then nothing is taken.
+            RequestError: 503, fewer are left; nothing is reserved.
         """
         if size > self._free:
-            raise busy("no memory is left for another photo")
+            raise busy("no memory is left for another image")
         self._free -= size
 
     def give(self, size: int) -> None:
-        """Give some back."""
+        """Release bytes."""
         self._free += size
 
     @contextmanager
     def held(self, size: int) -> Iterator[None]:
-        """Take some for a while; errors as :meth:`take`."""
+        """Reserve bytes for the duration of a ``with`` block; errors as :meth:`take`."""
         self.take(size)
         try:
             yield
@@ -54,10 +59,10 @@ class Memory:
 
 
 class Received:
-    """Bytes that come in piece by piece: a body, or what a URL answers.
+    """Bytes received piece by piece: a request body, or the content of a URL.
 
     Attributes:
-        content: what has come in so far.
+        content: the bytes received so far.
     """
 
     def __init__(self, largest: int, memory: Memory) -> None:
@@ -66,49 +71,53 @@ class Received:
         self.content: bytes | bytearray = bytearray()
 
     def check(self, size: int) -> None:
-        """Raise :class:`RequestError` for more than is taken."""
+        """Raise :class:`RequestError` (413) if a size is over the limit."""
         if size > self._largest:
-            message = f"more than the {self._largest / MIB:g} MiB that are accepted"
+            message = f"larger than the limit of {self._largest / MIB:g} MiB"
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
     def add(self, chunk: bytes) -> None:
-        """Take in more.
+        """Append a chunk.
 
         Raises:
-            RequestError: it is too much, or there is no memory for it now.
+            RequestError: 413, it is over the limit; 503, no memory is left.
         """
         self.check(len(self.content) + len(chunk))
         self._memory.take(len(chunk))
         self.content += chunk
 
     def become(self, content: bytes | bytearray) -> None:
-        """Keep only a part of it, or what it stood for, which is not larger."""
+        """Replace the content by a part of it or by what was decoded from it, which must not be larger."""
         self._memory.give(len(self.content) - len(content))
         self.content = content
 
     def clear(self) -> None:
-        """Let go of it, and give its memory back."""
+        """Drop the content and release its memory."""
         self.become(bytearray())
 
 
-class Door:
-    """Admits so many requests at a time to the models."""
+class RequestLimit:
+    """Limits how many requests run at a time.
+
+    Attributes:
+        inside: requests that are running or waiting for the models.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.inside = 0
 
     def check(self) -> None:
-        """Raise :class:`RequestError` when it is full."""
+        """Raise :class:`RequestError` (503) if the limit is reached."""
         if self.inside >= self._most:
-            raise busy(f"{self._most} requests are being worked on")
+            raise busy(f"{self._most} requests are running")
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Stay inside for as long as the work takes.
+        """Count a request for the duration of a ``with`` block.
 
         Raises:
-            RequestError: it is full.
+            RequestError: 503, the limit is reached.
         """
         self.check()
         self.inside += 1

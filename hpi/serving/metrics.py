@@ -1,4 +1,4 @@
-"""What the service counts and times, for Prometheus."""
+"""Counters and timings of the service, for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,59 +13,63 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The figures of one service.
+    """The metrics of one service.
 
     Attributes:
         requests: answered requests by route and HTTP status.
-        batch_sizes: photos of each batch.
+        batch_sizes: images in each batch.
     """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter("hpi_requests", "Answered requests.", ("route", "code"), registry=self._registry)
         self.batch_sizes = Histogram(
-            "hpi_batch_size", "Photos that went through the models together.", buckets=_SIZES, registry=self._registry
+            "hpi_batch_size", "Images that went through the models together.", buckets=_SIZES, registry=self._registry
         )
         self._stages = Histogram(
             "hpi_stage_seconds",
-            "Time of one request in a stage.",
+            "Time that a request spends in a stage.",
             ("stage",),
             buckets=_SECONDS,
             registry=self._registry,
         )
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
-        """Show a value as it is whenever the figures are read."""
+        """Add a gauge whose value is computed whenever the metrics are read."""
         Gauge(name, help_text, registry=self._registry).set_function(value)
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
     def stage(self, name: str, seconds: float) -> None:
-        """Note the time of a request in a stage."""
+        """Record how long a request spent in a stage."""
         self._stages.labels(name).observe(seconds)
 
 
 class Clock:
-    """The stages of one request, in seconds."""
+    """Times the stages of one request.
+
+    Attributes:
+        seconds: duration of each stage.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self.seconds: dict[str, float] = {}
 
     def note(self, stage: str, seconds: float) -> None:
-        """A stage took so long."""
+        """Add to the duration of a stage."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         self._metrics.stage(stage, seconds)
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time a ``with`` block."""
         start = perf_counter()
         yield
         self.note(stage, perf_counter() - start)
 
     def server_timing(self) -> str:
-        """The stages as an HTTP header ``Server-Timing``, milliseconds."""
+        """The stages as the value of the HTTP header ``Server-Timing``, in milliseconds."""
         return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in self.seconds.items())

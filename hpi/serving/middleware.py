@@ -1,4 +1,4 @@
-"""What surrounds every request: its number, the log, answers to errors, and headers for other origins."""
+"""Around every request: its ID, the log, answers to errors, and CORS headers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hpi.compat.paddlex import http_protocol
 from hpi.errors import InputError
-from hpi.serving import schema
 from hpi.serving.limits import RequestError
 from hpi.serving.metrics import Metrics
 from hpi.serving.requests import CLIENT_GONE
@@ -26,44 +26,46 @@ from hpi.serving.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 2
-"""Longest time that the rest of a body may take whose request is refused."""
+DRAIN_S = 2
+"""Time limit for reading the rest of a refused body, in seconds."""
 
-_ASKED_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
-_SHOWN_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
+_REQUEST_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
+_RESPONSE_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
 
 
 def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
-    """Put the middleware of a service around its routes."""
+    """Add the middleware of a service to its application."""
     for kind in (RequestError, InputError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(_Faults)
-    if settings.cors_origins:  # around the faults, so that pages of other origins can read those too
+    if settings.cors_origins:  # outside _Faults, so that pages of other origins can read its answers too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=_ASKED_HEADERS,
-            expose_headers=_SHOWN_HEADERS,
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_RESPONSE_HEADERS,
         )
-    app.add_middleware(_Patience)
+    app.add_middleware(_BodyDrain)
     app.add_middleware(_Observer, metrics=metrics)
 
 
 def json_response(
-    answer: schema.Answer | schema.Message, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None
+    answer: http_protocol.Answer | http_protocol.Message,
+    status: int = HTTPStatus.OK,
+    headers: dict[str, str] | None = None,
 ) -> Response:
-    """An answer as JSON, without fields that have no value."""
+    """An answer as JSON; fields that are None are left out."""
     return Response(answer.model_dump_json(exclude_none=True), status, headers, media_type="application/json")
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    """Any error in the form of an answer; what is not the client's fault is logged and not told."""
+    """Answer an error. An internal error is logged, and its details stay in the log."""
     status, message, headers = _explain(error)
     log_id = request.scope["log_id"]
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
-    return json_response(schema.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
+    return json_response(http_protocol.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
 
 
 def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
@@ -74,22 +76,22 @@ def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, HTTPException):
         return error.status_code, str(error.detail), _with_head(dict(error.headers or {}))
     if isinstance(error, ClientDisconnect):
-        return CLIENT_GONE, "the client went away", {}
+        return CLIENT_GONE, "the client disconnected", {}
     return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", {}
 
 
 def _with_head(headers: dict[str, str]) -> dict[str, str]:
-    """``Allow`` with HEAD wherever there is GET: the router names the methods of the first route of a path alone."""
+    """Add HEAD to ``Allow`` if GET is there: the router lists only the methods of the first route of a path."""
     allowed = [method.strip() for method in headers.get("Allow", "").split(",")]
     if "GET" in allowed and "HEAD" not in allowed:
         return {**headers, "Allow": ", ".join([*allowed, "HEAD"])}
     return headers
 
 
-class _Patience:
-    """Takes in what is left of a body before an answer after which the server closes the connection.
+class _BodyDrain:
+    """Reads the rest of a body before an answer that closes the connection.
 
-    Closed with bytes unread, the connection is reset, and many a client never sees why it was refused.
+    Closing a connection with unread bytes resets it, and many clients then never see the answer.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -99,7 +101,7 @@ class _Patience:
         if scope["type"] != "http" or not _is_last(scope):
             await self._app(scope, receive, send)
             return
-        begun = "expect" not in Headers(scope=scope)  # otherwise nothing comes before it is asked for
+        begun = "expect" not in Headers(scope=scope)  # with Expect, the client sends nothing before it is told to
         unread = True
 
         async def received() -> Message:
@@ -116,19 +118,19 @@ class _Patience:
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start" and begun and unread:
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(drain(), PATIENCE_S)
+                    await asyncio.wait_for(drain(), DRAIN_S)
             await send(message)
 
         await self._app(scope, received, answered)
 
 
 def _is_last(scope: Scope) -> bool:
-    """Whether the client wants no other request on this connection."""
+    """Whether the connection closes after this request."""
     return scope["http_version"] == "1.0" or Headers(scope=scope).get("connection", "").lower() == "close"
 
 
 class _Faults:
-    """Answers what went wrong unexpectedly: the client gets an answer, and the log the traceback."""
+    """Answers unexpected exceptions, and logs their traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -144,7 +146,7 @@ class _Faults:
 
 
 class _Observer:
-    """Gives each request its ``logId``, and logs and counts its answer."""
+    """Gives each request its ``logId``; logs and counts its answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -165,10 +167,10 @@ class _Observer:
         try:
             await self._app(scope, receive, observed)
         finally:
-            route = getattr(scope.get("route"), "path", "other")  # not the path: anybody can make up any number of them
+            route = getattr(scope.get("route"), "path", "other")  # not the path, of which there may be any number
             self._metrics.requests.labels(route, str(status)).inc()
             milliseconds = round(1000 * (perf_counter() - start), 2)
-            path = scope["raw_path"].decode("ascii", "replace")  # still escaped: it could forge lines of the log
+            path = scope["raw_path"].decode("ascii", "replace")  # still escaped, so that it cannot forge log lines
             facts = {"logId": scope["log_id"], "method": scope["method"], "path": path, "status": status}
             logger.info(
                 "%s %s %s %d %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}

@@ -1,10 +1,10 @@
-"""What ``/openapi.json`` says about requests and answers that FastAPI cannot see."""
+"""What ``/openapi.json`` says about requests and answers that FastAPI cannot derive."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hpi.serving.schema import InferRequest, Message, Options
+from hpi.compat.paddlex.http_protocol import InferRequest, Message, Options
 
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a whole PNG
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -12,7 +12,11 @@ _OPTIONS = Options.model_json_schema()["properties"]
 _FORM = {
     "type": "object",
     "properties": {
-        "image": {"type": "string", "format": "binary", "description": "The image file; may be called file as well."},
+        "image": {
+            "type": "string",
+            "format": "binary",
+            "description": "The image file; the field may also be named file.",
+        },
         "detThreshold": {**_OPTIONS["detThreshold"], "anyOf": _OPTIONS["detThreshold"]["anyOf"][:1]},
         "visualize": {"type": "boolean", "default": False},
     },
@@ -40,20 +44,20 @@ REQUEST: dict[str, Any] = {
         {
             "name": "detThreshold",
             "in": "query",
-            "description": "Keep people that score above it; for a body that does not say it itself.",
+            "description": "Keep people that score above it. Used if the body does not set it.",
             "schema": {"type": "number", "minimum": 0, "maximum": 1},
         },
         {
             "name": "visualize",
             "in": "query",
-            "description": "Also answer a picture; for a body that does not say it itself. For one that is an image or "
-            "a form, the default is false.",
+            "description": "Whether the answer includes a picture. Used if the body does not set it; the default for "
+            "images and forms is false.",
             "schema": {"type": "boolean"},
         },
         {
             "name": "Content-Encoding",
             "in": "header",
-            "description": "How the body is compressed; the limit of its size holds for what comes out.",
+            "description": "How the body is compressed. The size limit applies to the decompressed body.",
             "schema": {"type": "string", "enum": ["identity", "gzip", "deflate"]},
         },
     ],
@@ -63,14 +67,14 @@ _REASONS = {
     401: "The token is missing or wrong.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "Neither JSON nor an image nor a form, or a compression that is not known.",
-    422: "Not an image, too many pixels, a field is wrong, or a URL that is not fetched.",
-    500: "The service is at fault; its log tells more under the same logId.",
+    415: "The body is neither JSON nor an image nor a form, or its compression is unknown.",
+    422: "Not an image, too many pixels, a wrong field, or a URL that cannot be fetched.",
+    500: "Internal error; the log of the service has the details under the same logId.",
     503: "Busy; see Retry-After.",
-    504: "Not done in time.",
+    504: "The result was not ready in time.",
 }
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers with these statuses, for a route; without any: those of a request for people."""
+    """Descriptions of the answers with these statuses; by default, all that an image request may get."""
     return {status: {"model": Message, "description": _REASONS[status]} for status in statuses or _REASONS}

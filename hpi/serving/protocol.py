@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with an end to connections that do not come to the point."""
+"""uvicorn's HTTP/1.1 with a timeout for connections that send no request."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10
-"""Longest time until the head of a request is there, from the connection's start or the last answer's end.
+"""Time limit for the head of a request, from the start of the connection or the end of the last answer, in seconds.
 
-uvicorn itself waits for ever once a connection is open or a first byte has come, so that silent clients could hold
-every connection that it takes.
+uvicorn itself waits forever once a connection is open or a first byte has arrived, so silent clients could occupy every
+connection.
 """
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection whose next request does not begin in time."""
+    """Closes a connection whose next request does not arrive in time."""
 
     _head_timer: asyncio.TimerHandle | None = None
 

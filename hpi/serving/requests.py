@@ -1,4 +1,4 @@
-"""What a client wants, and noticing when it has gone."""
+"""What a client asks for, and noticing when it disconnects."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from typing import Any, TypeVar
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from hpi.compat.paddlex.http_protocol import InferRequest, Options
 from hpi.io.fetch import is_url
-from hpi.serving.bodies import Kind, check_untold
-from hpi.serving.encoded import PHOTO, from_base64
-from hpi.serving.fields import Strangers, validated, wrong
+from hpi.serving.bodies import Kind, check_untyped
+from hpi.serving.encoded import IMAGE_LABEL, from_base64
+from hpi.serving.fields import UnknownFields, validated, wrong
 from hpi.serving.forms import IMAGE_FIELDS, Form
 from hpi.serving.limits import RequestError
-from hpi.serving.schema import InferRequest, Options
 
 T = TypeVar("T")
 
 CLIENT_GONE = 499
-"""nginx's status for a client that did not wait; nobody sees it but the log."""
+"""nginx's status for a client that disconnected before the answer; only the log shows it."""
 
-MOST_COMMAS = 10_000
-"""Of a JSON body: each can be a value that takes many times its place once it is read."""
+MAX_COMMAS = 10_000
+"""Limit of commas in a JSON body: each may separate values that take many times their size once parsed."""
 
-_NOTHING = Options()
+_NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a client wants.
+class ImageRequest:
+    """What a client asks for.
 
     Attributes:
-        image: content of an image file; a string is its URL.
-        label: what to call it in an error.
-        threshold: for people.
-        visualize: whether to answer a picture; None: as the service is set.
+        image: content of an image file, or its URL.
+        label: what errors call the image.
+        threshold: lowest score of people, 0 to 1; None for the default of the service.
+        visualize: whether the answer includes a picture; None for the default of the service.
     """
 
     image: bytes | bytearray | str
@@ -50,7 +50,11 @@ class Wish:
 
 
 def check_token(request: Request, token: str | None) -> None:
-    """Check the bearer token, in a time that does not tell how much of it was right."""
+    """Check the bearer token in constant time.
+
+    Raises:
+        RequestError: 401, the token is missing or wrong.
+    """
     if token is None:
         return
     sent = request.headers.get("authorization", "").encode()
@@ -60,84 +64,84 @@ def check_token(request: Request, token: str | None) -> None:
         )
 
 
-class Understanding:
-    """Makes wishes of requests.
+class RequestParser:
+    """Reads what requests ask for.
 
-    ``detThreshold`` and ``visualize`` may stand in the query of each; JSON and forms may have them themselves.
+    ``detThreshold`` and ``visualize`` may be in the query of any request, or in the body of JSON and forms.
     """
 
     def __init__(self) -> None:
-        self._strangers = Strangers()
+        self._unknown_fields = UnknownFields()
 
-    def of_body(self, request: Request, kind: Kind, body: bytes | bytearray) -> Wish:
-        """The wish of a request whose body is JSON or an image.
+    def of_body(self, request: Request, kind: Kind, body: bytes | bytearray) -> ImageRequest:
+        """Parse a request whose body is JSON or an image.
 
         Raises:
-            RequestError: it is not understood.
-            InputError: JSON without an image.
+            RequestError: 415 or 422, the body is not JSON or fields are wrong; the message names them.
+            InputError: the image is neither a URL nor base64.
         """
         query = self._query(request)
         if kind is Kind.IMAGE:
-            return Wish(body, PHOTO, query.detThreshold, query.visualize or False)
-        if kind is Kind.UNTOLD:
-            check_untold(request, body)
+            return ImageRequest(body, IMAGE_LABEL, query.detThreshold, query.visualize or False)
+        if kind is Kind.UNTYPED:
+            check_untyped(request, body)
         content = _read_json(body)
         if isinstance(content, dict):
-            self._strangers.check("body", content, InferRequest.model_fields)
-        asked = validated(InferRequest, content, "body")
-        options = _either(asked, query)
-        return _wish(asked.image, options.detThreshold, options.visualize)
+            self._unknown_fields.check("body", content, InferRequest.model_fields)
+        body_fields = validated(InferRequest, content, "body")
+        options = _merged(body_fields, query)
+        return _image_request(body_fields.image, options.detThreshold, options.visualize)
 
-    def of_form(self, request: Request, form: Form) -> Wish:
-        """The wish of a request whose body is a form; errors as :meth:`of_body`."""
-        self._strangers.check("body", [*form.texts, *form.files], [*IMAGE_FIELDS, *Options.model_fields])
+    def of_form(self, request: Request, form: Form) -> ImageRequest:
+        """Parse a request whose body is a form; errors as in :meth:`of_body`."""
+        self._unknown_fields.check("body", [*form.texts, *form.files], [*IMAGE_FIELDS, *Options.model_fields])
         for name in Options.model_fields.keys() & form.files.keys():
             raise wrong("string_type", f"body.{name}", "Send this field as text, without a file name")
         texts = {name: text for name, text in form.texts.items() if name not in IMAGE_FIELDS}
-        options = _either(validated(Options, texts, "body"), self._query(request))
+        options = _merged(validated(Options, texts, "body"), self._query(request))
         images = [part[name] for part in (form.files, form.texts) for name in IMAGE_FIELDS if name in part]
         if len(images) != 1:
             raise wrong("missing" if not images else "given_twice", "body.image", "Give one image, as image or file")
-        return _wish(images[0], options.detThreshold, options.visualize or False)
+        return _image_request(images[0], options.detThreshold, options.visualize or False)
 
     def _query(self, request: Request) -> Options:
         items = request.query_params.multi_items()
         if not items:
-            return _NOTHING
+            return _NO_OPTIONS
         content = dict(items)
-        self._strangers.check("query", content, Options.model_fields)
+        self._unknown_fields.check("query", content, Options.model_fields)
         for name in Options.model_fields:
             if sum(given == name for given, _ in items) > 1:
-                raise wrong("given_twice", f"query.{name}", "The query has this field twice")
+                raise wrong("given_twice", f"query.{name}", "The query has this field twice; send it once")
         return validated(Options, content, "query")
 
 
-def _wish(image: str | bytes, threshold: float | None, visualize: bool | None) -> Wish:
+def _image_request(image: str | bytes, threshold: float | None, visualize: bool | None) -> ImageRequest:
     if isinstance(image, bytes) or is_url(image):
-        return Wish(image, PHOTO, threshold, visualize)
-    return Wish(*from_base64(image), threshold, visualize)
+        return ImageRequest(image, IMAGE_LABEL, threshold, visualize)
+    return ImageRequest(*from_base64(image), threshold, visualize)
 
 
-def _either(asked: Options, query: Options) -> Options:
-    """What the body asks for, or else the query."""
+def _merged(body: Options, query: Options) -> Options:
+    """The options of the body and of the query, each of which may be in one of them only."""
     given = {name: value for name, value in query if value is not None}
     for name in given:
-        if getattr(asked, name) is not None:
-            raise wrong("given_twice", f"query.{name}", "The body has this field too")
-    return asked.model_copy(update=given) if given else asked
+        if getattr(body, name) is not None:
+            raise wrong("given_twice", f"query.{name}", "The body has this field too; send it once")
+    return body.model_copy(update=given) if given else body
 
 
 def _read_json(body: bytes | bytearray) -> Any:
-    """The content of JSON in UTF-8, or in what else PaddleX reads: with a byte order mark, UTF-16, UTF-32.
+    """Parse JSON in any encoding that PaddleX reads: UTF-8, also with a byte order mark, UTF-16 or UTF-32.
 
     Raises:
-        RequestError: it is not JSON, or there is too much in it.
+        RequestError: 422, it is not JSON, or has too many values.
     """
     if _has_too_many_commas(body):
-        raise wrong("too_long", "body", f"JSON with at most {MOST_COMMAS} commas is taken")
+        raise wrong("too_long", "body", f"Send JSON with at most {MAX_COMMAS} commas")
     try:
         return from_json(body)
-    except ValueError:  # the fast one takes nothing but sound UTF-8
+    except ValueError:  # the fast parser accepts valid UTF-8 only
         pass
     try:
         return json.loads(body)
@@ -147,18 +151,23 @@ def _read_json(body: bytes | bytearray) -> Any:
 
 def _has_too_many_commas(body: bytes | bytearray) -> bool:
     position = -1
-    for _ in range(MOST_COMMAS + 1):  # finding the few of a request is much faster than counting them
+    for _ in range(MAX_COMMAS + 1):  # finding the few commas of a normal request is much faster than counting
         position = body.find(b",", position + 1)
         if position < 0:
             return False
     return True
 
 
-async def while_waited_for(request: Request, work: Coroutine[Any, Any, T], deadline_s: float) -> T:
-    """Do work for a client, and cancel it when the client goes away or the time is up.
+async def until_done_or_gone(request: Request, work: Coroutine[Any, Any, T], deadline_s: float) -> T:
+    """Do work for a client, and cancel it if the client disconnects or the time is up.
+
+    Args:
+        request: of the client; its body has been read.
+        work: what to do.
+        deadline_s: time limit, seconds.
 
     Raises:
-        RequestError: it went away, or the time is up.
+        RequestError: 499, the client disconnected; 504, the time is up.
     """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_until_gone(request))
@@ -167,7 +176,7 @@ async def while_waited_for(request: Request, work: Coroutine[Any, Any, T], deadl
         if working in done:
             return working.result()
         if gone in done:
-            raise RequestError(CLIENT_GONE, "the client did not wait for the answer")
+            raise RequestError(CLIENT_GONE, "the client disconnected before the answer")
         raise RequestError(HTTPStatus.GATEWAY_TIMEOUT, f"not done within {deadline_s:g} s; the service is busy")
     finally:
         working.cancel()

@@ -24,39 +24,39 @@ from hpi.serving.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 1000
-"""Open connections; further ones are answered 503 by uvicorn, so that idle ones cannot take all of the system's."""
+MAX_CONNECTIONS = 1000
+"""Limit of open connections; uvicorn answers 503 to further ones, so that idle clients cannot use up the system's."""
 
 _WORKER = "HPI_SERVE"
-_STARTUP_FAILURE = 3  # with any other exit code uvicorn starts the worker again, for ever
+_STARTUP_FAILURE = 3  # after any other exit code uvicorn restarts the worker, forever
 _FACTS = ("logId", "method", "path", "status", "milliseconds")
 
 
 def serve(
     pipeline: str,
     predictor: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     *,
     host: str,
     port: int,
     workers: int,
     json_logs: bool,
 ) -> None:
-    """Serve a pipeline until SIGTERM or SIGINT; what was accepted then is finished.
+    """Serve a pipeline until SIGTERM or SIGINT, then finish the accepted requests.
 
     Args:
-        pipeline: name or YAML file.
+        pipeline: its name or YAML file.
         predictor: arguments of the :class:`Predictor`.
-        asked: fields of :class:`Settings`; None for those that were not given.
+        overrides: fields of :class:`Settings` that outrank the YAML; None stands for a field that is not set.
         host: address to listen on.
         port: port to listen on.
-        workers: processes, each with models and threads of its own.
-        json_logs: log one JSON object a line.
+        workers: number of processes, each with its own models and threads.
+        json_logs: log one JSON object per line.
 
     Raises:
-        HpiError: a field is wrong, the address cannot be had, or no runtime can serve a model.
+        HpiError: a field is wrong, the address cannot be bound, or no runtime can run a model.
     """
-    settings = read_settings(read_pipeline(predictor.get("config") or pipeline).Serving, asked)
+    settings = read_settings(read_pipeline(predictor.get("config") or pipeline).Serving, overrides)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
         "host": host,
@@ -65,7 +65,7 @@ def serve(
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "limit_concurrency": MOST_CONNECTIONS,
+        "limit_concurrency": MAX_CONNECTIONS,
         "timeout_graceful_shutdown": int(settings.read_s + settings.deadline_s) + 1,
     }
     sockets = bind(host, port)
@@ -74,7 +74,7 @@ def serve(
             app = create_app(_open(pipeline, predictor), settings)
             _run(uvicorn.Config(app, **common), sockets)
             return
-        # What is wrong shows here, and conversions are done once, not by each worker.
+        # Errors show up here, and models are converted once, not by each worker.
         _open(pipeline, predictor).close()
     finally:
         close(sockets)
@@ -84,7 +84,7 @@ def serve(
 
 
 def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
-    """A predictor whose models have run once, so that what is wrong with them is told before the service starts."""
+    """A predictor whose models have run once, so that errors in them show up before the service starts."""
     predictor = Predictor(pipeline, **arguments)
     predictor.warmup()
     return predictor
@@ -92,45 +92,45 @@ def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
 
 def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
     server = _Server(config)
-    with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and passes it on
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down cleanly, and raises it again
         server.run(sockets)
     if not server.started:
         sys.exit(_STARTUP_FAILURE)
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens, or that it cannot."""
+    """Logs where it listens; an address that cannot be used is an HpiError."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except OSError as error:  # another service has taken the address at the same time, and was the first to listen
+        except OSError as error:  # another process bound the address at the same time, and listened first
             await self.lifespan.shutdown()
             raise cannot_listen(self.config.host, self.config.port, error) from error
         for one in sockets or []:
-            logger.info("listening on %s; Ctrl+C ends the service", url_of(one))
+            logger.info("listening on %s; press Ctrl+C to stop", url_of(one))
 
 
 def app_of_worker() -> FastAPI:
-    """The service in a worker process, which learns from its environment what to serve."""
+    """The application of a worker process, which reads from its environment what to serve."""
     request = json.loads(os.environ[_WORKER])
     start_log(json_logs=request["json_logs"])
     try:
         predictor = _open(request["pipeline"], request["predictor"])
     except HpiError as error:
-        logger.error("%s", error)  # noqa: TRY400 - it says what to do, the traceback does not
+        logger.error("%s", error)  # noqa: TRY400 - the message says what to do, the traceback does not
         sys.exit(_STARTUP_FAILURE)
     return create_app(predictor, Settings.model_validate(request["settings"]))
 
 
 def start_log(*, json_logs: bool) -> None:
-    """Log to the standard error stream: lines for people, or one JSON object a line."""
+    """Log to the standard error stream, as plain text or as one JSON object per line."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if json_logs else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     package = logging.getLogger("hpi")
-    package.setLevel(min(package.level or logging.INFO, logging.INFO))  # --debug asks for more
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is for its client
+    package.setLevel(min(package.level or logging.INFO, logging.INFO))  # --debug may have set a lower one
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # errors in a form are reported to its client
 
 
 class _JsonFormatter(logging.Formatter):

@@ -19,7 +19,7 @@ from hpi.instances import Frame, Instances
 from hpi.pipelines.base import Pipeline
 from hpi.predictor import Predictor
 from hpi.serving.batching import Batcher
-from hpi.serving.encoded import PHOTO
+from hpi.serving.encoded import IMAGE_LABEL
 from hpi.serving.limits import Received
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
@@ -67,7 +67,7 @@ class PoseService:
             [partial(_run, pipeline, predictor.threshold) for pipeline in predictor.pipelines],
             largest=settings.max_batch,
             wait_s=settings.max_wait_ms / 1000,
-            told=metrics.batch_sizes.observe,
+            on_batch=metrics.batch_sizes.observe,
         )
         metrics.watch("hpi_queue_depth", "Photos that wait for a batch.", lambda: self._batcher.depth)
 
@@ -105,14 +105,14 @@ class PoseService:
 
             def decode() -> Image:
                 loop.call_soon_threadsafe(begun.set)
-                return decode_pixels(data, PHOTO)
+                return decode_pixels(data, IMAGE_LABEL)
 
             decoding = asyncio.ensure_future(_in_thread(self._decoders, decode))
             await begun.wait()  # for a thread; that is not the photo's fault
             try:
                 return await asyncio.wait_for(decoding, self._settings.decode_s)
             except asyncio.TimeoutError as error:
-                raise InputError(f"{PHOTO}: takes longer than {self._settings.decode_s:g} s to decode") from error
+                raise InputError(f"{IMAGE_LABEL}: takes longer than {self._settings.decode_s:g} s to decode") from error
 
     async def find(self, photo: Photo, clock: Clock) -> Instances:
         """The people of a photo, which goes through the models together with others.

@@ -1,4 +1,4 @@
-"""What the service may be asked for, and how much of it."""
+"""Settings of the service: limits and switches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def _origin(text: str) -> str:
-    """An origin as browsers send it."""
+    """Check an origin, and write it as browsers do."""
     if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
         raise ValueError("write an origin as https://example.org or http://localhost:3000, without a path, or *")
     return text.lower()
@@ -28,20 +28,20 @@ class Settings(Record):
     """Limits and switches of the service.
 
     Attributes:
-        max_batch: most photos that go through the models together; 1 turns dynamic batching off.
-        max_wait_ms: how long the first photo of a batch waits for others.
-        max_requests: most requests that wait for the models or are in them; further ones get 503.
-        deadline_s: longest time from a request's last byte to its answer; then 504.
-        max_body_mb: largest request body, 2^20 bytes.
-        max_memory_mb: most that the bodies and decoded photos of all requests may take together, 2^20 bytes; then 503.
-        read_s: longest time that the body of a request may take to arrive.
-        max_pixels: largest photo.
-        decode_s: longest time that a photo may take to decode.
-        visualize: whether answers to JSON requests hold a picture where the request does not say; as in PaddleX.
-        allow_url: fetch photos from public http(s) addresses.
-        fetch_s: longest time that fetching may take.
-        token: what clients must send as ``Authorization: Bearer``; None: nothing.
-        cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*``:
+        max_batch: maximum number of images that go through the models together; 1 turns dynamic batching off.
+        max_wait_ms: how long the first image of a batch waits for others.
+        max_requests: maximum number of requests that run or wait for the models; further ones get 503.
+        deadline_s: maximum time from the last byte of a request to its answer; then 504.
+        max_body_mb: maximum size of a request body, MiB; then 413.
+        max_memory_mb: maximum memory for the bodies and decoded images of all requests together, MiB; then 503.
+        read_s: maximum time for the body of a request to arrive; then 408.
+        max_pixels: maximum size of an image, pixels; then 422.
+        decode_s: maximum time to decode an image; then 422.
+        visualize: whether answers to JSON requests include a picture if the request does not say; as in PaddleX.
+        allow_url: fetch images from public http(s) addresses.
+        fetch_s: maximum time to fetch an image; then 422.
+        token: what clients must send as ``Authorization: Bearer``; None if they need none.
+        cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*`` for
             all of them.
     """
 
@@ -68,17 +68,21 @@ class _ServingSection(Record):
     extra: Mapping[str, Any] | None = None
 
 
-def read_settings(section: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Settings:
+def read_settings(section: Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> Settings:
     """The settings of a service.
 
     Args:
         section: ``Serving`` of the pipeline's YAML: PaddleX's ``visualize``, and under ``extra`` any other field.
-        asked: fields from the command line, which outrank those; None stands for fields that were not given.
+        overrides: fields of the command line, which outrank the YAML; None stands for a field that is not set.
 
     Raises:
         ConfigError: a field is unknown or wrong; the message names it.
+
+    Example:
+        >>> read_settings({"visualize": False, "extra": {"max_batch": 4}}, {"deadline_s": 5}).max_batch
+        4
     """
     configured = parse(_ServingSection, section or {}, "Serving")
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in overrides.items() if value is not None}
     fields = {"visualize": configured.visualize, **(configured.extra or {}), **given}
     return parse(Settings, fields, "Serving.extra")

@@ -1,4 +1,4 @@
-"""Fetching a photo that a client names by URL, from public addresses only."""
+"""Fetching images that clients name by URL, from public addresses only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpi.errors import InputError
 from hpi.io.fetch import ascii_url, is_url, shown
 from hpi.serving.limits import Received
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -24,19 +24,20 @@ _HEADERS = [("User-Agent", "hpi-pose"), ("Accept", "image/*")]
 
 
 async def fetch_public(url: str, into: Received, seconds: float) -> None:
-    """Fetch what a URL answers, in bounded time.
+    """Fetch the content of a URL in bounded time.
 
-    A name is resolved once for each connection, which is made to the very address that was checked, so a name server
-    cannot answer differently in between; redirects are new connections. No proxy is used, since it would connect in the
-    service's place.
+    Each connection resolves the host name once and connects to exactly the address that was checked, so a name server
+    cannot answer differently in between. Redirects are new connections. No proxy is used, since the proxy would resolve
+    the name.
 
     Args:
         url: http or https.
-        into: takes the content; what it raises passes through.
-        seconds: longest time for all of it.
+        into: receives the content; its errors pass through.
+        seconds: time limit for all of it.
 
     Raises:
-        InputError: no public address, no answer in time, an HTTP error, or too many redirects.
+        InputError: the address is not public, there is no answer in time, an HTTP error, or too many redirects.
+        RequestError: the content is too large, or no memory is left.
     """
     try:
         async with httpcore.AsyncConnectionPool(
@@ -52,9 +53,9 @@ async def fetch_public(url: str, into: Received, seconds: float) -> None:
 
 
 async def _follow(pool: httpcore.AsyncConnectionPool, url: str, into: Received) -> None:
-    for _ in range(MOST_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         if not is_url(url):
-            raise InputError(f"{shown(url)}: only http and https are fetched")
+            raise InputError(f"{shown(url)}: only http and https are supported")
         async with pool.stream("GET", ascii_url(url), headers=_HEADERS) as answer:
             if answer.status not in _REDIRECTS:
                 if answer.status != 200:
@@ -64,7 +65,7 @@ async def _follow(pool: httpcore.AsyncConnectionPool, url: str, into: Received) 
                 return
             target = dict(_lower(answer.headers)).get("location", "")
         url = urljoin(url, target)
-    raise InputError(f"{shown(url)}: more than {MOST_REDIRECTS} redirects")
+    raise InputError(f"{shown(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 def _lower(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
@@ -98,21 +99,25 @@ class _PublicOnly(httpcore.AsyncNetworkBackend):
 
 
 async def _public_addresses(host: str, port: int) -> list[str]:
-    """The addresses of a host, all of which must be public."""
+    """The addresses of a host; an error unless all are public."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise InputError(f"{host}: no such host") from error
     addresses = list(dict.fromkeys(str(target[0]) for *_, target in found))
     if not all(is_public(address) for address in addresses):
-        raise InputError(f"{host}: not a public address; photos are only fetched from the internet")
+        raise InputError(f"{host}: not a public address; images are fetched from public addresses only")
     return addresses
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address can be anybody's on the internet: not private, loopback, link-local, multicast or reserved.
+    """Whether an IP address is on the public internet: not private, loopback, link-local, multicast or reserved.
 
-    An IPv4 address inside an IPv6 one counts as itself.
+    An IPv4 address embedded in an IPv6 address is checked itself.
+
+    Example:
+        >>> is_public("8.8.8.8"), is_public("192.168.0.1"), is_public("::ffff:127.0.0.1")
+        (True, False, False)
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and (inner := _inner_ipv4(ip)):
@@ -121,7 +126,7 @@ def is_public(address: str) -> bool:
 
 
 def _inner_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address of a transition mechanism leads to."""
+    """The IPv4 address embedded in an IPv6 address: mapped, NAT64, 6to4 or Teredo."""
     if ip in NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     teredo = ip.teredo

@@ -1,6 +1,6 @@
-"""What a user passes as input becomes a stream of images: files, folders, URLs, images in memory, lists of these.
+"""Inputs of any kind become a stream of images: files, folders, URLs, images in memory, and lists of these.
 
-One module a kind: arrays, files, folders, images, tiff, pdf, video.
+One module for each kind: arrays, files, folders, images, tiff, pdf, video.
 """
 
 from __future__ import annotations
@@ -55,27 +55,37 @@ Input = Union[
 
 KINDS = (
     "a BGR uint8 array, the path of an image, video or folder, an http(s) URL, a Pillow image, the bytes of an image "
-    "file, or a file open in binary mode"
+    "file, a file open in binary mode"
 )
 IN_MEMORY = "image in memory"
 
 
 def check_input(source: Input) -> None:
-    """Refuse at once what is no input at all; what else is wrong, comes as an item.
+    """Refuse an input of an unsupported type at once. Other problems are found by :func:`read_items`.
 
     Raises:
-        InputError: it is of another type, or an empty path.
+        InputError: the type is not supported, or the path is empty.
+
+    Example:
+        >>> check_input("people.jpg")
+        >>> check_input(5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        hpi.errors.InputError: input of type int: give a BGR uint8 array, ...
     """
     if not is_several(source):
         _open(source)
 
 
 def read_items(source: Input, *, one_each: bool = False) -> Generator[Item]:
-    """Read images one by one, as the iterator is advanced. What cannot be read is returned, not raised.
+    """Read images lazily, one at a time. Errors are yielded as items, not raised.
 
     Args:
-        source: what the caller gave.
-        one_each: whatever shows more than one image, a folder or a document of two pages, is an error in its place.
+        source: the input.
+        one_each: require one image per input; a folder or a document of two pages is then an error in its place.
+
+    Yields:
+        An item for each image, and for each input that cannot be read.
     """
     if is_several(source):
         for entry in source:
@@ -89,14 +99,14 @@ def read_items(source: Input, *, one_each: bool = False) -> Generator[Item]:
 
 
 def count_items(source: Input) -> int:
-    """About how many images :func:`read_items` will return, without reading any.
+    """Estimate how many images :func:`read_items` will yield, without reading any.
 
-    The frames of a video are counted as its header says; documents, animations and iterators count as one.
+    Videos count as many frames as their header states; documents, animations and iterators count as one.
     """
     if is_several(source):
         return sum(map(count_items, source)) if isinstance(source, Collection) else 1
     if _is_folder(source):
-        return sum(_count_pictures(found) for found in list_folder(_path(source), say=False) if isinstance(found, str))
+        return sum(_count_pictures(found) for found in list_folder(_path(source), log=False) if isinstance(found, str))
     return _count_pictures(source)
 
 
@@ -105,14 +115,24 @@ def _count_pictures(source: object) -> int:
 
 
 def is_single(source: object) -> bool:
-    """Whether the input is one image, or a list of just that; not a folder, a video or a PDF."""
+    """Whether an input is one image, or a list of one; not a folder, a video or a PDF.
+
+    Example:
+        >>> is_single("people.jpg"), is_single(["people.jpg"]), is_single("match.mp4")
+        (True, True, False)
+    """
     if is_several(source):
         return isinstance(source, Sequence) and len(source) == 1 and is_single(source[0])
     return not (_is_folder(source) or is_video(source) or _suffix(source) == ".pdf")
 
 
 def is_several(source: object) -> TypeGuard[Iterable[Input]]:
-    """Whether the input is a collection or an iterator of inputs, rather than one."""
+    """Whether an input is a collection or an iterator of inputs, rather than one.
+
+    Example:
+        >>> is_several(["a.jpg", "b.jpg"]), is_several("a.jpg")
+        (True, False)
+    """
     return (
         isinstance(source, Iterable)
         and not isinstance(source, (str, PathLike, bytes, bytearray, memoryview, Mapping))
@@ -123,12 +143,17 @@ def is_several(source: object) -> TypeGuard[Iterable[Input]]:
 
 
 def is_video(source: object) -> bool:
-    """Whether an input is taken for a video, by its suffix."""
+    """Whether an input is a video, judged by its suffix.
+
+    Example:
+        >>> is_video("match.MP4"), is_video("people.jpg")
+        (True, False)
+    """
     return _suffix(source) in VIDEO_SUFFIXES
 
 
 def _path(source: object) -> str:
-    """The path that an input is; empty where it is none."""
+    """An input as a path; empty if it is not a path."""
     return os.fsdecode(source) if isinstance(source, (str, PathLike)) else ""
 
 
@@ -169,10 +194,10 @@ def _read_leaf(source: Input) -> Iterator[Item]:
 
 
 def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
-    """The name and the pictures of an input that is no folder; nothing is read before the first picture is asked for.
+    """The name and the pictures of an input other than a folder. Nothing is read before the first picture is taken.
 
     Raises:
-        InputError: it is no input.
+        InputError: the type is not supported.
     """
     if isinstance(source, (str, PathLike)):
         return _open_path(os.fsdecode(source))
@@ -181,7 +206,7 @@ def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
     if is_pillow(source):
         return None, _read_pillow(source)
     if isinstance(source, io.TextIOBase):
-        raise InputError("input is a file that is open as text: open it in binary mode")
+        raise InputError("the input is a file opened in text mode; open it in binary mode")
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         path = name if isinstance(name, str) else None
@@ -193,7 +218,7 @@ def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
 
 def _open_path(path: str) -> tuple[str, Iterator[Picture]]:
     if not path:
-        raise InputError('the path is empty; the current folder is "."')
+        raise InputError('the path is empty; for the current folder give "."')
     if is_url(path):
         return shown(path), _read_url(path)
     return path, _read_video(path) if is_video(path) else _read_file(path)
@@ -221,7 +246,7 @@ def _read_file(path: str) -> Iterator[Picture]:
 
 def _read_url(url: str) -> Iterator[Picture]:
     if is_video(url):
-        raise InputError(f"{shown(url)}: videos are read from files; download it first")
+        raise InputError(f"{shown(url)}: videos are read from files only; download it first")
     yield from read_content(load_url(url), shown(url))
 
 

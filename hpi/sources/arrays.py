@@ -1,4 +1,4 @@
-"""Images that lie in memory: arrays, and what Pillow has opened."""
+"""Images in memory: arrays, and images of Pillow."""
 
 from __future__ import annotations
 
@@ -20,28 +20,32 @@ PILLOW = "Pillow image"
 
 
 def check_image(array: NDArray[Any]) -> Image:
-    """Bring an array into the form that the kernels take.
+    """Convert an array to the form that the kernels take.
 
     Args:
-        array: ``[H, W, 3]`` uint8 BGR; also ``[H, W]`` or ``[H, W, 1]`` grey and ``[H, W, 4]`` BGRA, whose alpha is
-            dropped. Any memory layout.
+        array: ``[H, W, 3]`` uint8 BGR; also ``[H, W]`` or ``[H, W, 1]`` grey, and ``[H, W, 4]`` BGRA, whose alpha
+            is dropped. Any memory layout.
 
     Returns:
-        ``[H, W, 3]`` uint8 BGR, C-contiguous; a copy only where needed.
+        ``[H, W, 3]`` uint8 BGR, C-contiguous; a copy only if needed.
 
     Raises:
-        InputError: another shape or dtype, empty, masked, or too large.
+        InputError: the shape or dtype differs, or the array is empty, masked or too large.
+
+    Example:
+        >>> check_image(np.zeros((480, 640), np.uint8)).shape
+        (480, 640, 3)
     """
     if array.dtype.kind in "OSU":
-        raise InputError(f"array of dtype {array.dtype}: of paths or images give list(array)")
+        raise InputError(f"array of dtype {array.dtype}: for several paths or images give list(array)")
     if array.dtype != np.uint8:
         raise InputError(
-            f"image array of dtype {array.dtype}: give uint8 BGR in 0..255; scale other ranges yourself, since theirs "
-            "is not known"
+            f"image array of dtype {array.dtype}: give uint8 BGR in 0..255; scale other ranges yourself, since the "
+            "range of this array is unknown"
         )
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in {2, 3} or channels not in {1, 3, 4} or array.size == 0:
-        batch = "; of a batch give list(array)" if array.ndim == 4 else ""
+        batch = "; for a batch give list(array)" if array.ndim == 4 else ""
         raise InputError(f"image array of shape {array.shape}: give [height, width, 3], BGR{batch}")
     if np.ma.is_masked(array):
         raise InputError(f"image array of shape {array.shape}: masked pixels have no colour; give array.filled(...)")
@@ -50,7 +54,7 @@ def check_image(array: NDArray[Any]) -> Image:
 
 
 def to_bgr(image: Image) -> Image:
-    """Grey, BGR or BGRA ``[H, W]`` or ``[H, W, 1 | 3 | 4]``, contiguous, as ``[H, W, 3]``."""
+    """Convert grey, BGR or BGRA, ``[H, W]`` or ``[H, W, 1 | 3 | 4]`` uint8, contiguous, to BGR ``[H, W, 3]``."""
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels == 3:
         return image
@@ -59,53 +63,53 @@ def to_bgr(image: Image) -> Image:
 
 
 def own_image(array: NDArray[Any]) -> Image:
-    """:func:`check_image`, in memory of its own: a caller may fill the same buffer again while a result is held."""
+    """:func:`check_image`, always a copy: callers may reuse their buffer while a result still refers to the image."""
     image = check_image(array)
     return image.copy() if np.may_share_memory(image, array) else image
 
 
 def as_array(thing: Any) -> NDArray[Any]:
-    """The array of something that can become one, such as a tensor.
+    """Convert an object with ``__array__``, such as a tensor, to an array.
 
     Raises:
-        InputError: it cannot here; a tensor on a GPU, for instance.
+        InputError: it cannot be converted, such as a tensor on a GPU.
     """
     try:
         return np.asarray(thing)
-    except Exception as error:  # other libraries' own
-        raise InputError(f"{type(thing).__name__} does not become a NumPy array: {error}") from error
+    except Exception as error:  # of the other library
+        raise InputError(f"{type(thing).__name__} cannot be converted to a NumPy array: {error}") from error
 
 
 def is_pillow(thing: object) -> bool:
-    """Whether something is an image of Pillow's; does not import it."""
+    """Whether an object is an image of Pillow. Does not import Pillow."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(thing, pillow.Image)
 
 
 def from_pillow(image: Pillow.Image, label: str = PILLOW) -> Image:
-    """An image of Pillow's, of any mode: upright by its EXIF orientation, without alpha, its present frame.
+    """Convert an image of Pillow, of any mode: its current frame, rotated by its EXIF orientation, without alpha.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR, a copy.
 
     Raises:
-        InputError: too large, or its file cannot be decoded.
+        InputError: it is empty or too large, or its file cannot be decoded.
     """
     from PIL import ImageOps
 
     check_size(image.size, label)
     if 0 in image.size:
-        raise InputError(f"{label}: {image.size[0]}x{image.size[1]} pixels")
+        raise InputError(f"{label}: the image is empty: {image.size[0]}x{image.size[1]} pixels")
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(("I", "F")):
             samples = np.asarray(upright)
             if samples.dtype == np.int32 and samples.min() >= 0 and samples.max() < 1 << 16:
-                samples = samples.astype(np.uint16)  # mode I is also what 16-bit files are opened in
+                samples = samples.astype(np.uint16)  # Pillow opens 16-bit files in mode I too
             return to_bgr(np.ascontiguousarray(to_8_bit(samples, label)))
         rgb = np.asarray(upright.convert("RGB"))
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{label}: a damaged or cut-off image: {error}") from error
+        raise InputError(f"{label}: a damaged or truncated image: {error}") from error
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)

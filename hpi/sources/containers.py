@@ -1,4 +1,4 @@
-"""How long a media file says it is, by its outermost parts."""
+"""Detecting truncated media files, by the lengths that their outermost parts declare."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ _LONGEST_HEAD = 24
 
 
 def missing_bytes(path: Path) -> int | None:
-    """How many bytes a file lacks at its end: its last part says that it is longer than what is left of the file.
+    """How many bytes are missing at the end of a file: its last part declares more bytes than are left.
 
-    MP4 and its kin, Matroska and WebM, AVI and ASF are chains of parts that begin with their length. None for others,
-    and where the length of a part was not known when it was begun, as in a live stream.
+    ISO media files (MP4, MOV, 3GP), Matroska, WebM, AVI and ASF are chains of parts that start with their length.
+
+    Returns:
+        The number of bytes, or None for other formats and for parts of unknown length, as in a recorded live stream.
 
     Raises:
         OSError: the file cannot be read.
@@ -33,12 +35,12 @@ def missing_bytes(path: Path) -> int | None:
             if length == 0:
                 return None
             if length is None:
-                break  # something else follows, or a head is broken off
+                break  # other content follows, or a head is truncated
             position += length
     return max(0, position - size) if position else None
 
 
-# Each gives the length of a part by its head: 0 where that does not say, None where it is no such part.
+# Each returns the length of a part from its head: 0 if it is not stated, None if the head is of another kind.
 
 
 def _box(head: bytes) -> int | None:
@@ -50,7 +52,7 @@ def _box(head: bytes) -> int | None:
 
 
 def _riff(head: bytes) -> int | None:
-    """A list of an AVI file, which has a second one after a gigabyte."""
+    """A list of an AVI file; a file has one for each gigabyte."""
     length = int.from_bytes(head[4:8], "little")
     if head[:4] != b"RIFF" or head[8:11] != b"AVI":
         return None
@@ -58,7 +60,7 @@ def _riff(head: bytes) -> int | None:
 
 
 def _ebml(head: bytes) -> int | None:
-    """The header or the segment of a Matroska file: the leading zero bits tell how many bytes the length has."""
+    """The header or the segment of a Matroska file: the leading zero bits encode how many bytes the length has."""
     if head[:4] not in {_EBML_HEADER, _SEGMENT} or len(head) < 12 or not head[4]:
         return None
     width = 9 - head[4].bit_length()

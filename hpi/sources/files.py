@@ -1,4 +1,4 @@
-"""The content of files, of URLs, and of streams that the caller has opened."""
+"""Reading the content of files, of URLs, and of streams opened by the caller."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ MAX_FETCH_S = 60
 
 
 def load_file(path: str) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
 
     Raises:
-        InputError: it is none, or too large, or cannot be read.
+        InputNotFoundError: there is no such file.
+        InputError: it is not a regular file, too large, or cannot be read.
     """
     try:
         if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - for each image, and twice as fast as a Path
@@ -33,27 +34,31 @@ def load_file(path: str) -> bytes:
 
 
 def load_stream(stream: Any, label: str) -> bytes:
-    """What is left of a stream.
+    """Read the rest of a stream.
+
+    Args:
+        stream: an object with ``read(size)``.
+        label: its name, for errors.
 
     Raises:
-        InputError: it gives no bytes, or too many, or cannot be read.
+        InputError: it does not return bytes, returns too many, or cannot be read.
     """
     try:
         data = stream.read(MAX_IMAGE_BYTES + 1)
-        # Sockets, pipes and unbuffered files may give it bit by bit.
+        # Sockets, pipes and unbuffered files may return fewer bytes than requested.
         while isinstance(data, bytes) and len(data) <= MAX_IMAGE_BYTES and (more := stream.read(MAX_IMAGE_BYTES)):
             data += more
-    except Exception as error:  # other libraries' streams have errors of their own
+    except Exception as error:  # streams of other libraries raise their own exceptions
         raise InputError(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not isinstance(data, bytes):
-        raise InputError(f"{label}: its read() gives {type(data).__name__}, not bytes; open files in binary mode")
+        raise InputError(f"{label}: its read() returns {type(data).__name__}, not bytes; open files in binary mode")
     if len(data) > MAX_IMAGE_BYTES:
-        raise InputError(f"{label}: images of up to {MAX_IMAGE_BYTES >> 20} MiB are read, this one is larger")
+        raise InputError(f"{label}: larger than the limit of {MAX_IMAGE_BYTES >> 20} MiB for image files")
     return data
 
 
 def load_url(url: str) -> bytes:
-    """What an http(s) URL answers.
+    """Fetch the content of an http(s) URL.
 
     Raises:
         InputError: as :func:`hpi.io.fetch.fetch`.

@@ -1,4 +1,4 @@
-"""What the content of a file shows: one picture, pages, or frames."""
+"""Decoding the content of a file: one image, pages, or frames."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = {
     ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pdf", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif",
     ".tiff", ".webp",
 }  # fmt: skip
-"""Names under which images and documents are looked for in a folder; a file that is named is known by its content."""
+"""Suffixes of the images and documents of a folder. A file given by name is recognised by its content instead."""
 
 _SIGNATURES = re.compile(
     rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<GIF>GIF8[79]a)|(?P<BMP>BM)|(?P<WEBP>RIFF....WEBP)|"
@@ -52,7 +52,7 @@ _OPENERS = {
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIF": ("pillow_heif", "HeifImageFile"),
 }
-"""Pillow's classes that read a header; its ``open`` warns of large images, which no thread can silence for itself."""
+"""Pillow's classes that read a header. Its ``open`` warns of large images, which one thread cannot silence."""
 _BY_PILLOW = {"GIF", "AVIF", "HEIF"}
 _ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}
 _MAYBE_DEEP = {"PNG", "PPM", "JPEG2000"}
@@ -62,14 +62,15 @@ _RADIANCE_SIZE = re.compile(rb"\n[-+]([XY]) (\d{1,9}) [-+][XY] (\d{1,9})\n")
 
 @dataclass(frozen=True)
 class _Header:
-    """What the beginning of a file says.
+    """The header of a file.
 
     Attributes:
-        kind: one of the names in the signatures.
-        size: width and height of the first picture, pixels.
-        several: it has several pages or frames; further pictures of a JPEG or HEIC are not meant to be seen.
-        opened: Pillow's reader, where it reads the header.
-        pages: of a TIFF.
+        kind: name of its signature.
+        size: width and height of the first image, pixels.
+        several: whether it has several pages or frames. Further images of a JPEG or HEIC do not count: they are
+            thumbnails and the like.
+        opened: Pillow's reader, if it read the header.
+        pages: those of a TIFF.
     """
 
     kind: str
@@ -80,10 +81,14 @@ class _Header:
 
 
 def read_content(data: Content, label: str) -> Iterator[Picture]:
-    """Decode every picture of a file, one by one as the iterator is advanced: pages, frames, or the only one.
+    """Decode the pages, the frames, or the only image of a file, lazily.
+
+    Args:
+        data: content of the file.
+        label: its name, for errors.
 
     Raises:
-        InputError: empty, not an image or PDF, broken off, or too large.
+        InputError: the file is empty, not an image or PDF, damaged, truncated or too large.
     """
     if _kind(data, label) == "PDF":
         for index, rendered in enumerate(pdf.read_pages(data, label)):
@@ -99,37 +104,40 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
     else:
         yield from _read_frames(header.opened, label)
         if header.kind == "GIF" and not data.rstrip(b"\0").endswith(b";"):
-            raise InputError(f"{label}: breaks off between two frames")
+            raise InputError(f"{label}: truncated between two frames")
 
 
 def decode_image(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> Image:
-    """Decode an image file, the first page or frame of several: 8-bit BGR, upright by its EXIF orientation, no alpha.
+    """Decode an image file; of several pages or frames the first, with a warning.
 
     Args:
         data: content of the file.
         label: its name, for errors.
-        max_pixels: a larger one is refused before it is decoded.
+        max_pixels: limit of its size; larger images are refused before they are decoded.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR, C-contiguous, rotated by its EXIF orientation, without alpha.
 
     Raises:
-        InputError: empty, not an image, broken off, or too large.
+        InputError: the file is empty, not an image, damaged, truncated or too large.
     """
     return _decoded(data, label, _first_header(data, label, max_pixels))
 
 
 def image_size(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of an image file, from its header; errors as :func:`decode_image`."""
+    """Width and height of an image file in pixels, from its header; errors as in :func:`decode_image`."""
     return _first_header(data, label, max_pixels).size
 
 
 def decode_pixels(data: Content, label: str) -> Image:
-    """:func:`decode_image` of a file that :func:`image_size` has found to be sound."""
+    """:func:`decode_image` for a file that has passed :func:`image_size`."""
     return _decoded(data, label, _header(data, label, MAX_PIXELS))
 
 
 def _first_header(data: Content, label: str, max_pixels: int) -> _Header:
-    """The header of a file of which only the first picture is wanted."""
+    """The header of a file whose first image is needed."""
     if _kind(data, label) == "PDF":
-        raise InputError(f"{label}: a PDF, where an image is needed")
+        raise InputError(f"{label}: this is a PDF; give an image")
     header = _header(data, label, max_pixels)
     if header.several:
         logger.warning("%s: has several pages or frames; only the first is used", label)
@@ -142,15 +150,15 @@ def _kind(data: Content, label: str) -> str:
     found = _SIGNATURES.match(data)
     if not found:
         raise InputError(
-            f"{label}: not an image or PDF that is read ({', '.join(sorted(IMAGE_SUFFIXES))}); videos are known by "
-            "the ends of their names"
+            f"{label}: not an image or PDF of a supported format ({', '.join(sorted(IMAGE_SUFFIXES))}); videos are "
+            "recognised by the suffix of their name"
         )
     return str(found.lastgroup)
 
 
 def _header(data: Content, label: str, max_pixels: int) -> _Header:
     kind = _kind(data, label)
-    with _blaming(label):
+    with _decoder_errors(label):
         if kind == "TIFF":
             pages = tiff.list_pages(data)
             header = _Header(kind, pages[0].size, several=len(pages) > 1, pages=pages)
@@ -164,14 +172,14 @@ def _header(data: Content, label: str, max_pixels: int) -> _Header:
 
 
 @contextmanager
-def _blaming(label: str) -> Iterator[None]:
-    """Whatever a decoder raises on hostile data is the fault of the data."""
+def _decoder_errors(label: str) -> Iterator[None]:
+    """Convert any exception of a decoder to an InputError: hostile data may cause any."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{label}: not an image, or a damaged or cut-off one") from error
+        raise InputError(f"{label}: not an image, or a damaged or truncated one") from error
 
 
 def _opener(kind: str, label: str) -> Any:
@@ -192,7 +200,7 @@ def _radiance_size(data: Content) -> tuple[int, int]:
 
 
 def _decoded(data: Content, label: str, header: _Header) -> Image:
-    """The first picture of a file."""
+    """The first image of a file."""
     if header.pages is not None:
         return tiff.read_page(data, header.pages[0], label)
     if header.kind in _BY_PILLOW:
@@ -211,7 +219,7 @@ def _by_opencv(data: Content, label: str, flags: int) -> NDArray[Any]:
     except cv2.error as error:
         raise InputError(f"{label}: cannot be decoded: {error.err}") from error
     if image is None:
-        raise InputError(f"{label}: a damaged or cut-off image, or a kind that OpenCV does not decode")
+        raise InputError(f"{label}: a damaged or truncated image, or of a kind that OpenCV does not decode")
     return image
 
 
@@ -223,6 +231,6 @@ def _read_frames(animation: Any, label: str) -> Iterator[Picture]:
         except EOFError:
             return
         except Exception as error:
-            raise InputError(f"{label}: damaged or cut off after {index} frames") from error
+            raise InputError(f"{label}: damaged or truncated after {index} frames") from error
         yield Picture(from_pillow(animation, label), frame=index)
         index += 1

@@ -1,4 +1,4 @@
-"""What reading gives: images, or the reasons why there are none."""
+"""The results of reading: images, or the errors in their place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from hpi.kernels.affine import MAX_WARP_SIDE
 Image = NDArray[np.uint8]
 
 MAX_PIXELS = 178_956_970
-"""Largest image that is decoded, in pixels: the bound that PaddleX's service and Pillow use."""
+"""Size limit of decoded images, in pixels: the one of PaddleX's service and of Pillow."""
 
 
 class Picture(NamedTuple):
-    """One picture of a file: ``[H, W, 3]`` uint8 BGR, C-contiguous, and its number where the file has several.
+    """One image of a file.
 
-    Pages are those of a document, frames those of a video or an animation; both are counted from 0.
+    Attributes:
+        image: ``[H, W, 3]`` uint8 BGR, C-contiguous.
+        page: its index in a document of several pages, from 0.
+        frame: its index in a video or an animation, from 0.
     """
 
     image: Image
@@ -30,14 +33,14 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """One image of the input, or the reason why there is none.
+    """One image of the input, or the error in its place.
 
     Attributes:
-        path: file or URL, as it may be shown; None for what lies in memory.
-        image: ``[H, W, 3]`` uint8 BGR, C-contiguous, or what is wrong with it. Nobody else writes to it.
-        from_folder: it was found in a folder, not named by the caller.
-        page: its number in a document of several pages, from 0.
-        frame: its number in a video or an animation, from 0.
+        path: file or URL, without secrets; None for an image in memory.
+        image: ``[H, W, 3]`` uint8 BGR, C-contiguous, in memory of its own; or why it cannot be read.
+        from_folder: whether it was found in a folder, not named by the caller.
+        page: its index in a document of several pages, from 0.
+        frame: its index in a video or an animation, from 0.
     """
 
     path: str | None
@@ -48,14 +51,25 @@ class Item:
 
 
 def check_size(size: tuple[int, int], label: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse an image that is too large, by its width and height.
+    """Check the width and height of an image against the limits.
+
+    Args:
+        size: width and height, pixels.
+        label: its name, for the error.
+        max_pixels: limit of width times height.
 
     Raises:
-        InputError: it is.
+        InputError: the image is too large.
+
+    Example:
+        >>> check_size((640, 480), "people.jpg")
+        >>> check_size((640, 480), "people.jpg", 100_000)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        hpi.errors.InputError: people.jpg: 640x480 pixels; the limits are 100000 pixels and ...
     """
     width, height = size
     if width * height > max_pixels or max(size) > MAX_WARP_SIDE:
         raise InputError(
-            f"{label}: {width}x{height} pixels; images of up to {max_pixels} pixels and {MAX_WARP_SIDE} a side are "
-            "taken: shrink it or cut it into tiles"
+            f"{label}: {width}x{height} pixels; the limits are {max_pixels} pixels and {MAX_WARP_SIDE} per side; "
+            "shrink it or cut it into tiles"
         )

@@ -1,4 +1,4 @@
-"""Pages of PDF files."""
+"""Rendering the pages of PDF files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from hpi.kernels.affine import MAX_WARP_SIDE
 from hpi.sources.items import MAX_PIXELS, Image
 
 SCALE = 2.0
-"""Pixels per point, as in PaddleX: 144 dpi. Pages that would become too large are rendered smaller."""
+"""Pixels per point, as in PaddleX: 144 dpi. Pages that would be too large are rendered smaller."""
 
-# PDFium keeps state of its own and knows no threads. Reentrant, since closing may come from the garbage collector.
-_ONE_AT_A_TIME = RLock()
+# PDFium has global state and is not thread-safe. Reentrant, since the garbage collector may close a document.
+_PDFIUM_LOCK = RLock()
 
 
 def read_pages(data: bytes | bytearray, label: str) -> Iterator[Image]:
-    """Render the pages of a PDF one by one: ``[H, W, 3]`` uint8 BGR each.
+    """Render the pages of a PDF, lazily.
+
+    Args:
+        data: content of the file.
+        label: its name, for errors.
+
+    Yields:
+        ``[H, W, 3]`` uint8 BGR.
 
     Raises:
         InputError: pypdfium2 is not installed, or the file is damaged or needs a password.
@@ -29,25 +36,23 @@ def read_pages(data: bytes | bytearray, label: str) -> Iterator[Image]:
     try:
         import pypdfium2
     except ImportError as error:
-        raise InputError(
-            f'{label}: PDFs are read with pypdfium2; install it with: pip install "hpi-pose[formats]"'
-        ) from error
+        raise InputError(f'{label}: reading PDFs needs pypdfium2: pip install "hpi-pose[formats]"') from error
     try:
-        with _ONE_AT_A_TIME:
+        with _PDFIUM_LOCK:
             document = pypdfium2.PdfDocument(bytes(data))
             document.init_forms()
         try:
             for index in range(len(document)):
                 yield _render(document, index)
         finally:
-            with _ONE_AT_A_TIME:
+            with _PDFIUM_LOCK:
                 document.close()
     except pypdfium2.PdfiumError as error:
         raise InputError(f"{label}: a damaged PDF, or one that needs a password: {error}") from error
 
 
 def _render(document: Any, index: int) -> Image:
-    with _ONE_AT_A_TIME:
+    with _PDFIUM_LOCK:
         page = document[index]
         try:
             width, height = page.get_size()

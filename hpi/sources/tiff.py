@@ -1,4 +1,4 @@
-"""Pages of TIFF files."""
+"""Decoding the pages of TIFF files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Page:
     """A page of a file, as its directory describes it.
 
     Attributes:
-        index: number of the directory.
+        index: index of the directory.
         size: width and height, pixels.
-        deep: its samples are not unsigned numbers of up to 8 bits.
-        plain: grey or RGB, pixel after pixel; other layouts of deep samples OpenCV gets wrong without a word.
+        deep: whether its samples are anything but unsigned integers of up to 8 bits.
+        plain: whether it is grey or RGB with interleaved channels. OpenCV silently misreads other layouts of deep
+            samples.
     """
 
     index: int
@@ -40,10 +41,10 @@ class Page:
 
 
 def list_pages(data: bytes | bytearray) -> list[Page]:
-    """The pages of a TIFF file, from its directories; smaller copies of other pages, and masks, are no pages.
+    """The pages of a TIFF file, from its directories. Thumbnails of other pages, and masks, are left out.
 
     Raises:
-        Exception: whatever Pillow meets in a damaged file.
+        Exception: of any type, raised by Pillow for damaged files.
     """
     return [_page(tags, index) for index, tags in enumerate(_directories(data)) if _is_page(tags)]
 
@@ -76,10 +77,13 @@ def _page(tags: Any, index: int) -> Page:
 
 
 def read_page(data: bytes | bytearray, page: Page, label: str) -> Image:
-    """Decode a page: ``[H, W, 3]`` uint8 BGR, upright.
+    """Decode a page.
+
+    Returns:
+        ``[H, W, 3]`` uint8 BGR, rotated by its orientation.
 
     Raises:
-        InputError: it is damaged, or of a kind that is not read.
+        InputError: it is damaged, or of an unsupported kind.
     """
     image = _by_opencv(data, page)
     if image is not None:
@@ -90,7 +94,7 @@ def read_page(data: bytes | bytearray, page: Page, label: str) -> Image:
 def _by_opencv(data: bytes | bytearray, page: Page) -> NDArray[Any] | None:
     if not page.deep:
         ways = [cv2.IMREAD_COLOR]
-    else:  # the second also reads floating point numbers with alpha, but does not turn them upright
+    else:  # the second also reads floating point numbers with alpha, but ignores the orientation
         ways = [cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR, cv2.IMREAD_UNCHANGED] if page.plain else []
     for way in ways:
         try:
@@ -103,7 +107,7 @@ def _by_opencv(data: bytes | bytearray, page: Page) -> NDArray[Any] | None:
 
 
 def _by_pillow(data: bytes | bytearray, page: Page, label: str) -> Image:
-    """What OpenCV does not read: other compressions, and other colours of deep samples."""
+    """Decode what OpenCV does not: other compressions, and other colour spaces of deep samples."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     try:
@@ -111,6 +115,6 @@ def _by_pillow(data: bytes | bytearray, page: Page, label: str) -> Image:
         image.seek(page.index)
     except Exception as error:
         raise InputError(
-            f"{label}: a damaged or cut-off TIFF, or a kind that is not read; save it with 8 bits a sample"
+            f"{label}: a damaged or truncated TIFF, or of an unsupported kind; save it with 8 bits per sample"
         ) from error
     return from_pillow(image, label)

@@ -1,4 +1,4 @@
-"""Frames of a video file."""
+"""Decoding the frames of a video file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = {
     ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
 }  # fmt: skip
 
-# Whatever a file is called, it is not read as a playlist that names other files or addresses.
+# Never playlists, whatever the name of the file: they refer to other files and addresses.
 _SAFE = {
     "format_whitelist": "asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,mxf,ogg",
     "protocol_whitelist": "file",
@@ -30,22 +30,23 @@ _STATE_BOTH = {"asf", "avi", "matroska,webm"}
 
 
 def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> Iterator[Image]:
-    """Decode a video frame by frame, as the iterator is advanced.
+    """Decode a video frame by frame, lazily.
 
-    A file that breaks off gives the frames it has, and then an error. It is known by the bytes that are missing (MP4,
-    MOV, 3GP, MKV, WebM, AVI, WMV) and by the time (FLV, MXF, MKV, WebM, AVI, WMV). It is not known where the file
-    states neither: MPEG-TS, MPEG-PS and Ogg have nothing of the kind, MKV and WebM may have been written as a live
-    stream, and a fragmented MP4 may end between two fragments.
+    A truncated file yields the frames it has, and then raises an error. Truncation is detected by missing bytes (MP4,
+    MOV, 3GP, MKV, WebM, AVI, WMV) and by the duration (FLV, MXF, MKV, WebM, AVI, WMV). It goes unnoticed if the file
+    states neither: MPEG-TS, MPEG-PS and Ogg do not, MKV and WebM may be recorded live streams, and a fragmented MP4 may
+    end between two fragments.
 
     Args:
         path: the file.
         check_size: called with width and height of each frame before it is converted; raises InputError.
 
     Yields:
-        ``[H, W, 3]`` uint8 BGR, turned upright where the file says that the camera was held sideways.
+        ``[H, W, 3]`` uint8 BGR, rotated as the file states.
 
     Raises:
-        InputError: PyAV is not installed, or the file is no video, or a damaged one, or breaks off.
+        InputNotFoundError: there is no such file.
+        InputError: PyAV is not installed, or the file is not a video, damaged or truncated.
     """
     with _opened(path) as stream:
         from av import FFmpegError
@@ -61,16 +62,16 @@ def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> It
                     yield _upright(frame)
                     count += 1
         except FFmpegError as error:
-            cut = _breaks_off(path, count, stream.frames) or f"is damaged after {count} frames"
+            cut = _truncation(path, count, stream.frames) or f"damaged after {count} frames"
             raise InputError(f"{path}: {cut}: {_reason(error)}") from error
-        if cut := _breaks_off(path, count, stream.frames) or clock.breaks_off(path, stream.container, count):
+        if cut := _truncation(path, count, stream.frames) or clock.truncation(path, stream.container, count):
             raise InputError(f"{path}: {cut}")
         if not count:
-            raise InputError(f"{path}: a video without frames")
+            raise InputError(f"{path}: the video has no frames")
 
 
 def count_frames(path: Path) -> int:
-    """About how many frames a video has, as its header says; 1 where that does not tell or cannot be read."""
+    """Estimate how many frames a video has, from its header; 1 if the header does not state it or cannot be read."""
     try:
         with _opened(path) as stream:
             seconds = float((stream.container.duration or 0) / 1_000_000)
@@ -84,7 +85,7 @@ def _upright(frame: Any) -> Image:
 
 
 class _Clock:
-    """Notes how far a video goes, where the header states a duration."""
+    """Follows how far a video goes, to compare it with the duration in the header."""
 
     def __init__(self) -> None:
         self._last: dict[int, float] = {}
@@ -100,19 +101,22 @@ class _Clock:
         shown = packet.dts if packet.pts is None else packet.pts
         self._end = max(self._end, float((shown + (packet.duration or 0)) * packet.time_base))
 
-    def breaks_off(self, path: Path, container: Any, count: int) -> str:
-        """What is wrong where the video ends long before it should; the last frame may stay as long as any other."""
+    def truncation(self, path: Path, container: Any, count: int) -> str:
+        """Describe how far the video falls short of its duration; empty if it does not.
+
+        The last frame may be shown as long as any other.
+        """
         name = container.format.name
         if not (name in _STATE_A_DURATION or (name in _STATE_BOTH and missing_bytes(path) == 0)):
             return ""
         stated = (container.duration or 0) / 1_000_000
         if not self._longest_step or stated - self._end <= max(1.5 * self._longest_step, 0.01 * stated):
             return ""
-        return f"breaks off after {count} frames, at {self._end:.2f} of {stated:.2f} s"
+        return f"truncated after {count} frames, at {self._end:.2f} of {stated:.2f} s"
 
 
-def _breaks_off(path: Path, count: int = 0, stated: int = 0) -> str:
-    """What is wrong where the end of a file is missing; empty where it is not, or the file cannot be read."""
+def _truncation(path: Path, count: int = 0, stated: int = 0) -> str:
+    """Describe how much of a file is missing at its end; empty if nothing is, or if the file cannot be read."""
     try:
         missing = missing_bytes(path)
     except (OSError, ValueError):
@@ -120,7 +124,7 @@ def _breaks_off(path: Path, count: int = 0, stated: int = 0) -> str:
     if not missing:
         return ""
     of_all = f" of {stated}" if stated > count else ""
-    return f"breaks off after {count}{of_all} frames; its last {missing} bytes are missing"
+    return f"truncated after {count}{of_all} frames; its last {missing} bytes are missing"
 
 
 def _reason(error: Exception) -> str:
@@ -133,23 +137,21 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         import av
     except ImportError as error:
-        raise InputError(
-            f'{path}: videos are read with PyAV; install it with: pip install "hpi-pose[video]"'
-        ) from error
+        raise InputError(f'{path}: reading videos needs PyAV: pip install "hpi-pose[video]"') from error
     try:
         if not path.exists():
             raise InputNotFoundError(f"{path}: cannot be read: No such file or directory")
         if not path.is_file():
             raise InputError(f"{path}: not a regular file")
-        # The whole path, since FFmpeg takes what stands before a colon for a protocol.
+        # The absolute path, since FFmpeg reads the part before a colon as a protocol.
         with av.open(str(path.resolve()), options=dict(_SAFE)) as container:
             if not container.streams.video:
-                raise InputError(f"{path}: has no pictures, only sound or text")
+                raise InputError(f"{path}: has no video stream, only sound or text")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield stream
     except InputError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        cut = _breaks_off(path)
+        cut = _truncation(path)
         raise InputError(f"{path}: not a video, or a damaged one: {cut or _reason(error)}") from error

@@ -1,4 +1,4 @@
-"""The command line, in processes of its own."""
+"""The command line, run in processes."""
 
 import json
 import os
@@ -31,20 +31,20 @@ def test_the_readme_command(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "2 people" in done.stdout
-    for joint in ("nose", "left_wrist", "right_ankle"):
-        assert joint in done.stdout
+    for keypoint in ("nose", "left_wrist", "right_ankle"):
+        assert keypoint in done.stdout
     saved = json.loads((tmp_path / "output" / "basketball_res.json").read_text())
     assert len(saved["boxes"]) == 2
     assert (tmp_path / "output" / "basketball_res.png").stat().st_size > 100_000
 
 
-def test_a_single_model(tmp_path):
+def test_predict_with_a_single_model(tmp_path):
     done = run_hpi("predict", EXAMPLE, "--model", "PicoDet-S_person_416", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("person") == 2
 
 
-def test_models(tmp_path):
+def test_models_lists_models_and_pipelines(tmp_path):
     done = run_hpi("models", cwd=tmp_path, COLUMNS="150")
     assert done.returncode == 0, done.stderr
     for part in (
@@ -100,23 +100,23 @@ def test_the_artifact_cache(tmp_path):
 
 @pytest.mark.full
 def test_a_folder_with_a_bad_file(tmp_path):
-    """The bad one is reported, the rest go on, results of one name do not overwrite each other."""
-    photos = tmp_path / "photos"
+    """The bad file is reported, the others are processed, and equal names do not overwrite each other."""
+    images = tmp_path / "images"
     for name in ("a.png", "b/a.png", "c.png"):
-        (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(EXAMPLE, photos / name)
-    (photos / "bad.jpg").write_text("no image")
-    done = run_hpi("predict", "photos", "--save_path", "output", "--batch_size", "2", cwd=tmp_path)
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(EXAMPLE, images / name)
+    (images / "bad.jpg").write_text("not an image")
+    done = run_hpi("predict", "images", "--save_path", "output", "--batch_size", "2", cwd=tmp_path)
     assert done.returncode == 1
-    assert "error: photos/bad.jpg: not an image" in done.stderr
+    assert "error: images/bad.jpg: not an image" in done.stderr
     assert "Traceback" not in done.stderr
     names = sorted(path.name for path in (tmp_path / "output").iterdir())
     assert names == ["a_2_res.json", "a_2_res.png", "a_res.json", "a_res.png", "c_res.json", "c_res.png"]
-    assert json.loads((tmp_path / "output" / "a_2_res.json").read_text())["input_path"] == "photos/b/a.png"
+    assert json.loads((tmp_path / "output" / "a_2_res.json").read_text())["input_path"] == "images/b/a.png"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "fragment"),
     quick_first(
         [
             (["predict", "none.png"], 1, "error: none.png: cannot be read"),
@@ -138,10 +138,10 @@ def test_a_folder_with_a_bad_file(tmp_path):
         4,
     ),
 )
-def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, said):
+def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, fragment):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
     assert done.returncode == code
-    assert said in done.stderr
+    assert fragment in done.stderr
     if code == 1:
         assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
@@ -190,43 +190,49 @@ def test_version(tmp_path):
 
 
 @pytest.fixture
-def photos(tmp_path):
-    """Images of one name, and a file that is none."""
-    folder = tmp_path / "photos"
+def images(tmp_path):
+    """Two images with the same name, and a file that is not an image."""
+    folder = tmp_path / "images"
     for name in ("a.png", "b/a.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(EXAMPLE, folder / name)
-    (folder / "été.jpg").write_text("no image")
+    (folder / "été.jpg").write_text("not an image")
     return folder
 
 
-def test_json_lines_are_all_that_is_on_stdout(tmp_path, photos):
+def test_stdout_has_json_lines_only(tmp_path, images):
     done = run_hpi(
-        "predict", photos, "--json", "--save_path", "out", "--verbose", cwd=tmp_path, PYTHONIOENCODING="ascii"
+        "predict", images, "--json", "--save_path", "out", "--verbose", cwd=tmp_path, PYTHONIOENCODING="ascii"
     )
     assert done.returncode == 1
     saved = [json.loads((tmp_path / "out" / name).read_text()) for name in ("a_res.json", "a_2_res.json")]
     assert [json.loads(line) for line in done.stdout.splitlines()] == saved
-    for said in ("saved ", "error: ", "info: PicoDet-S_person_416 runs on ", "info: loaded in ", "info: 2 images in "):
-        assert sum(line.startswith(said) for line in done.stderr.splitlines()) == (2 if said == "saved " else 1)
+    for start in (
+        "saved ",
+        "error: ",
+        "info: PicoDet-S_person_416 runs on ",
+        "info: loaded in ",
+        "info: 2 images in ",
+    ):
+        assert sum(line.startswith(start) for line in done.stderr.splitlines()) == (2 if start == "saved " else 1)
 
 
 @pytest.mark.full
-def test_quiet_says_nothing_but_errors(tmp_path, photos):
-    done = run_hpi("predict", photos, "--quiet", "--save_path", "out", cwd=tmp_path)
+def test_quiet_shows_errors_only(tmp_path, images):
+    done = run_hpi("predict", images, "--quiet", "--save_path", "out", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error"]
 
 
 @pytest.mark.full
-def test_quiet_json_is_json_alone(tmp_path):
+def test_quiet_json_shows_json_only(tmp_path):
     done = run_hpi("predict", EXAMPLE, "--quiet", "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(json.loads(done.stdout)["boxes"]) == 2
 
 
 @pytest.mark.full
-def test_nobody_in_an_image_is_a_result_too(tmp_path):
+def test_an_image_without_people_has_a_result(tmp_path):
     done = run_hpi("predict", EXAMPLE, "--det_threshold", "1", "--save_path", "out", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith(f"{EXAMPLE}: 0 people\nsaved ")
@@ -244,8 +250,8 @@ def test_no_images(tmp_path):
 @pytest.mark.parametrize(
     "place", ["file", *(pytest.param(place, marks=pytest.mark.full) for place in ("file/below", "/proc/below"))]
 )
-def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, place):
-    """The model, which would have to be fetched, is not even looked for."""
+def test_an_unwritable_folder_is_reported_before_any_work(tmp_path, place):
+    """The model, which would have to be downloaded, is not even looked up."""
     (tmp_path / "file").write_text("")
     arguments = ("--save_path", place, "--model", "PP-TinyPose_128x96")
     done = run_hpi("predict", "none.png", *arguments, cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), **NO_NETWORK)
@@ -260,7 +266,7 @@ def start_hpi(*arguments, cwd, **streams):
 
 @pytest.mark.full
 @pytest.mark.parametrize("arguments", [["--json"], pytest.param([], marks=pytest.mark.full)])
-def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path, arguments):
     command = ("predict", *[EXAMPLE] * 50, *arguments)
     with start_hpi(*command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline()
@@ -274,14 +280,14 @@ def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path, arguments):
 def test_output_that_cannot_be_written_is_an_error(tmp_path, arguments):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         process = start_hpi(*arguments, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
-        _, said = process.communicate(timeout=HANGS_S)
+        _, fragment = process.communicate(timeout=HANGS_S)
     assert process.returncode == 1
-    assert said.startswith("error: ")
-    assert len(said.splitlines()) == 1
+    assert fragment.startswith("error: ")
+    assert len(fragment.splitlines()) == 1
 
 
 def test_results_are_shown_as_wide_as_the_terminal(lite, monkeypatch, capsys):
-    """Large coordinates too, and no number is cut at 80 columns."""
+    """No number is cut at 80 columns, not even large coordinates."""
     from hpi.cli.predict import show
 
     (result,) = lite.predict(EXAMPLE)
@@ -299,7 +305,7 @@ def test_results_are_shown_as_wide_as_the_terminal(lite, monkeypatch, capsys):
 
 @pytest.mark.parametrize("width", [pytest.param(40, marks=pytest.mark.full), 80])
 def test_tables_fit_the_terminal(tmp_path, width):
-    """And at 80 columns nothing of them is cut or broken."""
+    """At 80 columns no cell is cut or wrapped."""
     cache = ArtifactCache(tmp_path / "home" / "artifacts")
     file = cache.get("onnxruntime_tensorrt", {"model": "PicoDet-S_pedestrian_320"}, "a.onnx", lambda to: to.touch())
     own_home = {"HPI_HOME": str(tmp_path / "home")}
@@ -339,13 +345,13 @@ def test_tables_fit_the_terminal(tmp_path, width):
         3,
     ),
 )
-def test_completion(tmp_path, typed, offered):
+def test_the_shell_completes_options_and_values(tmp_path, typed, offered):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_HPI_COMPLETE": "complete_bash"}
     done = run_hpi(cwd=tmp_path, **words)
     assert set(done.stdout.split()) == offered
 
 
-def test_the_script_of_the_completion(tmp_path):
+def test_the_completion_script_is_shown(tmp_path):
     done = run_hpi("--show-completion", "bash", cwd=tmp_path, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "complete -o default -F _hpi_completion hpi" in done.stdout
 
@@ -354,7 +360,7 @@ def test_the_script_of_the_completion(tmp_path):
     "command", ["predict", *(pytest.param(name, marks=pytest.mark.full) for name in ("cache prune", "paddlex"))]
 )
 def test_help_of_a_command(tmp_path, command):
-    asked = run_hpi("help", *command.split(), cwd=tmp_path)
-    assert asked.returncode == 0
-    assert f"Usage: hpi {command} [OPTIONS]" in asked.stdout
-    assert asked.stdout == run_hpi(*command.split(), "--help", cwd=tmp_path).stdout
+    shown = run_hpi("help", *command.split(), cwd=tmp_path)
+    assert shown.returncode == 0
+    assert f"Usage: hpi {command} [OPTIONS]" in shown.stdout
+    assert shown.stdout == run_hpi(*command.split(), "--help", cwd=tmp_path).stdout

@@ -1,4 +1,4 @@
-"""How the command's process ends: by signals at any moment, and with which exit code."""
+"""How the process of a command ends: on signals at any moment, and its exit codes."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def start(*arguments, cwd, **options):
 
 
 def run_command(body, cwd):
-    """Run a command of the test's own; ``kill(number)`` sends a signal to its process."""
+    """Run Python code as a command; ``kill(number)`` in it sends a signal to its process."""
     script = f"""
 import os, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,8 +91,8 @@ def test_a_signal_during_a_conversion_ends_the_converter_too(tmp_path, shared, n
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(number)
-        said = process.communicate(timeout=HANGS_S)[1]
-    assert (process.returncode, said) == ENDS[number]
+        fragment = process.communicate(timeout=HANGS_S)[1]
+    assert (process.returncode, fragment) == ENDS[number]
     end = time.monotonic() + 30
     while any(map(is_running, converters)):  # killed, but not gone at once
         assert time.monotonic() < end
@@ -102,7 +102,7 @@ def test_a_signal_during_a_conversion_ends_the_converter_too(tmp_path, shared, n
 
 
 def running_children(pid):
-    """The processes that a process has started, with programs of their own."""
+    """The child processes of a process that run another program."""
     found = open(f"/proc/{pid}/task/{pid}/children").read().split()  # noqa: PTH123, SIM115
     return [child for child in found if b"paddle2onnx" in command_of(child)]
 
@@ -116,7 +116,7 @@ def command_of(pid):
 
 
 def is_running(pid):
-    """Not one that has ended and waits to be reaped, which has no command line any more."""
+    """Whether a process is running; a zombie has no command line."""
     return bool(command_of(pid))
 
 
@@ -126,8 +126,8 @@ def test_an_interrupt_leaves_only_whole_files(tmp_path):
             if line.startswith("saved"):
                 break
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=HANGS_S)
-    assert (process.returncode, said) == ENDS[signal.SIGINT]
+        _, fragment = process.communicate(timeout=HANGS_S)
+    assert (process.returncode, fragment) == ENDS[signal.SIGINT]
     saved = {path.name for path in (tmp_path / "out").iterdir()}
     assert 0 < len(saved) < 1000
     for path in (tmp_path / "out").glob("*.json"):
@@ -139,7 +139,7 @@ def test_an_interrupt_leaves_only_whole_files(tmp_path):
 
 @pytest.mark.parametrize("seconds", [0, *(pytest.param(n / 10, marks=pytest.mark.full) for n in range(4, 30, 2))])
 def test_control_c_on_a_terminal(tmp_path, seconds):
-    """The terminal sends it to every process of the command, whatever that is doing."""
+    """The terminal sends the signal to every process of the command at any moment."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "hpi", "predict", *[str(EXAMPLE)] * 200, "--save_path", "out"]
     own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
@@ -163,7 +163,7 @@ def test_control_c_on_a_terminal(tmp_path, seconds):
 
 
 def is_listening(pid):
-    """Whether a process has a handler for SIGTERM, which Python itself has none for."""
+    """Whether a process has a handler for SIGTERM. Python itself has none."""
     with open(f"/proc/{pid}/status") as stream:  # noqa: PTH123
         caught = next(line for line in stream if line.startswith("SigCgt"))
     return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
@@ -176,7 +176,7 @@ def read(terminal):
         return b""
 
 
-def test_an_interrupt_that_gets_lost_is_raised_again(tmp_path):
+def test_a_lost_interrupt_is_raised_again(tmp_path):
     body = """
     try:
         kill()
@@ -187,7 +187,7 @@ def test_an_interrupt_that_gets_lost_is_raised_again(tmp_path):
     assert (done.returncode, done.stderr) == ENDS[signal.SIGINT]
 
 
-def test_an_interrupt_that_gets_lost_prints_nothing(tmp_path):
+def test_a_lost_interrupt_prints_nothing(tmp_path):
     body = """
     class Noisy:
         def __del__(self):
@@ -198,7 +198,7 @@ def test_an_interrupt_that_gets_lost_prints_nothing(tmp_path):
     assert (done.returncode, done.stderr) == ENDS[signal.SIGINT]
 
 
-def test_further_signals_do_not_disturb_the_cleaning_up(tmp_path):
+def test_further_signals_do_not_interrupt_the_cleanup(tmp_path):
     body = """
     try:
         kill(signal.SIGTERM)
@@ -210,12 +210,12 @@ def test_further_signals_do_not_disturb_the_cleaning_up(tmp_path):
     assert (tmp_path / "clean").exists()
 
 
-def test_threads_are_not_waited_for(tmp_path):
+def test_threads_are_not_awaited(tmp_path):
     done = run_command("    threading.Thread(target=time.sleep, args=[60]).start(); kill()", tmp_path)
     assert (done.returncode, done.stderr) == ENDS[signal.SIGINT]
 
 
-def test_temporary_folders_go(tmp_path):
+def test_temporary_folders_are_removed(tmp_path):
     body = """
     import tempfile
     global kept
@@ -226,7 +226,7 @@ def test_temporary_folders_go(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_forked_process_dies_without_a_word(tmp_path):
+def test_a_forked_process_dies_silently(tmp_path):
     body = """
     child = os.fork()
     if not child:
@@ -238,8 +238,8 @@ def test_a_forked_process_dies_without_a_word(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{int(signal.SIGINT)}\n", "")
 
 
-def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
-    """As for a background job of a shell."""
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    """Like that of a background job of a shell."""
     script = """
 import os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -250,7 +250,7 @@ run(lambda: os.kill(os.getpid(), signal.SIGINT))
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "said"),
+    ("body", "code", "fragment"),
     [
         ("    return", 0, ""),
         ("    sys.exit(2)", 2, ""),
@@ -259,15 +259,15 @@ run(lambda: os.kill(os.getpid(), signal.SIGINT))
         ("    try:\n        kill()\n    except KeyboardInterrupt:\n        sys.exit(0)  # as the service does", 0, ""),
     ],
 )
-def test_exit_codes(tmp_path, body, code, said):
+def test_exit_codes(tmp_path, body, code, fragment):
     done = run_command(body, tmp_path)
     assert done.returncode == code
-    assert said in done.stderr
-    assert ("Traceback" in done.stderr) == bool(said)
+    assert fragment in done.stderr
+    assert ("Traceback" in done.stderr) == bool(fragment)
 
 
 @pytest.mark.full
-def test_streams_that_are_closed(tmp_path):
+def test_closed_standard_streams_are_no_error(tmp_path):
     shell = f'"{sys.executable}" -m hpi models'
     for redirection, code in ((">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)):
         done = subprocess.run(["sh", "-c", f"{shell} {redirection}"], cwd=tmp_path, capture_output=True, check=False)

@@ -52,7 +52,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix != ".lock")
 
 
-def test_every_model_file_is_in_order():
+def test_every_model_file_is_valid():
     models = Zoo.default().models
     assert {path.stem for path in (ROOT / "configs" / "models").glob("*.yaml")} == set(models)
     for name, config in models.items():
@@ -71,7 +71,7 @@ def test_every_model_file_is_in_order():
     } <= set(models)
 
 
-def test_official_models_come_from_hugging_face_and_then_from_paddle():
+def test_official_models_come_from_the_hub_then_from_paddle():
     for name in ("PP-TinyPose_128x96", "PP-TinyPose_256x192", "PP-YOLOE-S_human", "PP-YOLOE-L_human"):
         hub, archive = Zoo.default().models[name].sources
         assert hub == HuggingFace(hugging_face=f"PaddlePaddle/{name}")
@@ -88,7 +88,7 @@ def test_bundled_archives_are_the_pinned_ones():
         assert hashlib.sha256((BUNDLED / source.bundled).read_bytes()).hexdigest() == source.sha256
 
 
-def test_the_skeleton_is_cocos():
+def test_the_skeleton_of_a_model_is_that_of_coco():
     skeleton = Zoo.default().skeleton_of("PP-TinyPose_128x96")
     assert skeleton.keypoints[0] == "nose"
     assert skeleton.swaps == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
@@ -117,7 +117,7 @@ def test_an_unknown_model_names_the_known_ones(zoo):
 
 
 @pytest.mark.full
-def test_two_processes_at_once_both_succeed(tmp_path):
+def test_concurrent_processes_all_succeed(tmp_path):
     script = f"from hpi.zoo import Zoo; print(Zoo.default().find({DETECTOR!r}).folder)"
     environment = {"HPI_HOME": str(tmp_path)}
     running = [
@@ -151,7 +151,7 @@ def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "fragment"),
     [
         ({"url": "{address}/none.tar"}, "404"),
         ({"url": "{address}/my-detector_infer.tar", "sha256": "0" * 64}, "SHA-256"),
@@ -161,7 +161,7 @@ def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
         ({"url": "http://127.0.0.1:9/a.tar"}, "cannot be fetched"),
     ],
 )
-def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, said):
+def test_a_failing_source_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, fragment):
     served = tmp_path / "served"
     served.mkdir()
     shutil.copy(my_archive, served)
@@ -171,7 +171,7 @@ def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe,
     with serve(served) as address:
         bad = {key: value.replace("{address}", address) for key, value in source.items()}
         zoo.add(describe(bad))
-        with pytest.raises(ModelError, match=said) as error:
+        with pytest.raises(ModelError, match=fragment) as error:
             zoo.find(MINE)
         assert files_in(zoo.home) == ["models"]
         assert "\n" not in str(error.value)
@@ -183,7 +183,7 @@ def test_a_source_that_fails_leaves_nothing_and_the_next_is_tried(zoo, describe,
 
 
 def test_a_download_has_a_size_limit(zoo, describe, my_archive, monkeypatch):
-    monkeypatch.setattr("hpi.zoo.MAX_DOWNLOAD_BYTES", 1000)
+    monkeypatch.setattr("hpi.zoo.download.MAX_DOWNLOAD_BYTES", 1000)
     with serve(my_archive.parent) as address:
         zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
         with pytest.raises(ModelError, match="1000 bytes"):
@@ -210,7 +210,7 @@ def test_a_download_of_unknown_size_and_hash_is_refused(zoo, describe, my_archiv
         assert another.find(MINE).folder.is_dir()
 
 
-def test_a_yaml_with_other_sources_is_fetched_anew(zoo, describe, my_archive):
+def test_a_model_with_changed_sources_is_fetched_again(zoo, describe, my_archive):
     with serve(my_archive.parent) as address:
         zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
         folder = zoo.find(MINE).folder
@@ -233,7 +233,7 @@ def test_names_that_could_leave_the_cache_are_refused(zoo, describe, name):
 
 
 def test_a_home_that_cannot_be_written_warns_and_works(tmp_path, caplog):
-    """Here a file stands in the way; a read-only or full disk raises OSError at the same places."""
+    """Here a file is in the way; a read-only or full disk raises OSError at the same points."""
     (tmp_path / "file").write_text("")
     zoo = Zoo(tmp_path / "file")
     folder = zoo.find(DETECTOR).folder
@@ -243,14 +243,14 @@ def test_a_home_that_cannot_be_written_warns_and_works(tmp_path, caplog):
     assert not folder.exists()
 
 
-def test_nowhere_to_write(tmp_path, monkeypatch):
+def test_without_a_writable_folder_it_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     with pytest.raises(ModelError, match="no temporary folder"):
         Zoo(tmp_path / "file").find(DETECTOR)
 
 
-def test_without_network_one_error_names_what_was_tried(tmp_path):
+def test_without_network_one_error_lists_every_attempt(tmp_path):
     script = "from hpi.zoo import Zoo; Zoo.default().find('PP-TinyPose_128x96')"
     done = run_python("-c", script, cwd=tmp_path, HPI_HOME=str(tmp_path), **NO_NETWORK)
     assert done.returncode == 1
@@ -304,7 +304,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe, my_archive):
-    """The real client against a small hub on this machine; only the model's own files are taken."""
+    """The real client with a small hub on this machine; only the files of the model are downloaded."""
     repository = tmp_path / "repository"
     repository.mkdir()
     unpack(my_archive, repository)
@@ -325,7 +325,7 @@ def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe, my_archive):
     assert files_in(Path(done.stdout.strip())) == MODEL_FILES
 
 
-# What is damaged in the cache
+# Damage in the cache
 
 
 def cut(file):
@@ -364,7 +364,7 @@ def contents(folder):
         for name in MODEL_FILES[:-1]
     ],
 )
-def test_a_model_damaged_in_the_cache_is_fetched_anew_with_one_warning(zoo, name, damage, caplog):
+def test_a_damaged_model_is_fetched_again_with_one_warning(zoo, name, damage, caplog):
     folder = zoo.find(DETECTOR).folder
     whole = contents(folder)
     DAMAGES[damage](folder / name)
@@ -372,7 +372,7 @@ def test_a_model_damaged_in_the_cache_is_fetched_anew_with_one_warning(zoo, name
     assert Zoo(zoo.home).find(DETECTOR).folder == folder
     assert contents(folder) == whole
     (warning,) = caplog.records
-    for part in (DETECTOR, name, str(folder), "damaged", "anew"):
+    for part in (DETECTOR, name, str(folder), "damaged", "fetching it again"):
         assert part in warning.getMessage()
     caplog.clear()
     assert Zoo(zoo.home).find(DETECTOR).folder == folder
@@ -392,16 +392,15 @@ def test_a_damaged_note_is_a_damaged_model(zoo, note):
     assert zoo.cached(DETECTOR) == folder
 
 
-def test_a_note_that_does_not_describe_the_files_still_counts(zoo):
-    """As it was written before."""
+def test_a_note_of_the_earlier_format_is_valid(zoo):
     folder = zoo.find(DETECTOR).folder
     sources = [source.model_dump() for source in zoo.models[DETECTOR].sources]
     (folder / "sources.json").write_text(json.dumps(sources, indent=1))
     assert zoo.cached(DETECTOR) == folder
 
 
-def test_a_copied_cache_is_whole(zoo, tmp_path, caplog):
-    """Times differ, content does not; it is read once, and noted."""
+def test_a_copied_cache_is_valid(zoo, tmp_path, caplog):
+    """Times differ, content does not: it is hashed once, and the note updated."""
     shutil.copytree(zoo.find(DETECTOR).folder, tmp_path / "copy" / "models" / DETECTOR, copy_function=shutil.copyfile)
     copy = Zoo(tmp_path / "copy")
     folder = copy.cached(DETECTOR)
@@ -413,13 +412,13 @@ def test_a_copied_cache_is_whole(zoo, tmp_path, caplog):
     assert not caplog.records
 
 
-def test_a_whole_cache_is_not_read_at_each_start(zoo, monkeypatch):
+def test_an_unchanged_cache_is_not_hashed_at_each_start(zoo, monkeypatch):
     zoo.find(DETECTOR)
-    monkeypatch.setattr("hpi.zoo.content_hash", lambda _: pytest.fail("a file was hashed"))
+    monkeypatch.setattr("hpi.zoo.notes.content_hash", lambda _: pytest.fail("a file was hashed"))
     assert Zoo(zoo.home).find(DETECTOR)
 
 
-def test_what_is_damaged_and_cannot_be_fetched_is_said(zoo, describe, my_archive, caplog):
+def test_a_damaged_model_that_cannot_be_fetched_is_kept(zoo, describe, my_archive, caplog):
     with serve(my_archive.parent) as address:
         zoo.add(describe({"url": f"{address}/{my_archive.name}"}))
         folder = zoo.find(MINE).folder
@@ -435,7 +434,7 @@ def test_what_is_damaged_and_cannot_be_fetched_is_said(zoo, describe, my_archive
 
 
 @pytest.mark.full
-def test_two_processes_at_once_heal_a_model(tmp_path):
+def test_concurrent_processes_repair_a_model(tmp_path):
     folder = Zoo(tmp_path).find(DETECTOR).folder
     whole = contents(folder)
     flip(folder / "inference.onnx")
@@ -450,15 +449,15 @@ def test_two_processes_at_once_heal_a_model(tmp_path):
     assert contents(folder) == whole
 
 
-@pytest.mark.parametrize(("damage", "said"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
-def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, said):
+@pytest.mark.parametrize(("damage", "fragment"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
+def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, fragment):
     folder = zoo.find(DETECTOR).folder
     (folder / "sources.json").unlink()
     damage(folder / "inference.onnx")
     left = contents(folder)
     assert zoo.cached(DETECTOR) == folder
-    if said:
-        with pytest.raises(ModelError, match=rf"inference\.onnx: .*{said}"):
+    if fragment:
+        with pytest.raises(ModelError, match=rf"inference\.onnx: .*{fragment}"):
             zoo.find(DETECTOR)
     else:
         assert zoo.find(DETECTOR).folder == folder
@@ -470,7 +469,7 @@ def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, said
 
 @pytest.fixture
 def nameless(tmp_path, shared):
-    """Copies a real model without its name."""
+    """Copies a real model, and removes its name."""
 
     def copy(name):
         folder = tmp_path / "nameless" / name
@@ -484,7 +483,7 @@ def nameless(tmp_path, shared):
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "said"),
+    ("name", "other", "fragments"),
     [
         ("PP-TinyPose_128x96", "PP-TinyPose_256x192", ("keypoint_detection", "256x192", "128x96")),
         ("PP-TinyPose_256x192", "PicoDet-S_pedestrian_320", ("object_detection", "320x320", "256x192")),
@@ -492,24 +491,24 @@ def nameless(tmp_path, shared):
         ("PP-YOLOE-S_human", "PP-TinyPose_128x96", ("keypoint_detection", "128x96", "640x640")),
     ],
 )
-def test_a_known_name_for_another_model_is_an_error(zoo, nameless, name, other, said):
+def test_a_known_name_for_another_model_is_an_error(zoo, nameless, name, other, fragments):
     folder = nameless(other)
     with pytest.raises(ModelError) as error:
         zoo.find(name, folder)
-    for part in (str(folder), name, *said):
+    for part in (str(folder), name, *fragments):
         assert part in str(error.value)
     shutil.copytree(folder, zoo.home / "models" / name)
     with pytest.raises(ModelError, match=name):
         zoo.find(name)
 
 
-def test_also_in_a_pipeline(nameless):
+def test_a_pipeline_refuses_another_model_too(nameless):
     config = pipeline_of({"model_dir": str(nameless("PP-TinyPose_256x192")), "model_name": "PP-TinyPose_128x96"})
     with pytest.raises(ModelError, match=r"256x192 .*128x96"):
         Predictor("mine", config=config)
 
 
-def test_names_of_ones_own_are_free(zoo, nameless):
+def test_new_names_for_a_folder_are_accepted(zoo, nameless):
     folder = nameless("PP-TinyPose_256x192")
     assert zoo.find("PP-TinyPose_512x384", folder).input_size == (192, 256)
     assert zoo.find("PP-TinyPose_256x192", folder).name == "PP-TinyPose_256x192"
@@ -539,7 +538,7 @@ def everything_in(folder):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [folder, *folder.rglob("*")]}
 
 
-def test_a_model_of_paddlex_is_found_and_left_as_it_is(zoo, paddlex_cache, photo):
+def test_a_model_of_paddlex_is_used_and_not_changed(zoo, paddlex_cache, photo):
     before = everything_in(paddlex_cache.parent)
     assert zoo.find(OFFICIAL).folder == paddlex_cache / OFFICIAL
     assert zoo.cached(OFFICIAL) is None
@@ -562,12 +561,12 @@ def test_paddlexs_cache_is_in_the_home_by_default(zoo, paddlex_cache, tmp_path, 
         assert zoo.find(OFFICIAL).folder == tmp_path / ".paddlex" / "official_models" / OFFICIAL
 
 
-def test_the_own_cache_comes_before_paddlexs(zoo, paddlex_cache):
+def test_the_cache_comes_before_that_of_paddlex(zoo, paddlex_cache):
     own = shutil.copytree(paddlex_cache / OFFICIAL, zoo.home / "models" / OFFICIAL)
     assert zoo.find(OFFICIAL).folder == own
 
 
-def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
+def test_the_list_of_models_shows_where_they_are(paddlex_cache, tmp_path):
     done = run_hpi("models", cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), COLUMNS="200")
     (line,) = [line for line in done.stdout.splitlines() if OFFICIAL in line and "128x96" in line.replace(OFFICIAL, "")]
     assert "of PaddleX" in line
@@ -577,10 +576,10 @@ def test_the_models_are_listed_with_where_they_are(paddlex_cache, tmp_path):
 
 @pytest.mark.parametrize("name", ["inference.json", "inference.pdiparams", "inference.yml"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, as_pointer])
-def test_what_paddlex_has_downloaded_by_half_is_left_aside(zoo, paddlex_cache, name, damage, monkeypatch, caplog):
+def test_an_incomplete_download_of_paddlex_is_not_used(zoo, paddlex_cache, name, damage, monkeypatch, caplog):
     damage(paddlex_cache / OFFICIAL / name)
     before = everything_in(paddlex_cache.parent)
-    monkeypatch.setattr(Zoo, "_fetch_from_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
+    monkeypatch.setattr(Zoo, "_download_first", lambda *_: (_ for _ in ()).throw(ModelError("to be downloaded")))
     with pytest.raises(ModelError, match="to be downloaded"):
         zoo.find(OFFICIAL)
     (warning,) = caplog.records
@@ -589,12 +588,12 @@ def test_what_paddlex_has_downloaded_by_half_is_left_aside(zoo, paddlex_cache, n
 
 
 @pytest.mark.parametrize("home", ["/proc/1/root/none", "/dev/null", "\udcff", "x" * 300])
-def test_a_cache_of_paddlex_that_cannot_be_read_is_none(zoo, monkeypatch, home):
+def test_an_unreadable_cache_of_paddlex_is_ignored(zoo, monkeypatch, home):
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", home)
     assert zoo.of_paddlex(OFFICIAL) is None
 
 
-def test_other_engines_variants_are_not_taken(zoo, paddlex_cache):
-    """PaddleX keeps them in folders of their own."""
+def test_models_for_other_engines_are_not_used(zoo, paddlex_cache):
+    """PaddleX keeps them in other folders."""
     (paddlex_cache / OFFICIAL).rename(paddlex_cache / f"{OFFICIAL}_safetensors")
     assert zoo.of_paddlex(OFFICIAL) is None

@@ -1,1 +1,1 @@
-"""The commands with their options, one module a group; what does the work is imported when a command runs."""
+"""The commands and their options, one module per group. The code that does the work is imported when a command runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,18 +16,15 @@ EXAMPLES = """\
 
 [bold]hpi predict people.jpg --model PP-TinyPose_256x192 --backend openvino --verbose[/]
 
-Exit codes: 0; 1 when an image could not be used or a result not be saved; 2 for wrong usage."""
+Exit codes: 0 for success, 1 if an image cannot be used or a result cannot be saved, 2 for wrong usage."""
 
 
 def predict(
     context: typer.Context,
     inputs: given.Inputs,
-    save_path: Annotated[
-        Path | None,
-        typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", metavar="FOLDER"),
-    ] = None,
+    save_path: given.SavePath = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a line of JSON for each image, and nothing else.")
+        bool, typer.Option("--json", help="Print one line of JSON for each image, and nothing else.")
     ] = False,
     det_threshold: given.DetThreshold = None,
     batch_size: given.BatchSize = None,
@@ -48,7 +44,7 @@ def predict(
 ) -> None:
     """Find people and their keypoints; print them, or save them with --save_path.
 
-    The default pipeline comes with the package and needs no network.
+    The default pipeline is part of the package and needs no network.
     """
     from hpi.cli.predict import Output, run
 

@@ -1,4 +1,4 @@
-"""``hpi explain`` and ``hpi tune``: what the models run on."""
+"""``hpi explain`` and ``hpi tune``: the choice of runtimes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def explain(
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
-    """Say what each model runs on, what that rests on, and why the other candidates were not taken."""
+    """Show what each model runs on, the measurements behind the choice, and why other candidates were rejected."""
     from hpi.cli import selection
 
     with given.open_predictor(context) as predictor:
@@ -35,7 +35,7 @@ def explain(
 
 def tune(
     context: typer.Context,
-    budget: Annotated[str, typer.Option(help="Time for all of it: 60, 60s or 2m.")] = "60s",
+    budget: Annotated[str, typer.Option(help="Time limit of all measurements, such as 60, 60s or 2m.")] = "60s",
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
@@ -46,7 +46,7 @@ def tune(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure every runtime on this machine with real crops; from then on the choice rests on that."""
+    """Measure every runtime on this machine with real crops; later runs choose by these measurements."""
     seconds = given.read_seconds(budget)
     from hpi.cli import selection
 

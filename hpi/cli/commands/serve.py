@@ -8,20 +8,17 @@ import typer
 
 from hpi.cli import options as given
 from hpi.cli.command import Debug
-from hpi.compat.paddlex.command_line import DEFAULT_PIPELINE
 
 _LIMITS = "Batches and limits"
 
 
 def serve(
     context: typer.Context,
-    pipeline: given.PipelineOrDefault = DEFAULT_PIPELINE,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    pipeline: given.PipelineOrDefault = given.DEFAULT_PIPELINE,
+    host: given.Host = given.DEFAULT_HOST,
+    port: given.Port = given.DEFAULT_PORT,
     token: Annotated[
-        str | None, typer.Option(envvar="HPI_TOKEN", help="Clients must send it as Authorization: Bearer.")
+        str | None, typer.Option(envvar="HPI_TOKEN", help="Token that clients must send as Authorization: Bearer.")
     ] = None,
     allow_url: Annotated[
         bool | None, typer.Option("--allow-url", help="Fetch images from public http(s) addresses.")
@@ -29,14 +26,16 @@ def serve(
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ORIGIN", help="Let pages of an origin use it, such as https://a.org; *: all. Repeatable."
+            metavar="ORIGIN", help="Allow pages of this origin, such as https://a.org, or * for all. Repeatable."
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
-    json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object a line.")] = False,
+    json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object per line.")] = False,
     max_batch: Annotated[
         int | None,
-        typer.Option("--max_batch", help="Images in a batch; 1: none. Default 8.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--max_batch", help="Images in a batch; 1 turns batching off. Default 8.", rich_help_panel=_LIMITS
+        ),
     ] = None,
     max_wait_ms: Annotated[
         float | None,
@@ -45,19 +44,27 @@ def serve(
     max_requests: Annotated[
         int | None,
         typer.Option(
-            "--max_requests", help="Requests at a time; further ones get 503. Default 64.", rich_help_panel=_LIMITS
+            "--max_requests",
+            help="Requests at a time; further ones get 503. Default 64.",
+            rich_help_panel=_LIMITS,
         ),
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option(help="Seconds until a request gets 504. Default 30.", rich_help_panel=_LIMITS)
+        float | None, typer.Option(help="Seconds after which a request gets 504. Default 30.", rich_help_panel=_LIMITS)
     ] = None,
     max_body_mb: Annotated[
         float | None,
-        typer.Option("--max_body_mb", help="Largest body, MiB; then 413. Default 32.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--max_body_mb", help="Maximum body size in MiB; larger ones get 413. Default 32.", rich_help_panel=_LIMITS
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option("--max_pixels", help="Largest image; then 422. Default 50,000,000.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--max_pixels",
+            help="Maximum pixels of an image; larger ones get 422. Default 50,000,000.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     device: given.Device = None,
     backend: given.BackendName = None,
@@ -66,11 +73,11 @@ def serve(
     threads: given.Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Serve PaddleX's HTTP interface, with dynamic batching, limits, metrics and a page at /.
+    """Serve PaddleX's HTTP protocol, with dynamic batching, limits, metrics and a page at /.
 
-    Everything else that can be set stands under Serving: extra: in the pipeline's YAML.
+    Further settings go under Serving: extra: in the pipeline's YAML.
     """
-    asked = {
+    overrides = {
         "max_batch": max_batch,
         "max_wait_ms": max_wait_ms,
         "max_requests": max_requests,
@@ -84,4 +91,4 @@ def serve(
     from hpi.serving import serve as run_service
 
     arguments = given.predictor_arguments(context)
-    run_service(pipeline, arguments, asked, host=host, port=port, workers=workers, json_logs=json_logs)
+    run_service(pipeline, arguments, overrides, host=host, port=port, workers=workers, json_logs=json_logs)

@@ -1,19 +1,16 @@
-"""PaddleX's command lines: that of ``paddlex``, and that of its ``main.py`` (``-c``, ``-o``)."""
+"""PaddleX's command lines: ``paddlex``, and its ``main.py`` (``-c``, ``-o``)."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from hpi.cli import options as given
+from hpi.cli.command import Debug
 from hpi.errors import ConfigError
-
-DEFAULT_PIPELINE = "human_keypoint_detection_lite"
-DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
-"""For completion. Numbers are left out: bash takes a colon for the end of a word."""
 
 PLUGINS = {
     "hpi-cpu": ("onnxruntime", "cpu"),
@@ -21,10 +18,10 @@ PLUGINS = {
     "serving": ("fastapi", "serve"),
     "paddle2onnx": ("paddle2onnx", "paddle"),
 }
-"""PaddleX's plugins whose work is done here: a package that it needs, and the extra that installs it."""
+"""PaddleX's plugins that have a counterpart here: the package they need, and the extra that installs it."""
 
 SETTINGS = {"ignore_unknown_options": True}
-"""Of the command: what is wrong with an option is said here."""
+"""Context settings of the command, which reports unknown options itself."""
 
 EXAMPLES = """\
 [bold]hpi --pipeline human_keypoint_detection --input people.jpg --save_path output --device gpu:0[/]
@@ -38,7 +35,7 @@ EXAMPLES = """\
 [bold]hpi -c PP-TinyPose_128x96.yaml -o Global.mode=predict -o Predict.input=people.jpg[/]"""
 
 _RUNTIME = {"pipeline", "device", "strict_device", "engine", "engine_config", "backend", "use_hpip", "hpi_config"}
-"""Options that say what a pipeline runs on."""
+"""Options that set what a pipeline runs on."""
 
 _RUN, _SERVE, _CONVERT = (
     "Run a pipeline",
@@ -48,64 +45,55 @@ _RUN, _SERVE, _CONVERT = (
 _MODULE, _INSTALL = "Run a module, as python main.py does", "Install: there is nothing to install"
 
 
-def _pipelines() -> list[str]:
-    from hpi.compat.paddlex.config import pipeline_names
-
-    return pipeline_names()
-
-
 def main(
     context: typer.Context,
     words: Annotated[list[str] | None, typer.Argument(metavar="PLUGIN", hidden=True)] = None,
     pipeline: Annotated[
         str | None,
-        typer.Option(help="Name or YAML file of a pipeline.", autocompletion=_pipelines, rich_help_panel=_RUN),
+        typer.Option(
+            help="Name or YAML file of a pipeline.", autocompletion=given.complete_pipelines, rich_help_panel=_RUN
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option("--input", help="Image, video, folder or http(s) URL.", rich_help_panel=_RUN)
     ] = None,
-    save_path: Annotated[
-        Path | None,
-        typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", rich_help_panel=_RUN),
-    ] = None,
+    save_path: given.SavePath = None,
     det_threshold: Annotated[
         str | None,
         typer.Option(
             "--det_threshold", metavar="NUMBER", help="Keep people that score above it.", rich_help_panel=_RUN
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch_size", min=1, help="Images that go together.", rich_help_panel=_RUN)
-    ] = None,
+    batch_size: given.BatchSize = None,
     device: Annotated[
         str | None,
         typer.Option(
-            help="cpu, gpu:0, gpu:0,1 and the like; where the GPU cannot be used, the CPU with a warning.",
-            autocompletion=lambda: list(DEVICES),
+            help="cpu, gpu:0, gpu:0,1 and the like. If the GPU cannot be used, the CPU is, with a warning.",
+            autocompletion=lambda: list(given.DEVICES),
             rich_help_panel=_RUN,
         ),
     ] = None,
     strict_device: Annotated[
-        bool, typer.Option("--strict_device", help="A GPU that cannot be used is an error.", rich_help_panel=_RUN)
+        bool, typer.Option("--strict_device", help="Fail if the GPU cannot be used.", rich_help_panel=_RUN)
     ] = False,
     engine: Annotated[
         str | None,
-        typer.Option(help="hpi for any runtime, or onnxruntime, paddle and the like.", rich_help_panel=_RUN),
+        typer.Option(help="hpi for the fastest runtime, or onnxruntime, paddle and the like.", rich_help_panel=_RUN),
     ] = None,
     engine_config: Annotated[
         str | None,
         typer.Option("--engine_config", metavar="DICT", help="Has no effect.", rich_help_panel=_RUN),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="As hpi predict has it; outranks --hpi_config.", rich_help_panel=_RUN)
+        str | None, typer.Option(help="As in hpi predict; outranks --hpi_config.", rich_help_panel=_RUN)
     ] = None,
-    use_hpip: Annotated[bool, typer.Option("--use_hpip", help="Accepted: always on.", rich_help_panel=_RUN)] = False,
+    use_hpip: Annotated[bool, typer.Option("--use_hpip", help="Always on.", rich_help_panel=_RUN)] = False,
     hpi_config: Annotated[
         str | None,
         typer.Option(
             "--hpi_config",
             metavar="DICT",
-            help="PaddleX's dictionary, as Python or JSON writes it.",
+            help="PaddleX's dictionary, in Python or JSON syntax.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -115,30 +103,32 @@ def main(
             "--get_pipeline_config",
             metavar="NAME",
             help="Write a pipeline's YAML into --save_path, or print it.",
-            autocompletion=_pipelines,
+            autocompletion=given.complete_pipelines,
             rich_help_panel=_RUN,
         ),
     ] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve it; hpi serve has more options.", rich_help_panel=_SERVE)
+        bool, typer.Option("--serve", help="Serve the pipeline; hpi serve has more options.", rich_help_panel=_SERVE)
     ] = False,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine.", rich_help_panel=_SERVE)
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_SERVE)] = 8080,
+    host: given.Host = given.DEFAULT_HOST,
+    port: given.Port = given.DEFAULT_PORT,
     paddle2onnx: Annotated[
         bool, typer.Option("--paddle2onnx", help="Convert a Paddle model to ONNX.", rich_help_panel=_CONVERT)
     ] = False,
     paddle_model_dir: Annotated[
-        Path | None, typer.Option("--paddle_model_dir", help="Its folder.", rich_help_panel=_CONVERT)
+        Path | None, typer.Option("--paddle_model_dir", help="Folder of the Paddle model.", rich_help_panel=_CONVERT)
     ] = None,
     onnx_model_dir: Annotated[
         Path | None,
-        typer.Option("--onnx_model_dir", help="Folder to write to; by default the same.", rich_help_panel=_CONVERT),
+        typer.Option(
+            "--onnx_model_dir",
+            help="Folder for the ONNX model; by default that of the Paddle model.",
+            rich_help_panel=_CONVERT,
+        ),
     ] = None,
     opset_version: Annotated[
         int | None,
-        typer.Option("--opset_version", min=7, help="ONNX opset, at least; by default 13.", rich_help_panel=_CONVERT),
+        typer.Option("--opset_version", min=7, help="Lowest ONNX opset; by default 13.", rich_help_panel=_CONVERT),
     ] = None,
     config: Annotated[
         Path | None,
@@ -158,18 +148,21 @@ def main(
         str | None, typer.Option("-p", "--profiler_options", help="Has no effect.", rich_help_panel=_MODULE)
     ] = None,
     install: Annotated[
-        bool, typer.Option("--install", help="Says whether PLUGIN... is here.", rich_help_panel=_INSTALL)
+        bool,
+        typer.Option(
+            "--install", help="Check whether the packages of PLUGIN... are installed.", rich_help_panel=_INSTALL
+        ),
     ] = False,
     no_deps: Annotated[bool, typer.Option("--no_deps", rich_help_panel=_INSTALL)] = False,
     platform: Annotated[str | None, typer.Option(rich_help_panel=_INSTALL)] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", rich_help_panel=_INSTALL)] = False,
     use_local_repos: Annotated[bool, typer.Option("--use_local_repos", rich_help_panel=_INSTALL)] = False,
     deps_to_replace: Annotated[str | None, typer.Option("--deps_to_replace", rich_help_panel=_INSTALL)] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
-    """PaddleX's command lines; the word paddlex may be left out.
+    """Run PaddleX's command lines, with every option that concerns human keypoints.
 
-    Every option that concerns human keypoints is here.
+    The word paddlex may be omitted.
     """
     if install:
         _check_plugins(words or [])
@@ -182,7 +175,7 @@ def main(
         run(config, override or [], strict_device=strict_device)
     elif serve:
         _take_only(context, "--serve", {*_RUNTIME, "host", "port"})
-        _serve(pipeline or DEFAULT_PIPELINE, _runtime(context), host, port)
+        _serve(pipeline or given.DEFAULT_PIPELINE, _runtime(context), host, port)
     elif paddle2onnx:
         _take_only(context, "--paddle2onnx", {"paddle_model_dir", "onnx_model_dir", "opset_version"})
         _convert(paddle_model_dir, onnx_model_dir, opset_version)
@@ -198,23 +191,25 @@ def main(
 
 
 def _take_only(context: typer.Context, mode: str, taken: set[str]) -> None:
-    """Refuse options that have no effect here, which must not look as if they had."""
+    """Refuse options that have no effect in this mode."""
     for option in _given_options(context):
         if mode not in option.opts and option.name not in {*taken, "debug"}:
             raise typer.BadParameter(f"{mode} takes no {option.opts[-1]}")
 
 
 def _refuse(context: typer.Context, words: Sequence[str]) -> NoReturn:
-    """Say what is wrong with words that belong to no option, and with options that are not known."""
+    """Report words that belong to no option, and unknown options."""
+    from hpi.io.validation import nearest
+
     word = words[0]
     options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
     if word.startswith("-"):
-        near = difflib.get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.8)
-        hint = f"did you mean {near[0]}?" if near else "options of PaddleX's other pipelines have no place here"
-        raise typer.BadParameter(f"{word} is no option of human keypoint pipelines; {hint}")
+        near = nearest(word.partition("=")[0], options)
+        hint = f"did you mean {near}?" if near else "options of PaddleX's other pipelines are not supported"
+        raise typer.BadParameter(f"{word} is not an option of human keypoint pipelines; {hint}")
     if context.parent and word in context.parent.command.commands:  # type: ignore[attr-defined]
-        raise typer.BadParameter(f"{_given_options(context)[0].opts[-1]} belongs behind '{word}'")
-    raise typer.BadParameter(f"{word!r} belongs to no option; several inputs: hpi predict INPUT...")
+        raise typer.BadParameter(f"{_given_options(context)[0].opts[-1]} must come after '{word}'")
+    raise typer.BadParameter(f"{word!r} belongs to no option; for several inputs use: hpi predict INPUT...")
 
 
 def _given_options(context: typer.Context) -> list[Any]:
@@ -223,16 +218,16 @@ def _given_options(context: typer.Context) -> list[Any]:
 
 
 def _runtime(context: typer.Context) -> dict[str, Any]:
-    """Arguments of create_pipeline."""
-    given = context.params
-    configured = _read_dictionary("--hpi_config", given["hpi_config"])
-    if given["backend"] is not None:
-        configured["backend"] = given["backend"]
+    """The arguments of create_pipeline."""
+    values = context.params
+    configured = _read_dictionary("--hpi_config", values["hpi_config"])
+    if values["backend"] is not None:
+        configured["backend"] = values["backend"]
     return {
-        "device": given["device"],
-        "strict_device": given["strict_device"],
-        "engine": given["engine"],
-        "engine_config": _read_dictionary("--engine_config", given["engine_config"]) or None,
+        "device": values["device"],
+        "strict_device": values["strict_device"],
+        "engine": values["engine"],
+        "engine_config": _read_dictionary("--engine_config", values["engine_config"]) or None,
         "hpi_config": configured,
     }
 
@@ -301,7 +296,7 @@ def _write_config(name: str, save_path: Path | None) -> None:
         with target.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError as error:
-        raise ConfigError(f"{target} exists already; remove it or give another --save_path") from error
+        raise ConfigError(f"{target} already exists; remove it or give another --save_path") from error
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror or error}") from error
     typer.echo(f"wrote {target}")
@@ -317,16 +312,16 @@ def _convert(paddle_model_dir: Path | None, onnx_model_dir: Path | None, opset_v
 
 
 def _check_plugins(names: Sequence[str]) -> None:
-    """Say whether what plugins do is here; an error where it is not, so that a script stops."""
+    """Report whether the packages of plugins are installed; an error if not, so that a script stops."""
     from hpi.backends.base import is_installed
 
     for name in names or ["--install"]:
         if name not in PLUGINS:
             raise ConfigError(
                 f"{name}: nothing was installed: PaddleX's other plugins are for training and for other tasks, which "
-                f"are not done here. Known are {', '.join(PLUGINS)}"
+                f"are not supported. Known are {', '.join(PLUGINS)}"
             )
         package, extra = PLUGINS[name]
         if not is_installed(package):
             raise ConfigError(f'{name}: nothing was installed: {package} is missing: pip install "hpi-pose[{extra}]"')
-        typer.echo(f"{name}: there is nothing to install, {package} is here")
+        typer.echo(f"{name}: there is nothing to install, {package} is installed")

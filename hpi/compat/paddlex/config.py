@@ -21,30 +21,30 @@ Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
 
 _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
-"""PaddleX's engines whose names are not those of the runtimes here."""
+"""PaddleX's engines whose names differ from those of the backends."""
 
 
 class NoEffect:
-    """Marks a field of PaddleX that is accepted and changes nothing here; ``why`` ends the sentence in the log."""
+    """Marks a field of PaddleX that is accepted without effect; ``why`` completes the log message."""
 
     def __init__(self, why: str) -> None:
         self.why = why
 
 
-_OWN_RUNTIMES = NoEffect("it steers PaddleX's own runtimes")
-_CHOSEN = NoEffect("the runtime is chosen automatically, and models are converted where they must be")
+_OWN_RUNTIMES = NoEffect("it configures PaddleX's own runtimes")
+_CHOSEN = NoEffect("the runtime is chosen automatically, and models are converted if necessary")
 _ONE_DEVICE = NoEffect("all models of a pipeline run on the pipeline's device")
 _IGNORED = {"device": _ONE_DEVICE.why, "genai_config": "it is for PaddleX's language models"}
-"""Fields of PaddleX's pipelines and modules that are no typing errors, and have no place here."""
+"""Valid fields of PaddleX's pipelines and modules that do not exist here."""
 
 
 def _folder(value: object) -> object:
-    """A model's folder as it is written: nothing for an empty string, text for a path."""
+    """A model's folder as text; None for an empty string."""
     return (str(value) if isinstance(value, PathLike) else value) or None
 
 
 class BackendConfig(Record):
-    """PaddleX's ``backend_config``, the fields of all its backends; CPU threads and precision count."""
+    """PaddleX's ``backend_config``: fields of all its backends, of which CPU threads and precision have an effect."""
 
     cpu_num_threads: Threads | None = None
     cpu_threads: Threads | None = None
@@ -67,7 +67,7 @@ class BackendConfig(Record):
 
 
 class HpiConfig(Record):
-    """PaddleX's ``hpi_config``; ``backend`` counts, and of ``backend_config`` the CPU threads and the precision."""
+    """PaddleX's ``hpi_config``, of which ``backend`` and parts of ``backend_config`` have an effect."""
 
     backend: str | None = None
     backend_config: BackendConfig = BackendConfig()
@@ -80,7 +80,7 @@ class HpiConfig(Record):
 
     @property
     def options(self) -> Options:
-        """What it says of a model's options."""
+        """The options that it sets."""
         settings = self.backend_config
         return Options(
             backend=self.backend,
@@ -110,9 +110,9 @@ class DetectionModule(_Module):
     """The detector.
 
     Attributes:
-        batch_size: images that go together.
-        threshold: people that score above it are kept.
-        classes: labels that are people; by default those of :data:`hpi.pipelines.PEOPLE`.
+        batch_size: how many images go through the detector together.
+        threshold: lowest score of the people that are kept, 0 to 1.
+        classes: labels that count as people; by default those of :data:`hpi.pipelines.PEOPLE`.
     """
 
     batch_size: BatchSize | None = None
@@ -122,7 +122,7 @@ class DetectionModule(_Module):
 
 
 class KeypointModule(_Module):
-    """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go together."""
+    """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go through it together."""
 
     batch_size: BatchSize | None = None
     flip: bool | None = None
@@ -137,7 +137,7 @@ class SubModules(Record):
 
 
 class PipelineConfig(_Level):
-    """A pipeline file. ``Serving`` is read by the service."""
+    """The YAML of a pipeline. The service reads ``Serving``."""
 
     pipeline_name: str
     modules: SubModules = Field(alias="SubModules")
@@ -145,7 +145,7 @@ class PipelineConfig(_Level):
 
 
 def options_of(level: _Level) -> Options:
-    """What a pipeline, or a section of one, says of its options."""
+    """The options that a pipeline, or one of its modules, sets."""
     configured = (level.hpi_config or HpiConfig()).options
     named = None if level.engine is None else backend_of(level.engine)
     own = {name: getattr(level, name, None) for name in ("flip", "use_udp", "threshold", "classes")}
@@ -160,25 +160,26 @@ def options_of(level: _Level) -> Options:
 
 
 def backend_of(engine: str) -> str:
-    """The runtime that one of PaddleX's engines stands for.
+    """The backend that one of PaddleX's engines corresponds to.
 
-    >>> backend_of("hpi"), backend_of("onnxruntime")
-    ('auto', 'onnxruntime')
+    Example:
+        >>> backend_of("hpi"), backend_of("onnxruntime")
+        ('auto', 'onnxruntime')
     """
     return _ENGINES.get(engine, engine)
 
 
 def pipeline_names() -> list[str]:
-    """Pipelines that come with the package."""
+    """The names of the pipelines of the package."""
     folder = files("hpi.configs") / "pipelines"
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def pipeline_text(name: str) -> str:
-    """The YAML of a pipeline that comes with the package.
+    """The YAML of a pipeline of the package.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
     if name not in pipeline_names():
         raise ConfigError(f"unknown pipeline {name!r}; known are {', '.join(pipeline_names())}")
@@ -186,12 +187,19 @@ def pipeline_text(name: str) -> str:
 
 
 def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
-    """Read a pipeline by name, from a YAML file, or from the content of one.
+    """Read a pipeline by name, from a YAML file, or from its content.
 
-    A relative ``model_dir`` of a file is looked up beside the file, then in the current folder.
+    A relative ``model_dir`` in a file is looked up beside the file, then in the current folder.
+
+    Args:
+        source: name, path or content.
 
     Raises:
         ConfigError: no such file or name, or its content is wrong; the message names file and field.
+
+    Example:
+        >>> read_pipeline("human_keypoint_detection_lite").modules.ObjectDetection.model_name
+        'PicoDet-S_person_416'
     """
     content, where = _content(source)
     pipeline = parse(PipelineConfig, content, where)
@@ -200,7 +208,7 @@ def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
 
 
 def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a pipeline without what PaddleX would ignore; each such field is a line in the log.
+    """The content of a pipeline without the fields that PaddleX would ignore, each of which is logged.
 
     Raises:
         ConfigError: no such file or name.
@@ -210,10 +218,10 @@ def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tolerate(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields of a record that are known here, sections within included; the others are a line in the log each.
+    """Keep the known fields of a record and of its sections, and log each of the others.
 
     Args:
-        kind: the record.
+        kind: class of the record.
         content: its fields.
         where: what they belong to, for the log.
     """
@@ -225,9 +233,9 @@ def tolerate(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> d
             logger.warning("%s is ignored: %s", place, _IGNORED[key])
         elif key not in fields:
             near = nearest(str(key), fields)
-            logger.warning("%s is ignored: %s", place, f"did you mean {near}?" if near else "it is not known here")
+            logger.warning("%s is ignored: %s", place, f"did you mean {near}?" if near else "unknown field")
         elif fields[key].annotation is type(None) and value is not None:
-            logger.warning("%s is ignored: the size of a model's input is fixed", place)
+            logger.warning("%s is ignored: the input size of a model is fixed", place)
         else:
             section = _record_in(fields[key].annotation)
             kept[key] = tolerate(section, value, place) if section and isinstance(value, Mapping) else value
@@ -241,7 +249,7 @@ def _record_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _log_no_effect(record: BaseModel, where: str) -> None:
-    """A line in the log for each field that is set and changes nothing."""
+    """Log each field that is set and has no effect."""
     for name, field in type(record).model_fields.items():
         value = getattr(record, name)
         marks = [mark for mark in field.metadata if isinstance(mark, NoEffect)]
@@ -252,7 +260,7 @@ def _log_no_effect(record: BaseModel, where: str) -> None:
 
 
 def _content(source: str | Path | Mapping[str, Any]) -> tuple[Any, str]:
-    """What a pipeline's source says, with the folders of a file's models resolved, and how to call it."""
+    """The content of a pipeline's source with resolved model folders, and what errors call it."""
     if isinstance(source, Mapping):
         return source, "config"
     if is_yaml(source):
@@ -263,7 +271,7 @@ def _content(source: str | Path | Mapping[str, Any]) -> tuple[Any, str]:
 
 
 def _with_folders(content: Any, file: Path) -> Any:
-    """The content of a pipeline's file with each relative ``model_dir`` replaced by the folder that it names."""
+    """Replace each relative ``model_dir`` of a pipeline's file by the folder that it names."""
     modules = content.get("SubModules") if isinstance(content, dict) else None
     for name, module in modules.items() if isinstance(modules, dict) else ():
         named = module.get("model_dir") if isinstance(module, dict) else None
@@ -273,7 +281,7 @@ def _with_folders(content: Any, file: Path) -> Any:
 
 
 def _find_folder(named: Path, file: Path, field: str) -> Path:
-    """A model's folder that a file names: beside the file, else in the current folder."""
+    """The folder of a model that a file names: beside the file, or else in the current folder."""
     places = dict.fromkeys([file.parent / named, Path.cwd() / named])
     found = next((place for place in places if place.exists()), None)
     if found is None:

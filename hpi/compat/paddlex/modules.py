@@ -5,7 +5,6 @@ Training and export stay with PaddleX; what it exports runs here.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import sys
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from hpi.compat.paddlex.values import read_value
 from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
 from hpi.io.files import check_folder, save
-from hpi.io.validation import read_yaml
+from hpi.io.validation import nearest, read_yaml
 from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ KNOWN: Fields = {
     ),
     "Export": None,
 }  # fmt: skip
-"""Fields of PaddleX's module files; None: what is in there is not looked at."""
+"""Fields of PaddleX's module files. The content of a section that is None is not checked."""
 
 NOT_HERE = {"train": "does not train", "export": "does not export", "pdparams2safetensors": "does not convert weights"}
 
@@ -54,29 +53,39 @@ _RUN_MODES: Mapping[str, Fields] = {
     "trt_fp32": {"backend": "tensorrt"},
     "trt_fp16": {"backend": "tensorrt", "precision": "fp16"},
 }
-"""What PaddleX's run modes ask of a runtime; Paddle, its default, is one of several here."""
+"""The options that PaddleX's run modes stand for. Its default, Paddle, leaves the choice of the runtime open."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module file with what the command line replaces in it."""
+    """A module file with the replacements of the command line.
+
+    Attributes:
+        where: path of the file, for errors.
+        content: its sections and fields.
+        strict_device: whether a GPU that cannot be used is an error.
+    """
 
     where: str
     content: Fields
     strict_device: bool = False
 
     def get(self, key: str) -> Any:
-        """A field such as ``"Global.model"``; None where there is none."""
+        """A field such as ``"Global.model"``; None if it is missing."""
         value: Any = self.content
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         return value
 
     def need(self, key: str, example: str) -> Any:
-        """A field that must be there.
+        """A required field.
+
+        Args:
+            key: such as ``"Global.model"``.
+            example: a value that the error suggests.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: it is missing.
         """
         value = self.get(key)
         if value is None:
@@ -84,15 +93,15 @@ class Module:
         return value
 
     def text(self, key: str) -> str | None:
-        """A field as text, such as a name or a folder."""
+        """A field as text, such as a name or a folder; None if it is missing."""
         value = self.get(key)
         return None if value is None else str(value)
 
     def section(self, key: str) -> Fields:
-        """A section; empty where there is none.
+        """A section; empty if it is missing.
 
         Raises:
-            ConfigError: it is something else.
+            ConfigError: it is not a section.
         """
         value = self.get(key) or {}
         if not isinstance(value, Mapping):
@@ -111,11 +120,16 @@ class Module:
 
 
 def run(config: Path | None, overrides: Sequence[str], *, strict_device: bool = False) -> None:
-    """Do what a module file says.
+    """Run the mode that a module file sets.
+
+    Args:
+        config: the module file.
+        overrides: replacements of fields, ``KEY=VALUE`` each.
+        strict_device: whether a GPU that cannot be used is an error.
 
     Raises:
         ConfigError: the file, a replacement or the mode is wrong.
-        HpiError: the work failed; ``<mode>_result.json`` in the output says so too, as PaddleX's does.
+        HpiError: the mode failed; ``<mode>_result.json`` in the output folder has the error too, as in PaddleX.
     """
     if config is None:
         raise ConfigError("give the YAML file of a module as -c")
@@ -139,29 +153,29 @@ def run(config: Path | None, overrides: Sequence[str], *, strict_device: bool = 
 
 
 def read_module(config: Path, overrides: Sequence[str]) -> Fields:
-    """A module file's content with fields replaced; each field that is not known is a line in the log.
+    """The content of a module file with replaced fields. Each unknown field is logged.
 
     Raises:
         ConfigError: the file cannot be read, or a replacement is not ``KEY=VALUE`` of a field.
     """
     content = read_yaml(config)
     if not isinstance(content, dict):
-        raise ConfigError(f"{config}: no module file; it has sections such as Global and Predict")
+        raise ConfigError(f"{config}: not a module file, which has sections such as Global and Predict")
     content = {str(name): _evaluated(section) for name, section in content.items()}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError(f"-o {override}: write it as Section.field=value, such as Global.mode=predict")
         _replace(content, key.split("."), read_value(value), override)
-    for key in _unknown(content, KNOWN):
-        near = difflib.get_close_matches(key, list(_paths(KNOWN)), n=1, cutoff=0.7)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        logger.warning("%s: %s is not known and has no effect%s", config, key, hint)
+    for section, name, known in _unknown(content, KNOWN):
+        near = nearest(name, known)
+        hint = f"; did you mean {section}{near}?" if near else ""
+        logger.warning("%s: %s%s is unknown and has no effect%s", config, section, name, hint)
     return content
 
 
 def _evaluated(content: Any) -> Any:
-    """Text that is a literal becomes its value, as PaddleX reads its files."""
+    """Parse text that is a literal, as PaddleX does in its files."""
     if isinstance(content, dict):
         return {str(key): _evaluated(value) for key, value in content.items()}
     return [_evaluated(value) for value in content] if isinstance(content, list) else read_value(content)
@@ -169,14 +183,14 @@ def _evaluated(content: Any) -> Any:
 
 def _replace(content: Any, keys: Sequence[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
-        content = content[_place(content, key, override)] if isinstance(content, list) else _section(content, key)
+        content = content[_index(content, key, override)] if isinstance(content, list) else _section(content, key)
     if not isinstance(content, (dict, list)):
-        raise ConfigError(f"-o {override}: {'.'.join(keys[:-1])} is no section")
-    content[_place(content, keys[-1], override)] = value
+        raise ConfigError(f"-o {override}: {'.'.join(keys[:-1])} is not a section")
+    content[_index(content, keys[-1], override)] = value
 
 
 def _section(content: Any, key: str) -> Any:
-    """A section of a section, made where it is missing or empty."""
+    """A section of a section, created if it is missing or empty."""
     if not isinstance(content, dict):
         return content
     if content.get(key) is None:
@@ -184,26 +198,21 @@ def _section(content: Any, key: str) -> Any:
     return content[key]
 
 
-def _place(content: Any, key: str, override: str) -> Any:
+def _index(content: Any, key: str, override: str) -> Any:
     if isinstance(content, list):
         if not key.isdigit() or int(key) >= len(content):
-            raise ConfigError(f"-o {override}: {key} is no place in a list of {len(content)}")
+            raise ConfigError(f"-o {override}: {key} is not an index of a list of {len(content)}")
         return int(key)
     return key
 
 
-def _unknown(content: Fields, known: Fields, above: str = "") -> Iterator[str]:
+def _unknown(content: Fields, known: Fields, section: str = "") -> Iterator[tuple[str, str, Fields]]:
+    """Each unknown field: its section with a dot at the end, its name, and the known fields of that section."""
     for name, value in content.items():
         if name not in known:
-            yield f"{above}{name}"
+            yield section, name, known
         elif isinstance(known[name], Mapping) and isinstance(value, Mapping):
-            yield from _unknown(value, known[name], f"{above}{name}.")
-
-
-def _paths(known: Fields, above: str = "") -> Iterator[str]:
-    for name, value in known.items():
-        yield f"{above}{name}"
-        yield from _paths(value, f"{above}{name}.") if isinstance(value, Mapping) else ()
+            yield from _unknown(value, known[name], f"{section}{name}.")
 
 
 def _write_result(module: Module, mode: str, content: Fields) -> None:
@@ -211,7 +220,7 @@ def _write_result(module: Module, mode: str, content: Fields) -> None:
     save(module.output / f"{mode}_result.json", text.encode("utf-8", "backslashreplace"), ConfigError)
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 - where PaddleX's log goes
 
 
@@ -223,7 +232,7 @@ def _check_dataset(module: Module) -> Fields:
         raise ConfigError(f"Global.model={module.model}: datasets are checked for keypoint models only")
     folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
     if module.get("CheckDataset.convert.enable"):
-        logger.warning("CheckDataset.convert has no effect: keypoint datasets are in COCO's form already")
+        logger.warning("CheckDataset.convert has no effect: keypoint data sets already have COCO's format")
     split = None
     if module.get("CheckDataset.split.enable"):
         split = tuple(module.need(f"CheckDataset.split.{name}_percent", "50") for name in ("train", "val"))
@@ -231,8 +240,8 @@ def _check_dataset(module: Module) -> Fields:
             raise ConfigError(f"CheckDataset.split: give train_percent and val_percent as whole numbers, not {split}")
     result = check_dataset(folder, module.output, split=split)
     if split is not None:
-        _tell("Split dataset successfully !")
-    _tell("Check dataset passed !")
+        _print("Split dataset successfully !")
+    _print("Check dataset passed !")
     return result
 
 
@@ -259,13 +268,13 @@ def _evaluate(module: Module) -> Fields:
         figures = dataset.figures(found, predictor)
     percent = figures["AP" if boxes == "gt" else "box AP"]
     if percent is None:
-        raise InputError(f"{folder}: nobody is annotated in its validation set")
-    _tell(f"AP {percent / 100:.3f}")
+        raise InputError(f"{folder}: the validation set has no annotated people")
+    _print(f"AP {percent / 100:.3f}")
     return {"metrics": {"AP": percent / 100}}
 
 
 def _exported(module: Module) -> Path | None:
-    """The folder of the model to evaluate; None: the official one of its name."""
+    """The folder of the model to evaluate; None for the official model."""
     named = module.text("Evaluate.weight_path")
     if named is None:
         return None
@@ -273,7 +282,7 @@ def _exported(module: Module) -> Path | None:
         return Path(named)
     beside = Path(named).parent / "inference"
     raise ModelError(
-        f"Evaluate.weight_path={named}: no folder of an exported model, and weights of training are not run here. "
+        f"Evaluate.weight_path={named}: not a folder of an exported model; training weights cannot be run directly. "
         f"Export them with PaddleX, and give that folder: -o Evaluate.weight_path={beside}; or None for the official "
         f"{module.model}"
     )
@@ -314,16 +323,16 @@ def _open(module: Module, folder: str | Path | None, *, first_device: bool = Fal
 
 
 def _runtime(module: Module) -> Fields:
-    """The ``hpi_config`` that ``Predict.kernel_option`` stands for, below the module's own."""
+    """The ``hpi_config`` of a module, with ``Predict.kernel_option`` as its defaults."""
     option, configured, settings = (
         module.section(f"Predict.{name}") for name in ("kernel_option", "hpi_config", "hpi_config.backend_config")
     )
     mode = str(option.get("run_mode") or "paddle")
     if mode not in _RUN_MODES:
         raise ConfigError(f"Predict.kernel_option.run_mode={mode}: give {', '.join(_RUN_MODES)}")
-    asked = _RUN_MODES[mode]
-    backend = {"backend": asked["backend"]} if "backend" in asked else {}
-    precision = {"precision": asked["precision"]} if "precision" in asked else {}
+    defaults = _RUN_MODES[mode]
+    backend = {"backend": defaults["backend"]} if "backend" in defaults else {}
+    precision = {"precision": defaults["precision"]} if "precision" in defaults else {}
     others = {name: value for name, value in option.items() if name != "run_mode"}
     return {**backend, **configured, "backend_config": {**others, **precision, **settings}}
 

@@ -1,4 +1,4 @@
-"""``paddlex --paddle2onnx``: a Paddle model's folder becomes an ONNX model's folder."""
+"""``paddlex --paddle2onnx``: converting the folder of a Paddle model to that of an ONNX model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def convert(model: Path, target: Path, opset: int | None = None) -> list[Path]:
     """Convert a model, and copy the yml that describes it.
 
     Args:
-        model: its folder.
-        target: folder to write to; may be the same, where the yml already is.
-        opset: of the ONNX graph; raised where an operator needs a later one.
+        model: folder of the Paddle model.
+        target: folder to write to; may be the same, which already has the yml.
+        opset: lowest opset of the ONNX graph; operators may need a higher one.
 
     Returns:
         The files written.
 
     Raises:
-        ModelError: a file of the model is missing or cannot be understood.
+        ModelError: a file of the model is missing or unsupported.
         BackendError: paddle2onnx is not installed or failed.
         InputError: the folder cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Values as PaddleX's command lines write them."""
+"""Parsing values of PaddleX's command lines."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _WORDS = {
 
 
 def read_literal(text: str) -> Any:
-    """The value of a Python literal, in which JSON's words may stand too.
-
-    >>> read_literal("{'backend': 'openvino', 'auto_config': true}")
-    {'backend': 'openvino', 'auto_config': True}
+    """Parse a Python literal, which may contain JSON's true, false and null.
 
     Raises:
         ValueError: it is neither Python nor JSON.
+
+    Example:
+        >>> read_literal("{'backend': 'openvino', 'auto_config': true}")
+        {'backend': 'openvino', 'auto_config': True}
     """
     try:
         tree = _JsonWords().visit(ast.parse(text.strip(), mode="eval"))
@@ -35,10 +36,11 @@ class _JsonWords(ast.NodeTransformer):
 
 
 def read_value(text: Any) -> Any:
-    """The value of an option such as ``-o Predict.batch_size=2``; what is no literal is text.
+    """Parse the value of an option such as ``-o Predict.batch_size=2``; what is not a literal stays text.
 
-    >>> [read_value(text) for text in ("2", "None", "T", "[1, 2]", "output/best_model")]
-    [2, None, True, [1, 2], 'output/best_model']
+    Example:
+        >>> [read_value(text) for text in ("2", "None", "T", "[1, 2]", "output/best_model")]
+        [2, None, True, [1, 2], 'output/best_model']
     """
     if not isinstance(text, str):
         return text

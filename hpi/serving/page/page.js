@@ -1,13 +1,13 @@
-// The page of the service: a photo goes to the service once, everything after that is drawn here from the JSON.
+// The page of the service: an image is sent once; everything after that is drawn here from the JSON answer.
 
-const ASKED = 0.2; // Everybody from this score on is asked for, so that the slider needs no other request.
-const FAINT = 0.3; // Joints that score less are guesses.
+const LOWEST_SCORE = 0.2; // The request keeps people down to this score, so that the slider needs no further request.
+const FAINT = 0.3; // Keypoints with lower scores are guesses.
 const $ = (id) => document.getElementById(id);
 
 let info = null;
-let running = null; // The AbortController of the photo under way.
-let shown = null; // The last photo that the service answered.
-let pinned = null; // The person that was clicked, and stays when the pointer leaves.
+let running = null; // The AbortController of the image being analysed.
+let shown = null; // The last image with an answer.
+let pinned = null; // The person that was clicked: stays highlighted when the pointer leaves.
 let retry = null;
 
 // Elements. Text from the service only ever becomes text nodes.
@@ -100,35 +100,35 @@ async function analyse(file, name) {
   running?.abort();
   const { signal } = (running = new AbortController());
   const before = shown;
-  const photo = { name, url: URL.createObjectURL(file), people: [] };
+  const image = { name, url: URL.createObjectURL(file), people: [] };
   try {
     forgive();
-    const image = $("photo").cloneNode();
-    image.src = photo.url;
+    const preview = $("image").cloneNode();
+    preview.src = image.url;
     try {
-      await image.decode();
+      await preview.decode();
     } catch {
-      throw new Problem("This is no picture that the browser can show. Try JPEG, PNG, WebP or BMP.", { again: false });
+      throw new Problem("The browser cannot show this file as an image. Try JPEG, PNG, WebP or BMP.", { again: false });
     }
     signal.throwIfAborted();
-    Object.assign(photo, { width: image.naturalWidth, height: image.naturalHeight });
+    Object.assign(image, { width: preview.naturalWidth, height: preview.naturalHeight });
     busy(true);
-    place(photo);
+    place(image);
     if (!info) await learn();
     const start = performance.now();
-    const target = `human-keypoint-detection?detThreshold=${ASKED}`;
+    const target = `human-keypoint-detection?detThreshold=${LOWEST_SCORE}`;
     // Browsers guess the type from the name, and do not know every one.
     const headers = { "Content-Type": file.type.startsWith("image/") ? file.type : "application/octet-stream" };
     const { answer, response } = await request(target, { method: "POST", headers, body: file, signal });
-    photo.total = performance.now() - start;
-    photo.stages = stagesOf(response.headers.get("Server-Timing"));
-    photo.answer = answer;
+    image.total = performance.now() - start;
+    image.stages = stagesOf(response.headers.get("Server-Timing"));
+    image.answer = answer;
     // The strongest first, so that a higher threshold takes people from the end and the others keep their numbers.
-    photo.people = answer.result.persons.map((person) => ({ ...person })).sort((a, b) => b.detScore - a.detScore);
+    image.people = answer.result.persons.map((person) => ({ ...person })).sort((a, b) => b.detScore - a.detScore);
     signal.throwIfAborted();
-    shown = photo;
+    shown = image;
     busy(false);
-    place(photo);
+    place(image);
     if (before) URL.revokeObjectURL(before.url);
   } catch (error) {
     if (signal.aborted) return;
@@ -177,26 +177,26 @@ function forgive() {
 
 // Drawing
 
-function place(photo) {
-  const { url, width, height, people } = photo;
+function place(image) {
+  const { url, width, height, people } = image;
   const moves = $("welcome").contains(document.activeElement);
   $("welcome").hidden = true;
   $("result").hidden = $("legend").hidden = false;
   if (moves) $("choose").focus(); // The button that was used is gone.
-  $("name").textContent = `${photo.name} · ${width} × ${height}`;
-  $("photo").src = url;
-  $("photo").alt = photo.name;
+  $("name").textContent = `${image.name} · ${width} × ${height}`;
+  $("image").src = url;
+  $("image").alt = image.name;
   style($("frame"), "--ratio", width / height);
   $("overlay").setAttribute("viewBox", `0 0 ${width} ${height}`);
   people.forEach((person, index) => prepare(person, index));
   $("overlay").replaceChildren(...people.map((person) => person.figure));
-  fit(photo);
-  if (!photo.answer) return; // The lists of the last photo stay, dimmed, rather than flicker.
+  fit(image);
+  if (!image.answer) return; // The lists of the last image stay, dimmed, instead of flickering.
   $("people").replaceChildren(...people.map((person) => person.item));
   $("marks").replaceChildren(...people.map((person) => person.mark));
   $("show").hidden = $("time").hidden = false;
   pinned = null;
-  tell(photo);
+  showTimes(image);
   filter();
 }
 
@@ -206,14 +206,15 @@ function side(name) {
   return /^(left|right)_/.exec(name)?.[1] ?? "middle";
 }
 
-/** The index of the same joint of the other side, if there is one. */
-function twin(joint) {
-  const { joints } = info.skeleton;
-  const other = { left: "right", right: "left" }[side(joints[joint])];
-  return joints.findIndex((name, index) => index !== joint && name === joints[joint].replace(/^(left|right)/, other));
+/** The index of the same keypoint on the other side, or -1. */
+function twin(index) {
+  const { keypoints } = info.skeleton;
+  const name = keypoints[index];
+  const other = { left: "right", right: "left" }[side(name)];
+  return other ? keypoints.indexOf(name.replace(/^(left|right)/, other)) : -1;
 }
 
-/** A limb between the sides, such as the shoulders, is in the middle; from the nose to an eye it is the eye's. */
+/** The side of a bone: shoulder to shoulder is the middle; nose to eye is the side of the eye. */
 function sideOf(names) {
   const sides = new Set(names.map(side));
   if (sides.size > 1) sides.delete("middle");
@@ -222,18 +223,18 @@ function sideOf(names) {
 
 function prepare(person, index) {
   if (person.figure) return;
-  const { joints, edges } = info.skeleton;
+  const { keypoints, edges: bones } = info.skeleton;
   const [x1, y1, x2, y2] = person.bbox;
   const box = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
   const known = ([x, y]) => Number.isFinite(x) && Number.isFinite(y);
   const faint = (...points) => (points.some((point) => point[2] < FAINT) ? " faint" : "");
-  const limbs = edges
-    .map(([a, b]) => ({ ends: [person.kpts[a], person.kpts[b]], side: sideOf([joints[a], joints[b]]) }))
+  const limbs = bones
+    .map(([a, b]) => ({ ends: [person.kpts[a], person.kpts[b]], side: sideOf([keypoints[a], keypoints[b]]) }))
     .filter(({ ends }) => ends.every((end) => end && known(end)));
   const line = ({ ends: [[ax, ay], [bx, by]] }, name) => svg("line", { x1: ax, y1: ay, x2: bx, y2: by, class: name });
-  person.labels = person.kpts.flatMap((point, joint) => {
-    const text = svg("text", { class: `joint-name${faint(point)}` }, spaced(joints[joint]));
-    return known(point) ? [{ point, twin: person.kpts[twin(joint)], text }] : [];
+  person.labels = person.kpts.flatMap((point, keypoint) => {
+    const text = svg("text", { class: `keypoint-name${faint(point)}` }, spaced(keypoints[keypoint]));
+    return known(point) ? [{ point, twin: person.kpts[twin(keypoint)], text }] : [];
   });
   person.tag = svg("g", { class: "tag" }, svg("rect"), svg("text", {}, String(index + 1)));
   person.figure = svg(
@@ -241,9 +242,9 @@ function prepare(person, index) {
     svg("rect", { ...box, class: "box-casing" }), svg("rect", { ...box, class: "box" }),
     ...limbs.map((limb) => line(limb, `casing${faint(...limb.ends)}`)),
     ...limbs.map((limb) => line(limb, `limb ${limb.side}${faint(...limb.ends)}`)),
-    ...person.kpts.flatMap((point, joint) => {
+    ...person.kpts.flatMap((point, keypoint) => {
       const [cx, cy] = point;
-      return known(point) ? [svg("circle", { cx, cy, class: `dot ${side(joints[joint])}${faint(point)}` })] : [];
+      return known(point) ? [svg("circle", { cx, cy, class: `dot ${side(keypoints[keypoint])}${faint(point)}` })] : [];
     }),
     person.tag, ...person.labels.map((label) => label.text),
   );
@@ -251,11 +252,11 @@ function prepare(person, index) {
     "button", { type: "button", "aria-pressed": "false" },
     html("b", {}, String(index + 1)),
     html("span", {}, `detection ${person.detScore.toFixed(2)}`),
-    html("span", {}, `joints ${person.kptScore.toFixed(2)}`),
+    html("span", {}, `keypoints ${person.kptScore.toFixed(2)}`),
   );
   button.setAttribute("aria-label", `Person ${[...button.children].map((part) => part.textContent).join(", ")}`);
   person.item = html("li", {}, button);
-  person.mark = style(html("i"), "--at", `${clamp((person.detScore - ASKED) / (0.9 - ASKED), 0, 1) * 100}%`);
+  person.mark = style(html("i"), "--at", `${clamp((person.detScore - LOWEST_SCORE) / (0.9 - LOWEST_SCORE), 0, 1) * 100}%`);
   for (const element of [button, person.figure]) {
     element.addEventListener("pointerenter", () => highlight(person));
     element.addEventListener("pointerleave", () => highlight(pinned));
@@ -267,7 +268,7 @@ function prepare(person, index) {
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** Lines and letters have sizes of the screen, whatever the photo's size and the window's. */
+/** Keeps lines and letters at the same size on the screen, whatever the size of the image and of the window. */
 function fit({ width, height, people }) {
   const unit = width / ($("frame").clientWidth || width);
   style($("overlay"), "--u", unit);
@@ -284,7 +285,7 @@ function fit({ width, height, people }) {
   }
 }
 
-/** Names stand on the side away from the joint's twin, and below each other where they would overlap. */
+/** Puts names on the side away from the keypoint's twin, and below each other if they would overlap. */
 function write({ bbox, labels }, unit, width) {
   const taken = [];
   for (const { point: [x, y], twin, text } of [...labels].sort((a, b) => a.point[1] - b.point[1])) {
@@ -322,8 +323,8 @@ function filter() {
   $("people").hidden = people.length === 0;
   $("nobody").hidden = people.length > 0;
   $("nobody").textContent = shown.people.length
-    ? "Nobody scores that much. A lower threshold shows weaker detections."
-    : "There seems to be nobody in this photo.";
+    ? "Nobody has such a high score. Lower the threshold to show weaker detections."
+    : "Nobody was found in this image.";
   if (!people.includes(pinned)) pinned = null;
   highlight(pinned);
   say(summary());
@@ -344,14 +345,14 @@ function highlight(person) {
   tabulate(person ?? visible()[0]);
 }
 
-/** One row for a joint and its twin of the other side. */
+/** One row for each keypoint and its twin on the other side. */
 function tabulate(person) {
   $("scores").hidden = !person;
   if (!person) return;
   const rows = new Map();
-  info.skeleton.joints.forEach((name, joint) => {
+  info.skeleton.keypoints.forEach((name, keypoint) => {
     const bare = name.replace(/^(left|right)_/, "");
-    rows.set(bare, { ...rows.get(bare), [side(name)]: person.kpts[joint]?.[2] });
+    rows.set(bare, { ...rows.get(bare), [side(name)]: person.kpts[keypoint]?.[2] });
   });
   const cell = (score, span) => {
     if (score === undefined) return html("td");
@@ -359,7 +360,7 @@ function tabulate(person) {
     style(element, "--columns", span);
     return style(element, "--score", clamp(score, 0, 1));
   };
-  $("scores").caption.textContent = `Joint scores of person ${shown.people.indexOf(person) + 1}`;
+  $("scores").caption.textContent = `Keypoint scores of person ${shown.people.indexOf(person) + 1}`;
   $("scores").tBodies[0].replaceChildren(
     ...[...rows].map(([name, { left, right, middle }]) =>
       html(
@@ -370,7 +371,7 @@ function tabulate(person) {
   );
 }
 
-function tell({ stages, total, people }) {
+function showTimes({ stages, total, people }) {
   const rest = total - stages.reduce((sum, { ms }) => sum + ms, 0);
   const parts = stages.map(({ name, ms }, index) => ({ name: capital(name), ms, shade: `shade-${index % 5}` }));
   if (stages.length && rest > 0) parts.push({ name: "Network and browser", ms: rest, shade: "shade-rest" });
@@ -385,8 +386,8 @@ function tell({ stages, total, people }) {
   );
   $("total").textContent = milliseconds(total);
   $("time-note").textContent =
-    `For all candidates from a score of ${ASKED} on, here ${people.length}, so that the slider works at once. ` +
-    "Asking for fewer is faster.";
+    `For every person with a score of at least ${LOWEST_SCORE}, here ${people.length}, so that the slider works at once. ` +
+    "A higher threshold in the request is faster.";
 }
 
 function download() {
@@ -397,7 +398,7 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-// Ways in
+// Input: file dialog, paste, drag and drop
 
 const choose = () => $("file").click();
 const take = (files) => files?.length && analyse(files[0], files[0].name);
@@ -454,7 +455,7 @@ async function begin() {
 }
 
 $("curl").textContent = [
-  "curl --data-binary @photo.jpg \\",
+  "curl --data-binary @people.jpg \\",
   '  -H "Content-Type: image/jpeg" \\',
   `  ${new URL("human-keypoint-detection", location.href)}`,
 ].join("\n");

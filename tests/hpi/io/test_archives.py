@@ -15,7 +15,7 @@ MODES = {".tar": "w", ".tar.gz": "w:gz", ".tar.xz": "w:xz", ".tar.bz2": "w:bz2"}
 
 
 def make(path, entries):
-    """Write (name, content) pairs as the archive that the suffix says."""
+    """Write (name, content) pairs into an archive of the format of its suffix."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, content in entries:
@@ -82,7 +82,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path, target):
 
 
 @pytest.mark.parametrize("suffix", [".tar.xz", ".zip"])
-def test_a_bomb_is_refused(tmp_path, target, suffix, monkeypatch):
+def test_a_decompression_bomb_is_refused(tmp_path, target, suffix, monkeypatch):
     monkeypatch.setattr("hpi.io.archives.MAX_UNPACKED_BYTES", 1 << 20)
     archive = make(tmp_path / f"a{suffix}", [("model/a", bytes(600_000)), ("model/b", bytes(600_000))])
     assert archive.stat().st_size < 10_000
@@ -105,7 +105,7 @@ def _nothing():
 
 
 def test_metadata_cannot_fill_the_memory(tmp_path, target):
-    """A header that unpacks to far more than the files."""
+    """A header that is far larger than the files."""
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as bundle:
         member = tarfile.TarInfo("model/a")
         member.pax_headers = {"comment": "x" * (50 << 20)}
@@ -121,7 +121,7 @@ def test_a_thousand_files_are_refused(tmp_path, target):
 
 
 @pytest.mark.parametrize("name", ["model/" + "a" * 300, "model/a/b", "model/a:b"])
-def test_names_that_are_no_model_file(tmp_path, target, name):
+def test_names_that_are_not_model_files_are_refused(tmp_path, target, name):
     with pytest.raises(ModelError):
         unpack(make(tmp_path / "a.tar", [(name, b"x")]), target)
     assert not content_of(target)
@@ -166,7 +166,7 @@ def test_any_bytes_are_refused(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "a").write_bytes(data)
     (folder / "target").mkdir()
-    with pytest.raises(ModelError, match=r"damaged|holds no files"):
+    with pytest.raises(ModelError, match=r"damaged|contains no files"):
         unpack(folder / "a", folder / "target")
 
 

@@ -65,9 +65,9 @@ def address():
         yield address
 
 
-def get(url, limit=1 << 20, progress=None, seconds=30):
+def get(url, limit=1 << 20, on_progress=None, seconds=30):
     out = io.BytesIO()
-    fetch(url, out, limit=limit, seconds=seconds, error=ModelError, progress=progress)
+    fetch(url, out, limit=limit, seconds=seconds, error=ModelError, on_progress=on_progress)
     return out.getvalue()
 
 
@@ -76,27 +76,27 @@ def test_content_arrives_whole(address, path):
     assert get(address + path) == CONTENT
 
 
-def test_progress_is_told(address):
+def test_progress_is_reported(address):
     seen = []
-    get(address + "/file", progress=lambda done, total: seen.append((done, total)))
+    get(address + "/file", on_progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "fragment"),
     [
         ("/none", "404 Not Found"),
-        ("/short", "1000 of 100000 bytes|broke off|IncompleteRead"),
+        ("/short", "1000 of 100000 bytes|the connection ended|IncompleteRead"),
         ("/to-file", "file:"),
     ],
 )
-def test_failures_name_the_address(address, path, said):
-    with pytest.raises(ModelError, match=said) as error:
+def test_failures_name_the_address(address, path, fragment):
+    with pytest.raises(ModelError, match=fragment) as error:
         get(address + path)
     assert address in str(error.value)
 
 
-def test_too_much(address):
+def test_a_too_large_answer_is_refused(address):
     with pytest.raises(ModelError, match="5000 bytes"):
         get(address + "/chunks", limit=5000)
 
@@ -109,12 +109,12 @@ def test_other_addresses_are_refused(url):
         get(url)
 
 
-def test_nobody_answers():
+def test_a_closed_port_is_an_error():
     with pytest.raises(ModelError, match="cannot be fetched"):
         get("http://127.0.0.1:9/a")
 
 
-def test_a_server_that_drips_is_left(address):
+def test_a_trickling_server_times_out(address):
     with pytest.raises(ModelError, match=r"not finished within 0\.5 s"):
         get(address + "/slow", seconds=0.5)
 
@@ -137,7 +137,7 @@ def test_letters_of_any_alphabet_are_escaped_once(address, path):
         ("http://example.org/a;b=c,(d)/%2f?x[]=1&y=%zz", "http://example.org/a;b=c,(d)/%2f?x[]=1&y=%25zz"),
     ],
 )
-def test_addresses_as_they_go_over_the_wire(url, wire):
+def test_ascii_url_escapes_what_is_sent(url, wire):
     assert ascii_url(url) == wire
     assert ascii_url(wire) == wire
 
@@ -145,18 +145,18 @@ def test_addresses_as_they_go_over_the_wire(url, wire):
 @pytest.mark.parametrize(
     "url", ["http://[::1", "http://a:port/", "http://me:pa/ss@a/", "http://ü..a/", "http://a/b\nc"]
 )
-def test_what_is_no_address_is_refused(url):
+def test_malformed_urls_are_refused(url):
     with pytest.raises(ModelError, match=r"not a valid URL|control characters") as error:
         get(url)
     assert "pa/ss" not in str(error.value)
 
 
 @given(st.text().map("http://".__add__) | st.text().map("https://a/".__add__))
-def test_any_text_is_an_address_or_refused(text):
+def test_any_text_is_a_url_or_refused(text):
     try:
         assert ascii_url(text).isascii()
     except ValueError as error:
-        assert str(error) in {"not a valid URL", "a URL has no control characters"}
+        assert str(error) in {"not a valid URL", "a URL cannot have control characters"}
     assert is_url(shown(text))
     url_path(text)
 
@@ -164,7 +164,7 @@ def test_any_text_is_an_address_or_refused(text):
 # Secrets
 
 
-def test_user_and_password_are_sent_to_the_server_and_not_on(address):
+def test_user_and_password_are_not_sent_to_redirects(address):
     login = address.replace("//", "//me:s%20cret@")
     assert get(login + "/seen").decode() == "/seen Basic bWU6cyBjcmV0"
     assert get(login + "/elsewhere").decode() == "/seen None"
@@ -197,5 +197,5 @@ def test_errors_do_not_repeat_secrets(address, path):
         ("http://a/keys/b?keypoints=17&signal=1", "http://a/keys/b?keypoints=17&signal=1"),
     ],
 )
-def test_what_is_shown_of_an_address(url, seen):
+def test_shown_hides_secrets(url, seen):
     assert shown(url) == seen

@@ -1,4 +1,4 @@
-"""The service in a process of its own, on a free port of 127.0.0.1."""
+"""The service in its own process, on a free port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support import HANGS_S, wait_until
@@ -36,9 +37,9 @@ Start = Callable[..., Service]
 
 @pytest.fixture(scope="session")
 def start_service(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """A function that starts a service with options; all are stopped in the end.
+    """A function that starts a service with options; all are stopped at the end.
 
-    They have all the time that a busy machine may need for an answer, unless the options say otherwise.
+    Unless the options say otherwise, the deadline of answers leaves time for a busy machine.
     """
     started: list[Service] = []
 
@@ -68,9 +69,22 @@ def service(start_service: Start) -> Service:
     return start_service()
 
 
+@pytest.fixture(scope="session")
+def client(service: Service) -> Iterator[httpx.Client]:
+    """Connections to the service with the default settings, kept open between requests."""
+    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def post(client: httpx.Client, service: Service) -> Callable[..., httpx.Response]:
+    """A function that posts to the pipeline's route; takes the arguments of :meth:`httpx.Client.post`."""
+    return lambda **arguments: client.post(service.route, **arguments)
+
+
 @pytest.fixture
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A free port of 127.0.0.1."""
     return _free_port()
 
 

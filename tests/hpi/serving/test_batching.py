@@ -1,4 +1,4 @@
-"""Dynamic batching alone: sizes, order, failures, cancelling, ending."""
+"""Dynamic batching by itself: sizes, order, failures, cancellation, shutdown."""
 
 import threading
 from concurrent.futures import CancelledError
@@ -11,7 +11,7 @@ from support import HANGS_S, wait_until
 
 
 class Worker:
-    """Doubles numbers; notes its batches; can be held up, and fails on the number 13."""
+    """Doubles numbers; records its batches; can be blocked, and fails on the number 13."""
 
     def __init__(self):
         self.batches = []
@@ -31,9 +31,9 @@ def worker():
     return Worker()
 
 
-def test_what_waits_goes_together_in_order_and_no_more_than_allowed(worker):
+def test_queued_items_run_in_order_up_to_the_largest_batch(worker):
     sizes = []
-    batcher = Batcher([worker], largest=4, wait_s=0, told=sizes.append)
+    batcher = Batcher([worker], largest=4, wait_s=0, on_batch=sizes.append)
     worker.free.clear()
     first = batcher.submit(0)
     wait_until(lambda: worker.batches, "a batch")
@@ -46,9 +46,9 @@ def test_what_waits_goes_together_in_order_and_no_more_than_allowed(worker):
     batcher.close()
 
 
-def test_the_first_waits_for_others_but_not_longer_than_asked(worker):
+def test_the_first_item_waits_for_others_up_to_the_limit(worker):
     batcher = Batcher([worker], largest=2, wait_s=10 * HANGS_S)
-    futures = [batcher.submit(1), batcher.submit(2)]  # a full batch waits for nobody
+    futures = [batcher.submit(1), batcher.submit(2)]  # a full batch does not wait
     assert [future.result(HANGS_S) for future in futures] == [2, 4]
     batcher.close()
     assert worker.batches == [[1, 2]]
@@ -57,7 +57,7 @@ def test_the_first_waits_for_others_but_not_longer_than_asked(worker):
     hurried.close()
 
 
-def test_one_that_fails_does_not_take_the_others_with_it(worker):
+def test_a_failing_item_does_not_fail_the_others(worker):
     batcher = Batcher([worker], largest=3, wait_s=10 * HANGS_S)
     futures = {number: batcher.submit(number) for number in (1, 13, 2)}
     assert (futures[1].result(HANGS_S), futures[2].result(HANGS_S)) == (2, 4)
@@ -66,7 +66,7 @@ def test_one_that_fails_does_not_take_the_others_with_it(worker):
     batcher.close()
 
 
-def test_a_cancelled_one_leaves_the_queue(worker):
+def test_a_cancelled_item_leaves_the_queue(worker):
     batcher = Batcher([worker], largest=1, wait_s=0)
     worker.free.clear()
     running, waiting, last = (batcher.submit(number) for number in range(3))
@@ -81,7 +81,7 @@ def test_a_cancelled_one_leaves_the_queue(worker):
         waiting.result()
 
 
-def test_closing_finishes_what_was_handed_in_on_every_worker(worker):
+def test_closing_finishes_the_queue_on_every_worker(worker):
     other = Worker()
     batcher = Batcher([worker, other], largest=2, wait_s=0)
     worker.free.clear()

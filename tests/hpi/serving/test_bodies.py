@@ -1,4 +1,4 @@
-"""Bodies in other forms than plain JSON: compressed, forms, fields that are slips."""
+"""Bodies other than plain JSON: compressed ones, forms, fields with typos."""
 
 import base64
 import contextlib
@@ -12,37 +12,26 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from hpi.compat.paddlex.http_protocol import InferRequest
 from hpi.serving.encoded import from_base64
-from hpi.serving.fields import MOST_REMEMBERED, Strangers, validated
+from hpi.serving.fields import MAX_REMEMBERED, UnknownFields, validated
 from hpi.serving.inflate import PIECE, decoder
 from hpi.serving.limits import Memory, Received, RequestError
-from hpi.serving.schema import InferRequest
 
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
-from support import HANGS_S, quick_first, wait_until
+from support import quick_first, wait_until
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def client(service):
-    with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def post(client, service):
-    return lambda **arguments: client.post(service.route, **arguments)
-
-
-@pytest.fixture(scope="module")
 def people(post):
-    """Those of the plain request."""
+    """The people of the plain request."""
     return post(content=JPEG, headers={"Content-Type": "image/jpeg"}).json()["result"]["persons"]
 
 
 def problems(answer):
-    """What the service says is wrong: pairs of place and message."""
+    """The errors that the service reports: message by field."""
     assert answer.status_code == 422, answer.text
     return {one["loc"]: one["msg"] for one in json.loads(answer.json()["errorMsg"])}
 
@@ -51,7 +40,7 @@ def problems(answer):
 
 
 @pytest.mark.parametrize("length", range(1, 12))
-def test_base64_in_every_form_stands_for_the_same_bytes(length, rng):
+def test_every_variant_of_base64_gives_the_same_bytes(length, rng):
     data = b"\xfb\xff\xbf" + rng.bytes(length)  # + and / are among the letters
     plain, safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
     assert plain != safe
@@ -92,7 +81,7 @@ def test_compressed_bodies_are_read(post, people, coding, compress, kind):
     assert answer.json()["result"]["persons"] == people
 
 
-def test_a_compressed_body_in_chunks_of_any_size_is_what_went_in(rng):
+def test_decompressing_chunks_of_any_size_restores_the_body(rng):
     data = rng.bytes(3 * PIECE) + bytes(5 * PIECE + int(rng.integers(PIECE)))
     for compress, coding in ((gzip.compress, "gzip"), (zlib.compress, "deflate"), (bare_deflate, "deflate")):
         sent, stream, out = compress(data), decoder(coding), b""
@@ -106,7 +95,7 @@ def test_a_compressed_body_in_chunks_of_any_size_is_what_went_in(rng):
 
 
 @pytest.mark.parametrize(
-    ("coding", "body", "said"),
+    ("coding", "body", "fragment"),
     [
         ("gzip", gzip.compress(as_json())[:-20], "its end is missing"),
         ("gzip", b"", "its end is missing"),
@@ -117,23 +106,23 @@ def test_a_compressed_body_in_chunks_of_any_size_is_what_went_in(rng):
         ("deflate", b"\x78\x9c" + b"\xff" * 50, "invalid"),
     ],
 )
-def test_damaged_compression_is_the_clients_fault(post, coding, body, said):
+def test_damaged_compression_is_a_422(post, coding, body, fragment):
     answer = post(content=body, headers={"Content-Type": "application/json", "Content-Encoding": coding})
     assert (answer.status_code, answer.json()["errorCode"]) == (422, 422)
     assert f"is not the {coding} that" in answer.json()["errorMsg"]
-    assert said in answer.json()["errorMsg"]
+    assert fragment in answer.json()["errorMsg"]
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "gzip;q=1", "klingon"])
-def test_unknown_compression_is_named_and_known_ones_are_offered(post, coding):
+def test_unknown_compression_is_named_and_supported_ones_listed(post, coding):
     answer = post(content=as_json(), headers={"Content-Type": "application/json", "Content-Encoding": coding})
     assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip, deflate")
     assert coding in answer.json()["errorMsg"]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, bare_deflate])
-def test_bombs_are_refused_at_the_limit_of_bodies(post, client, compress):
-    """Zeros of twice the limit take a thousandth of it."""
+def test_decompression_stops_at_the_body_limit(post, client, compress):
+    """Zeros compress to a thousandth: twice the limit fits into a small body."""
     bomb = compress(bytes(64 * MIB))
     assert len(bomb) < MIB / 8
     coding = "gzip" if compress is gzip.compress else "deflate"
@@ -143,7 +132,7 @@ def test_bombs_are_refused_at_the_limit_of_bodies(post, client, compress):
     assert client.get("/health").status_code == 200
 
 
-def test_bombs_count_as_memory_while_they_grow():
+def test_decompressed_bytes_count_as_memory_at_once():
     memory = Memory(MIB)
     received = Received(64 * MIB, memory)
     with pytest.raises(RequestError, match="no memory is left"):
@@ -155,16 +144,16 @@ def test_bombs_count_as_memory_while_they_grow():
 
 
 @pytest.mark.full
-def test_bodies_that_stand_for_nothing_are_bounded_too(start_service):
-    """Empty blocks of deflate never become large, however many there are."""
+def test_bodies_that_decompress_to_nothing_are_bounded_too(start_service):
+    """Empty deflate blocks produce no output, however many there are."""
     service = start_service("--max_body_mb", "1")
     request = Request(b"\0\0\0\xff\xff" * MIB, headers={"Content-Encoding": "deflate"}, chunked=True)
-    with contextlib.suppress(ConnectionError):  # it is closed while the rest is still being sent
+    with contextlib.suppress(ConnectionError):  # the service closes it while the rest is still being sent
         ask(urlsplit(service.url).port, request)
     wait_until(lambda: "POST /human-keypoint-detection 413" in service.log.read_text(), "413 in the log")
 
 
-def test_countless_members_are_refused(post):
+def test_too_many_gzip_members_are_refused(post):
     answer = post(
         content=gzip.compress(b"") * 5000, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
     )
@@ -196,7 +185,7 @@ def test_an_image_in_a_form(post, people, form):
     assert answer.json()["result"] == {"persons": people}
 
 
-def test_the_fields_of_a_form_count(post, people):
+def test_fields_of_a_form_have_effect(post, people):
     files = {"image": JPEG}
     assert post(files=files, data={"detThreshold": "1"}).json()["result"]["persons"] == []
     assert post(files=files, params={"detThreshold": "1"}).json()["result"]["persons"] == []
@@ -218,7 +207,7 @@ FILE = ("a.jpg", JPEG)
 
 
 @pytest.mark.parametrize(
-    ("form", "place", "said"),
+    ("form", "place", "fragment"),
     [
         ({"files": {"note": (None, "x")}}, "body.image", "Give one image"),
         ({"files": {"picture": FILE}}, "body.image", "Give one image"),
@@ -244,23 +233,23 @@ FILE = ("a.jpg", JPEG)
          "body", "header count"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_form_is_named(post, form, place, said):
+def test_errors_in_a_form_name_the_field(post, form, place, fragment):
     found = problems(post(**form))
     assert list(found) == [place]
-    assert said in found[place]
+    assert fragment in found[place]
 
 
-def test_an_empty_file_and_one_that_is_no_image(post):
+def test_empty_files_and_non_images_are_refused(post):
     assert "empty" in post(files={"image": ("a.jpg", b"")}).json()["errorMsg"]
     assert "not an image" in post(files={"image": ("a.jpg", b"\xffhello")}).json()["errorMsg"]
 
 
-def test_forms_are_bounded_as_other_bodies(post):
+def test_forms_have_the_same_size_limit(post):
     answer = post(files={"image": ("large.png", bytes(33 * MIB))})
     assert answer.status_code == 413
 
 
-def test_a_form_that_is_cut_off_is_refused(post, service):
+def test_a_truncated_form_is_refused(post, service):
     request = httpx.Request("POST", service.route, files={"image": FILE})
     content = request.read()
     for length in range(0, len(content) - 10, len(content) // 12):
@@ -286,20 +275,20 @@ def test_a_form_that_is_cut_off_is_refused(post, service):
         ("vizualise", "visualize"),
     ],
 )
-def test_a_field_that_is_close_to_a_known_one_is_an_error_that_names_it(post, field, meant):
-    said = f"Unknown field, did you mean {meant!r}?"
+def test_a_typo_in_a_field_is_an_error_with_a_suggestion(post, field, meant):
+    fragment = f"Unknown field, did you mean {meant!r}?"
     image = {"content": JPEG, "headers": {"Content-Type": "image/jpeg"}}
-    assert problems(post(json={"image": BASE64, field: 0.3})) == {f"body.{field}": said}
-    assert problems(post(**image, params={field: "0.3"})) == {f"query.{field}": said}
-    assert problems(post(files={"image": JPEG}, data={field: "0.3"})) == {f"body.{field}": said}
+    assert problems(post(json={"image": BASE64, field: 0.3})) == {f"body.{field}": fragment}
+    assert problems(post(**image, params={field: "0.3"})) == {f"query.{field}": fragment}
+    assert problems(post(files={"image": JPEG}, data={field: "0.3"})) == {f"body.{field}": fragment}
 
 
 @pytest.mark.parametrize("field", ["Image", "images", "imgae", "IMAGE", "imag"])
-def test_so_is_one_that_is_close_to_the_image(post, field):
+def test_a_typo_in_image_is_an_error_too(post, field):
     assert problems(post(json={field: BASE64})) == {f"body.{field}": "Unknown field, did you mean 'image'?"}
 
 
-def test_other_unknown_fields_are_taken_and_logged_once(post, service, people):
+def test_other_unknown_fields_are_ignored_and_logged_once(post, service, people):
     name = f"x{secrets.token_hex(4)}"
     forged = f"x{secrets.token_hex(4)}\n2030-01-01 INFO forged"
     before = service.log.read_text()
@@ -313,29 +302,29 @@ def test_other_unknown_fields_are_taken_and_logged_once(post, service, people):
     assert "\n2030-01-01 INFO forged" not in log
 
 
-def test_unknown_fields_fill_neither_the_log_nor_the_memory(caplog):
-    strangers = Strangers()
+def test_unknown_fields_fill_neither_log_nor_memory(caplog):
+    unknown = UnknownFields()
     for number in range(1000):
-        strangers.check("body", [f"{number}{'y' * 100_000}"], ["image"])
-    assert len(caplog.messages) == MOST_REMEMBERED
+        unknown.check("body", [f"{number}{'y' * 100_000}"], ["image"])
+    assert len(caplog.messages) == MAX_REMEMBERED
     assert max(map(len, caplog.messages)) < 200
     assert "no further names" in caplog.messages[-1]
 
 
-def test_a_request_with_countless_fields_is_refused(post):
-    """Each is compared with those that are known."""
+def test_a_request_with_too_many_fields_is_refused(post):
+    """Each would be compared with the known ones."""
     fields = {f"f{number}": 0 for number in range(200)}
-    assert problems(post(json={"image": BASE64, **fields})) == {"body": "201 fields; at most 100 are taken"}
+    assert problems(post(json={"image": BASE64, **fields})) == {"body": "201 fields; at most 100 are accepted"}
 
 
-def test_json_with_countless_values_is_refused_before_it_is_read(post):
-    """Each would take many times its place."""
+def test_json_with_too_many_values_is_refused_unparsed(post):
+    """Each would take many times its size once parsed."""
     content = b'{"image": "AAAA", "x": [' + b"[]," * 100_000 + b"0]}"
     answer = post(content=content, headers={"Content-Type": "application/json"})
     assert "commas" in problems(answer)["body"]
 
 
-def test_the_query_counts_for_json_too(post, people):
+def test_the_query_has_effect_for_json_too(post, people):
     body = {"image": BASE64}
     assert "image" not in post(json=body, params={"visualize": "false"}).json()["result"]
     assert post(json=body, params={"detThreshold": "1"}).json()["result"]["persons"] == []
@@ -349,13 +338,13 @@ def test_the_query_counts_for_json_too(post, people):
 
 
 @pytest.mark.parametrize("image", ["\\ud800", "http://\\ud800/", "data:image/png;base64,\\ud800", "\U0001f600"])
-def test_text_that_is_no_text_is_the_clients_fault(post, image):
-    """Half of a surrogate pair cannot be repeated in an answer."""
+def test_malformed_text_is_a_422(post, image):
+    """An answer cannot repeat half a surrogate pair."""
     answer = post(content=f'{{"image": "{image}"}}'.encode(), headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["errorCode"]) == (422, 422)
 
 
-def test_half_of_a_surrogate_pair_is_refused_where_urls_are_fetched_too():
+def test_half_a_surrogate_pair_is_refused_in_urls_too():
     with pytest.raises(RequestError, match="control characters"):
         validated(InferRequest, json.loads('{"image": "http://\\ud800/"}'), "body")
 
@@ -368,11 +357,11 @@ def test_head_answers_the_headers_of_get(client, path):
     get, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
-    if path != "/metrics":  # its figures grow
+    if path != "/metrics":  # its counters grow
         assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_methods_that_are_not_there_are_told_which_are(client, service):
+def test_unsupported_methods_list_the_supported_ones(client, service):
     assert set(client.delete("/health").headers["allow"].split(", ")) == {"GET", "HEAD"}
     assert client.options("/health").status_code == 405
     assert client.get(service.route).headers["allow"] == "POST"

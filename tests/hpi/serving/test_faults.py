@@ -1,4 +1,4 @@
-"""Clients that misbehave, runtimes that fail: the service answers what it can and lives on."""
+"""Misbehaving clients and failing runtimes: the service answers what it can and keeps running."""
 
 import base64
 import json
@@ -23,13 +23,13 @@ import pytest
 from odd_requests import Request, ask
 from support import EXAMPLE, HANGS_S, run_python, wait_until
 
-PHOTO = EXAMPLE.read_bytes()
+IMAGE = EXAMPLE.read_bytes()
 PNG = {"Content-Type": "image/png"}
 READ_S = 4
-"""How long the fragile service waits for a body: much longer than any stall of one that is sent at once."""
+"""How long the fragile service waits for a body: much longer than any stall of a body that is sent at once."""
 
-# The pipeline with a photo that it dies of, 33 pixels wide, and one that it is busy with while a file is there, 34
-# pixels wide; and a service that gives up on silent connections sooner.
+# A pipeline that fails on images 33 pixels wide, and blocks on images 34 pixels wide while a file exists; and a service
+# with a shorter timeout for silent connections.
 FAILING = """
 import os
 import time
@@ -52,22 +52,22 @@ main()
 """
 
 
-def photo_of_width(width):
+def image_of_width(width):
     return cv2.imencode(".png", np.zeros((40, width, 3), np.uint8))[1].tobytes()
 
 
-DEADLY, SLOW = photo_of_width(33), photo_of_width(34)
+DEADLY, SLOW = image_of_width(33), image_of_width(34)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the file is that holds the models up, and one that tells that they are."""
+    """Folder of the file that blocks the models, and of the file that shows that they are blocked."""
     return tmp_path_factory.mktemp("fragile")
 
 
 @pytest.fixture(scope="module")
 def fragile(start_service, folder):
-    """A service that fails on one photo and has little patience with slow bodies."""
+    """A service that fails on one image, with a short timeout for slow bodies."""
     yml = folder / "pipeline.yaml"
     yml.write_text(
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
@@ -78,12 +78,12 @@ def fragile(start_service, folder):
 
 @contextmanager
 def busy(service, folder):
-    """Inside, the models are busy with a photo; gives the future of its answer."""
+    """Keeps the models busy with an image; gives the future of its answer."""
     (folder / "held").touch()
     with ThreadPoolExecutor(1) as pool:
         try:
             answer = pool.submit(httpx.post, service.route, content=SLOW, headers=PNG, timeout=HANGS_S)
-            wait_until((folder / "busy").exists, "the photo is in the models")
+            wait_until((folder / "busy").exists, "the image is in the models")
             yield answer
         finally:
             (folder / "held").unlink()
@@ -94,7 +94,7 @@ def busy(service, folder):
 def alive(fragile):
     """After each test the service still answers."""
     yield
-    assert httpx.post(fragile.route, content=PHOTO, headers=PNG, timeout=HANGS_S).status_code == 200
+    assert httpx.post(fragile.route, content=IMAGE, headers=PNG, timeout=HANGS_S).status_code == 200
     assert fragile.process.poll() is None
 
 
@@ -106,45 +106,45 @@ def connect(service):
 HEAD = b"POST /human-keypoint-detection HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 
 
-def test_clients_that_vanish_in_the_middle_of_an_upload(fragile, alive):
+def test_clients_that_disconnect_during_an_upload(fragile, alive):
     for _ in range(20):
         with connect(fragile) as connection:
-            connection.sendall(HEAD % len(PHOTO) + PHOTO[:1000])
+            connection.sendall(HEAD % len(IMAGE) + IMAGE[:1000])
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
 
 
-def figure(service, name):
-    """A figure of the service as it is now; 0 where it is not there yet."""
+def metric(service, name):
+    """The current value of a metric; 0 if it does not exist yet."""
     found = re.search(rf"^{re.escape(name)} ([\d.]+)$", httpx.get(f"{service.url}/metrics").text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
-def test_clients_that_do_not_wait_for_the_answer_leave_the_queue(fragile, folder, alive):
+def test_clients_that_disconnect_leave_the_queue(fragile, folder, alive):
     gone = 'hpi_requests_total{code="499",route="/human-keypoint-detection"}'
-    before, photos = figure(fragile, gone), figure(fragile, "hpi_batch_size_sum")
+    before, images = metric(fragile, gone), metric(fragile, "hpi_batch_size_sum")
     with busy(fragile, folder):
         for number in range(1, 21):
             with connect(fragile) as connection:
-                connection.sendall(HEAD % len(PHOTO) + PHOTO)
-                wait_until(lambda: figure(fragile, "hpi_queue_depth") == 1, "it waits for the models")
-            wait_until(lambda number=number: figure(fragile, gone) == before + number, "it is given up")
-        assert figure(fragile, "hpi_queue_depth") == 0
-    assert figure(fragile, "hpi_batch_size_sum") == photos + 1
+                connection.sendall(HEAD % len(IMAGE) + IMAGE)
+                wait_until(lambda: metric(fragile, "hpi_queue_depth") == 1, "it waits for the models")
+            wait_until(lambda number=number: metric(fragile, gone) == before + number, "it is cancelled")
+        assert metric(fragile, "hpi_queue_depth") == 0
+    assert metric(fragile, "hpi_batch_size_sum") == images + 1
 
 
-def test_what_takes_too_long_is_a_504_and_what_waits_behind_it_too(start_service, folder):
+def test_a_slow_request_and_those_behind_it_get_504(start_service, folder):
     hasty = start_service("--deadline", "1", code=FAILING, TEST_FOLDER=str(folder))
     with busy(hasty, folder) as first:
-        second = httpx.post(hasty.route, content=PHOTO, headers=PNG, timeout=HANGS_S)
+        second = httpx.post(hasty.route, content=IMAGE, headers=PNG, timeout=HANGS_S)
         for answer in (first.result(), second):
             assert (answer.status_code, "not done within 1 s" in answer.json()["errorMsg"]) == (504, True)
     # Then it answers again, as soon as the machine allows.
-    post = lambda: httpx.post(hasty.route, content=PHOTO, headers=PNG, timeout=HANGS_S)  # noqa: E731
+    post = lambda: httpx.post(hasty.route, content=IMAGE, headers=PNG, timeout=HANGS_S)  # noqa: E731
     wait_until(lambda: post().status_code == 200, "an answer in time")
 
 
-def test_connections_that_say_nothing_are_closed(fragile, alive):
-    """Silent from the start, silent in the middle of a head, and silent after an answer."""
+def test_silent_connections_are_closed(fragile, alive):
+    """Silent from the start, in the middle of a head, and after an answer."""
     silent, halfway, after = connect(fragile), connect(fragile), connect(fragile)
     halfway.sendall(b"POST /human-keypoint-detection HTTP/1.1\r\nHost: x\r\n")
     after.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -160,8 +160,8 @@ def test_connections_that_say_nothing_are_closed(fragile, alive):
 
 
 @pytest.mark.full
-def test_a_slow_request_is_not_taken_for_a_silent_one(fragile, alive):
-    """It takes longer than a head may."""
+def test_a_slow_body_is_not_mistaken_for_silence(fragile, alive):
+    """It takes longer than the timeout of a head."""
     _, image = cv2.imencode(".png", np.zeros((40, 35, 3), np.uint8))
     with connect(fragile) as connection:
         connection.sendall(HEAD % len(image))
@@ -172,32 +172,32 @@ def test_a_slow_request_is_not_taken_for_a_silent_one(fragile, alive):
 
 
 @pytest.mark.full
-def test_photos_in_flight_share_a_bounded_memory(fragile, folder, alive):
-    """12 photos of 9,000,000 pixels take 324 MB decoded; 160 are allowed."""
+def test_images_in_flight_share_a_memory_limit(fragile, folder, alive):
+    """12 images of 9,000,000 pixels take 324 MB decoded; the limit is 160."""
     _, data = cv2.imencode(".png", np.zeros((3000, 3000, 3), np.uint8))
     with ThreadPoolExecutor(12) as pool, busy(fragile, folder):
         post = partial(httpx.post, fragile.route, content=data.tobytes(), headers=PNG, timeout=HANGS_S)
-        asked = [pool.submit(post) for _ in range(12)]
-        refused = next(as_completed(asked)).result()
+        submitted = [pool.submit(post) for _ in range(12)]
+        refused = next(as_completed(submitted)).result()
     assert refused.status_code == 503
     assert "no memory is left" in refused.json()["errorMsg"]
-    assert {one.result().status_code for one in asked} == {200, 503}
+    assert {one.result().status_code for one in submitted} == {200, 503}
 
 
 @pytest.mark.full
-def test_bodies_that_trickle_get_408_and_others_are_served_meanwhile(fragile, alive):
+def test_slow_bodies_get_408_while_others_are_served(fragile, alive):
     connections = [connect(fragile) for _ in range(80)]  # more than requests are admitted
     for connection in connections:
-        connection.sendall(HEAD % len(PHOTO) + b"x")
-    assert httpx.post(fragile.route, content=PHOTO, headers=PNG, timeout=HANGS_S).status_code == 200
+        connection.sendall(HEAD % len(IMAGE) + b"x")
+    assert httpx.post(fragile.route, content=IMAGE, headers=PNG, timeout=HANGS_S).status_code == 200
     for connection in connections:
         connection.settimeout(HANGS_S)
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
         connection.close()
 
 
-def test_a_decompression_bomb(fragile, alive):
-    """40000 x 40000 pixels in a file of a few bytes, and a small header before an endless stream."""
+def test_decompression_bombs_are_refused(fragile, alive):
+    """40000 x 40000 pixels in a file of a few bytes, and a header of few pixels before a huge stream."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -209,8 +209,8 @@ def test_a_decompression_bomb(fragile, alive):
         assert answer.status_code == 422, answer.text
 
 
-def test_a_runtime_that_fails_is_a_500_for_its_photo_alone(fragile, alive):
-    bodies = [PHOTO, DEADLY, PHOTO, PHOTO] * 3
+def test_a_failing_runtime_is_a_500_for_its_image_only(fragile, alive):
+    bodies = [IMAGE, DEADLY, IMAGE, IMAGE] * 3
     with ThreadPoolExecutor(12) as pool:
         answers = list(
             pool.map(lambda body: httpx.post(fragile.route, content=body, headers=PNG, timeout=HANGS_S), bodies)
@@ -225,7 +225,7 @@ def test_a_runtime_that_fails_is_a_500_for_its_photo_alone(fragile, alive):
 
 
 @pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.full)])
-def test_malformed_requests_are_4xx_every_one(fragile, alive, count):
+def test_every_malformed_request_is_a_4xx(fragile, alive, count):
     seed = secrets.randbits(32)
     print(f"seed={seed}")
     before = fragile.log.read_text().count("Traceback")
@@ -251,13 +251,13 @@ def test_malformed_requests_are_4xx_every_one(fragile, alive, count):
 
 
 def malformed(chance):
-    """A request with at least one thing wrong: content type, body and query."""
-    photo = cut_or_scrambled(chance)
+    """A request with at least one error in content type, body or query."""
+    image = cut_or_scrambled(chance)
     bad_json = [
         lambda: chance.randbytes(chance.randrange(200)),
         lambda: json.dumps({"image": chance.choice([None, 1, [], {}, True, "%%%", "ftp://x/y", "http://127.0.0.1/"])}),
         lambda: json.dumps({"photo": "x"}),
-        lambda: json.dumps({"image": base64.b64encode(photo).decode()}),
+        lambda: json.dumps({"image": base64.b64encode(image).decode()}),
         lambda: json.dumps({"image": "AAAA", "detThreshold": chance.choice([-1, 2, "x", [], 1e308])}),
         lambda: json.dumps({"image": "AAAA", "visualize": chance.choice(["x", 7, []])}),
         lambda: json.dumps([1, 2])[: chance.randrange(6)],
@@ -267,20 +267,20 @@ def malformed(chance):
         body = chance.choice(bad_json)()
         return "application/json", body if isinstance(body, bytes) else body.encode(), ""
     if chance.random() < 0.5:
-        return chance.choice(["image/png", "image/jpeg", "application/octet-stream", "image/"]), photo, ""
+        return chance.choice(["image/png", "image/jpeg", "application/octet-stream", "image/"]), image, ""
     if chance.random() < 0.5:
         return (
             "image/png",
-            PHOTO,
+            IMAGE,
             chance.choice(["?detThreshold=", "?detThreshold=2", "?visualize=x", "?detThreshold=%00"]),
         )
-    return chance.choice(["text/html", "", "multipart/form-data", "a/b/c", "image"]), PHOTO, ""
+    return chance.choice(["text/html", "", "multipart/form-data", "a/b/c", "image"]), IMAGE, ""
 
 
 def cut_or_scrambled(chance):
-    """A photo that no longer is one."""
+    """A damaged image file."""
     if chance.random() < 0.5:
-        return PHOTO[: chance.randrange(2000)]
+        return IMAGE[: chance.randrange(2000)]
     return bytes(8) + chance.randbytes(chance.randrange(500))
 
 
@@ -316,15 +316,15 @@ WITHOUT_BLUE = NOT_A_NUMBER.replace("SPOILED", "(blue == 0) & (green > 0)")
         ("/health", "image/png", 405),
     ],
 )
-def test_refusals_arrive_where_the_connection_is_closed_behind_them(fragile, alive, path, kind, status):
-    """The body is more than the buffers of a connection hold; sent to a closed one, it would reset it."""
+def test_refusals_arrive_before_the_connection_closes(fragile, alive, path, kind, status):
+    """The body does not fit into the buffers of the connection; sending it to a closed one would reset it."""
     port = urlsplit(fragile.url).port
     for version in ("1.0", "1.1"):
         request = Request(bytes(8 << 20), kind, path=path, version=version)
         assert ask(port, request).status == status
 
 
-def test_bodies_that_nobody_asked_for_are_not_waited_for(fragile, alive):
+def test_bodies_held_back_by_expect_are_not_awaited(fragile, alive):
     head, _ = Request(b"nine byte", "text/html", headers={"Expect": "100-continue"}).bytes()
     with connect(fragile) as connection:
         connection.sendall(head)
@@ -333,7 +333,7 @@ def test_bodies_that_nobody_asked_for_are_not_waited_for(fragile, alive):
 
 
 @pytest.mark.full
-def test_a_model_that_always_answers_what_is_no_number_is_told_before_it_is_served(tmp_path):
+def test_a_model_that_always_returns_nan_is_not_served(tmp_path):
     for workers in ("1", "2"):
         arguments = ("serve", "--device", "cpu", "--backend", "onnxruntime", "--workers", workers, "--port", "65003")
         done = run_python("-c", NOT_A_NUMBER.replace("SPOILED", "..."), *arguments, cwd=tmp_path)
@@ -343,8 +343,8 @@ def test_a_model_that_always_answers_what_is_no_number_is_told_before_it_is_serv
 
 
 @pytest.mark.full
-def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service, tmp_path):
-    """The others went through the models in the same batch."""
+def test_nan_is_a_500_for_its_image_only(start_service, tmp_path):
+    """The other images are in the same batch."""
     yml = tmp_path / "pipeline.yaml"
     yml.write_text(
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
@@ -356,9 +356,9 @@ def test_an_answer_that_is_no_number_is_a_500_for_its_image_alone(start_service,
     bad = cv2.imencode(".png", image)[1].tobytes()
     with ThreadPoolExecutor(4) as pool:
         post = lambda body: httpx.post(service.route, content=body, headers=PNG, timeout=HANGS_S)  # noqa: E731
-        answers = list(pool.map(post, [PHOTO, bad, PHOTO, PHOTO]))
-    assert figure(service, "hpi_batch_size_sum") == 4
-    assert figure(service, "hpi_batch_size_count") == 1
+        answers = list(pool.map(post, [IMAGE, bad, IMAGE, IMAGE]))
+    assert metric(service, "hpi_batch_size_sum") == 4
+    assert metric(service, "hpi_batch_size_count") == 1
     assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
     failed = answers[1].json()
     assert (failed["errorCode"], failed["errorMsg"]) == (500, "Internal server error")

@@ -1,4 +1,4 @@
-"""An address that cannot be had is told before the work, and the address of a service can be had again at once."""
+"""An address that cannot be bound is reported before any work, and a service frees its address when it stops."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ from hpi.serving.listening import bind, close
 
 from support import HANGS_S, quick_first, run_hpi, run_python, wait_until
 
-# A Predictor that is opened would be seen.
+# Opening a Predictor ends the process.
 NO_MODELS = """
 import hpi.serving.run
 def open_models(*_, **__):
@@ -28,41 +28,44 @@ main()
 
 @pytest.fixture
 def busy():
-    """A port of 127.0.0.1 that somebody listens on."""
+    """A port of 127.0.0.1 in use."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield other.getsockname()[1]
 
 
 @pytest.mark.parametrize("arguments", quick_first([["serve"], ["serve", "--workers", "2"], ["--serve"]]))
-def test_a_port_in_use_is_told_before_the_models_are_opened(busy, tmp_path, arguments):
+def test_a_port_in_use_is_reported_before_models_are_opened(busy, tmp_path, arguments):
     done = run_python("-c", NO_MODELS, *arguments, "--port", str(busy), cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == f"error: 127.0.0.1:{busy} is in use; stop what listens there, or choose another --port\n"
+    assert (
+        done.stderr
+        == f"error: 127.0.0.1:{busy} is in use; stop the process that listens there, or choose another --port\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "fragment"),
     [
-        ("192.0.2.1", "192.0.2.1:8080 is no address of this machine; give --host one that is"),
+        ("192.0.2.1", "192.0.2.1:8080 is not an address of this machine; set --host to one that is"),
         ("2001:db8::1", "[2001:db8::1]:8080"),
         ("no-such-host.invalid", "no-such-host.invalid: no such host"),
         ("a" * 70, "no such host"),
         ("256.1.1.1", "256.1.1.1: no such host"),
     ],
 )
-def test_so_is_an_address_that_is_not_here(host, said):
+def test_an_address_of_another_machine_is_reported(host, fragment):
     with pytest.raises(HpiError) as caught:
         bind(host, 8080)
-    assert said in str(caught.value)
+    assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_so_is_a_host_on_the_command_line(tmp_path):
+def test_the_command_reports_a_wrong_host_in_one_line(tmp_path):
     done = run_python("-c", NO_MODELS, "serve", "--host", "192.0.2.1", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
-def test_so_is_a_port_that_only_root_may_use(tmp_path):
+def test_a_port_reserved_for_root_is_reported(tmp_path):
     first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if not first.is_file() or int(first.read_text()) <= 1:
         pytest.skip("every port is free to every user here")
@@ -75,25 +78,25 @@ bind("127.0.0.1", 1)
 """
     done = run_python("-c", code, cwd=tmp_path)
     last = done.stderr.splitlines()[-1]
-    assert last.endswith("127.0.0.1:1 may not be used by this user; choose a --port from 1024 on")
+    assert last.endswith("127.0.0.1:1 is not permitted for this user; choose a --port of 1024 or above")
 
 
-def test_a_host_name_is_taken_at_each_of_its_addresses():
+def test_a_host_name_is_bound_at_each_of_its_addresses():
     found = {one[4][0] for one in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
-    taken = bind("localhost", 0)
-    assert {one.getsockname()[0] for one in taken} <= found
-    assert "127.0.0.1" in {one.getsockname()[0] for one in taken}
-    close(taken)
+    bound = bind("localhost", 0)
+    assert {one.getsockname()[0] for one in bound} <= found
+    assert "127.0.0.1" in {one.getsockname()[0] for one in bound}
+    close(bound)
 
 
-def test_while_the_models_are_loaded_clients_are_refused_and_the_port_is_kept():
-    (taken,) = bind("127.0.0.1", 0)
-    port = taken.getsockname()[1]
+def test_a_bound_port_refuses_clients_and_other_servers():
+    (bound,) = bind("127.0.0.1", 0)
+    port = bound.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
-    close([taken])
+    close([bound])
 
 
 def answers(url):
@@ -104,8 +107,8 @@ def answers(url):
 
 
 @pytest.mark.full
-def test_of_two_services_at_once_one_serves_and_the_other_says_why_not(home, tmp_path, free_port):
-    """Both take the address before either listens."""
+def test_of_two_services_on_one_port_the_second_ends(home, tmp_path, free_port):
+    """Both bind the address before either listens."""
     command = [sys.executable, "-m", "hpi", "serve", "--device", "cpu", "--port", str(free_port)]
     both = [subprocess.Popen(command, cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE) for _ in range(2)]
     try:
@@ -123,8 +126,8 @@ def test_of_two_services_at_once_one_serves_and_the_other_says_why_not(home, tmp
 
 @pytest.mark.full
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_service_can_take_the_port_of_the_one_before(start_service, workers, tmp_path):
-    """Connections that it closed linger on the port for a while."""
+def test_a_service_can_bind_the_port_of_a_stopped_one(start_service, workers, tmp_path):
+    """Closed connections linger on the port for a while."""
     service = start_service("--workers", workers)
     port = urlsplit(service.url).port
     assert httpx.get(f"{service.url}/health").status_code == 200
@@ -135,7 +138,7 @@ def test_a_service_can_take_the_port_of_the_one_before(start_service, workers, t
 
 
 @pytest.mark.full
-def test_a_model_that_cannot_be_served_gives_the_port_back(tmp_path, free_port):
+def test_the_port_is_freed_if_a_model_cannot_be_served(tmp_path, free_port):
     done = run_hpi("serve", "--device", "npu:0", "--port", str(free_port), cwd=tmp_path)
     assert done.returncode == 1
     assert "not built for npu" in done.stderr

@@ -1,4 +1,4 @@
-"""A model that returns NaN for one image: that image's request fails, and no other."""
+"""A model that returns NaN for one image: only the request of that image fails."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def nan_service(start_service, tmp_path_factory):
 
 
 @pytest.mark.full
-def test_the_image_alone_fails(nan_service):
+def test_only_that_image_fails(nan_service):
     image = cv2.imread(str(EXAMPLE))
     image[:40, :40] = 255
     marked = cv2.imencode(".png", image)[1].tobytes()

@@ -1,4 +1,4 @@
-"""What /openapi.json says is what is served."""
+"""/openapi.json describes what the service does."""
 
 import importlib.util
 import os
@@ -33,19 +33,19 @@ def paths(service):
     return httpx.get(f"{service.url}/openapi.json").json()["paths"]
 
 
-def test_every_route_is_there_with_its_methods(paths):
+def test_every_route_is_listed_with_its_methods(paths):
     states = {path: {"get", "head"} for path in ("/health", "/ready", "/metrics", "/info")}
     assert {path: set(methods) for path, methods in paths.items()} == {ROUTE: {"post"}, **states}
     names = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
     assert len(set(names)) == len(names)
 
 
-def test_what_get_answers_is_what_is_said(service, paths):
+def test_get_answers_with_the_documented_type(service, paths):
     for path, methods in paths.items():
         if "get" in methods:
             answer = httpx.get(f"{service.url}{path}")
-            (said,) = methods["get"]["responses"]["200"]["content"]
-            assert answer.headers["content-type"].startswith(said)
+            (documented,) = methods["get"]["responses"]["200"]["content"]
+            assert answer.headers["content-type"].startswith(documented)
             assert "content" not in methods["head"]["responses"]["200"]
     assert "text/plain; version=0.0.4" in paths["/metrics"]["get"]["responses"]["200"]["content"]
 
@@ -55,18 +55,18 @@ def test_bodies_and_statuses_of_a_request(service, paths):
     forms = {"application/json", "multipart/form-data", "image/jpeg", "image/png", "application/octet-stream"}
     assert set(operation["requestBody"]["content"]) == forms
     assert set(operation["responses"]) == {"200", "401", "408", "413", "415", "422", "500", "503", "504"}
-    for said in operation["responses"].values():
-        assert set(said["content"]) == {"application/json"}
+    for documented in operation["responses"].values():
+        assert set(documented["content"]) == {"application/json"}
 
 
-def test_its_example_is_a_request_that_is_served(service, paths):
+def test_its_example_requests_are_served(service, paths):
     examples = paths[ROUTE]["post"]["requestBody"]["content"]["application/json"]["examples"]
     answer = httpx.post(service.route, json=examples["base64"]["value"])
     assert (answer.status_code, answer.json()["result"]) == (200, {"persons": []})
 
 
 @pytest.mark.full
-def test_schemathesis_finds_nothing_that_is_not_said(service, tmp_path):
+def test_schemathesis_finds_nothing_undocumented(service, tmp_path):
     if importlib.util.find_spec("schemathesis") is None:
         pytest.skip("schemathesis is not installed")
     (tmp_path / "image.png").write_bytes(PNG)

@@ -1,4 +1,4 @@
-"""Pages of other origins: what browsers ask before, and the headers of every answer, errors too."""
+"""Pages of other origins: preflight requests, and CORS headers on every answer, also on errors."""
 
 import cv2
 import httpx
@@ -44,8 +44,8 @@ def preflight(origin, method="POST", headers="authorization,content-type"):
 
 
 @pytest.mark.parametrize("origin", [PAGE, "http://localhost:3000"])
-def test_browsers_are_told_that_they_may(open_service, origin):
-    """Before they have a token."""
+def test_allowed_origins_pass_the_preflight(open_service, origin):
+    """A preflight has no token."""
     answer = httpx.options(
         open_service.route, headers=preflight(origin, headers="authorization,content-encoding,content-type")
     )
@@ -61,14 +61,14 @@ def test_browsers_are_told_that_they_may(open_service, origin):
 
 
 @pytest.mark.parametrize("origin", ["https://other.example", "https://page.example.org", "null", "http://page.example"])
-def test_other_origins_are_not(open_service, origin):
-    asked = httpx.options(open_service.route, headers=preflight(origin))
-    assert asked.status_code == 400
-    for answer in (asked, httpx.get(f"{open_service.url}/health", headers={"Origin": origin})):
+def test_other_origins_do_not(open_service, origin):
+    preflighted = httpx.options(open_service.route, headers=preflight(origin))
+    assert preflighted.status_code == 400
+    for answer in (preflighted, httpx.get(f"{open_service.url}/health", headers={"Origin": origin})):
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_errors_can_be_read_too(open_service):
+def test_pages_can_read_errors_too(open_service):
     deadly = cv2.imencode(".png", np.zeros((40, 33, 3), np.uint8))[1].tobytes()
     html = {**IMAGE, "Content-Type": "text/html"}
     answers = {
@@ -85,14 +85,14 @@ def test_errors_can_be_read_too(open_service):
         assert answer.headers["access-control-allow-origin"] == PAGE
 
 
-def test_preflights_are_logged_as_other_requests(open_service):
+def test_preflights_are_logged_like_other_requests(open_service):
     before = len(open_service.log.read_text())
     httpx.options(open_service.route, headers=preflight(PAGE))
     line = "OPTIONS /human-keypoint-detection 200"
     wait_until(lambda: line in open_service.log.read_text()[before:], "it is in the log")
 
 
-def test_without_the_option_there_are_no_such_headers(service):
+def test_by_default_there_are_no_cors_headers(service):
     assert httpx.options(service.route, headers=preflight(PAGE)).status_code == 405
     answer = httpx.post(service.route, content=PNG, headers={"Content-Type": "image/png", "Origin": PAGE})
     assert answer.status_code == 200
@@ -110,6 +110,6 @@ def test_origins_of_the_yaml_and_of_the_command_line():
     "origin",
     ["page.example", "https://page.example/", "https://page.example/a", "https://", "null", "", "https://a b", "**"],
 )
-def test_what_no_browser_would_send_as_an_origin_is_refused(origin):
+def test_a_malformed_origin_is_refused(origin):
     with pytest.raises(ConfigError, match=r"cors_origins.*write an origin as https://"):
         read_settings({"extra": {"cors_origins": [origin]}}, {})

@@ -1,4 +1,4 @@
-"""Requests in every form that PaddleX's server was asked with: what it takes, this service takes."""
+"""Requests recorded with PaddleX's server: what it accepts, this service accepts."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ REFUSED = {
     "detThreshold: 1e+308": "as above",
     "Content-Encoding: br, but plain": "a header that is ignored today would change what is read tomorrow",
 }
-"""What PaddleX takes and this service does not, and why."""
+"""What PaddleX accepts and this service does not, and why."""
 
 TAKEN = {
     *(f"image: {name}" for name in ("URL-safe", "URL-safe, lines", "no padding", "half the padding")),
@@ -38,7 +38,7 @@ TAKEN = {
     "gzip",
     "HEAD health",
 }  # fmt: skip
-"""What PaddleX refuses and this service takes."""
+"""What PaddleX refuses and this service accepts."""
 
 QUICK = {
     "image: lines of 76", "image: data URL", "image: punctuation inside", "image: file name", "JSON: utf-16",
@@ -55,13 +55,13 @@ def port(service):
 
 @pytest.fixture(scope="module")
 def people(port):
-    """Those of the plain request."""
+    """The people of the plain request."""
     found = ask(port, Request(as_json())).content["result"]["persons"]
     assert len(found) == 2
     return found
 
 
-def test_the_recorded_answers_are_those_of_these_requests():
+def test_there_is_a_recorded_answer_for_each_request():
     assert set(PADDLEX) == set(REQUESTS)
     assert REFUSED.keys() | TAKEN | QUICK <= REQUESTS.keys()
 
@@ -69,7 +69,7 @@ def test_the_recorded_answers_are_those_of_these_requests():
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.full) for name in REQUESTS]
 )
-def test_what_paddlex_takes_is_taken_and_answered_in_its_form(name, port, people):
+def test_what_paddlex_accepts_is_answered_in_its_format(name, port, people):
     answer, reference = ask(port, REQUESTS[name]), PADDLEX[name]
     taken = reference.startswith("200") or name in TAKEN
     if name in REFUSED:
@@ -88,7 +88,7 @@ def test_what_paddlex_takes_is_taken_and_answered_in_its_form(name, port, people
         assert summary(answer) == reference
 
 
-def test_their_people_are_those_of_the_offline_result(people, lite):
+def test_the_people_equal_the_offline_result(people, lite):
     (offline,) = lite.predict(cv2.imdecode(np.frombuffer(JPEG, np.uint8), cv2.IMREAD_COLOR))
     for person, other in zip(people, offline["boxes"], strict=True):
         assert np.allclose(person["kpts"], other["keypoints"], atol=1e-2)

@@ -76,7 +76,7 @@ class Browser:
         return self.run("return document.querySelectorAll('#overlay .person:not([hidden])').length")
 
     def complaints(self):
-        """What the console said since the last call."""
+        """Messages of the console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
@@ -110,13 +110,13 @@ def test_sample_gives_two_people_and_their_skeletons(with_sample):
     assert page.text("count") == "2 people"
     assert page.text("status") == "2 people found."
     assert page.figures() == 2
-    limbs, joints = page.run(
+    limbs, keypoints = page.run(
         "const all = (what) => document.querySelectorAll(`#overlay .person:not([hidden]) ${what}`).length;"
         "return [all('line.limb'), all('circle')]"
     )
     assert limbs == 2 * 16
-    assert joints == 2 * 17
-    # The left player's left knee is at (119, 374) of the photo, by eye, and is drawn there on the screen.
+    assert keypoints == 2 * 17
+    # The left player's left knee is at (119, 374) of the image, by eye, and is drawn there on the screen.
     x, y = page.run(
         "const frame = document.querySelector('#frame').getBoundingClientRect();"
         "const dot = document.querySelectorAll('#overlay .person circle')[13].getBoundingClientRect();"
@@ -140,7 +140,7 @@ def test_times_and_runtimes_are_shown(with_sample):
     assert "threads" in models
 
 
-def test_slider_filters_at_once_and_the_download_has_what_is_shown(with_sample):
+def test_the_slider_filters_people_also_in_the_download(with_sample):
     page = with_sample
     requests = "return performance.getEntriesByType('resource').length"
     before = page.run(requests)
@@ -167,25 +167,25 @@ def test_toggles_and_highlight(with_sample):
     shown = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
     page.element("boxes").click()
     assert page.run(shown, ".box", "stroke") == "none"
-    assert page.run(shown, ".joint-name", "display") == "none"
+    assert page.run(shown, ".keypoint-name", "display") == "none"
     page.element("names").click()
-    assert page.run(shown, ".joint-name", "display") != "none"
+    assert page.run(shown, ".keypoint-name", "display") != "none"
     page.run("document.querySelectorAll('#people button')[1].focus()")
     assert page.run("return document.querySelectorAll('.person.active').length") == 1
-    assert page.run("return document.querySelector('#scores caption').textContent") == "Joint scores of person 2"
+    assert page.run("return document.querySelector('#scores caption').textContent") == "Keypoint scores of person 2"
 
 
 def test_own_file_and_its_orientation(page, tmp_path):
-    """A photo that is stored lying on its side, with the note to turn it."""
-    photo = cv2.rotate(cv2.imread(str(EXAMPLE)), cv2.ROTATE_90_COUNTERCLOCKWISE)
-    jpeg = cv2.imencode(".jpg", photo)[1].tobytes()
+    """The image is stored rotated, with an EXIF orientation that undoes it."""
+    image = cv2.rotate(cv2.imread(str(EXAMPLE)), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
     turn = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0"
     turned = jpeg[:2] + b"\xff\xe1" + (len(turn) + 2).to_bytes(2, "big") + turn + jpeg[2:]
-    path = tmp_path / "own photo.camera"  # a name that the browser knows no type for
+    path = tmp_path / "own image.camera"  # a suffix whose type the browser does not know
     path.write_bytes(turned)
     page.show(path)
     page.wait_for_people()
-    assert page.text("name") == "own photo.camera · 640 × 480"
+    assert page.text("name") == "own image.camera · 640 × 480"
     assert page.text("count") == "2 people"
     assert page.complaints() == []
 
@@ -193,17 +193,17 @@ def test_own_file_and_its_orientation(page, tmp_path):
 def test_text_file_is_refused_and_the_result_stays(with_sample, tmp_path):
     page = with_sample
     path = tmp_path / "notes.txt"
-    path.write_text("not a photo")
+    path.write_text("not an image")
     page.show(path)
     wait_until(lambda: page.element("failure").is_displayed(), "error")
-    assert "notes.txt: This is no picture" in page.text("message")
+    assert "notes.txt: The browser cannot show this file" in page.text("message")
     assert page.figures() == 2
     assert page.text("count") == "2 people"
     assert page.text("name").startswith("sample.png")
 
 
-def test_what_the_service_refuses_is_told_with_its_log_id(with_sample, tmp_path):
-    """A browser shows SVG, the service does not read it."""
+def test_a_refused_image_is_reported_with_its_log_id(with_sample, tmp_path):
+    """Browsers show SVG, but the service does not decode it."""
     page = with_sample
     path = tmp_path / "drawing.svg"
     path.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'><circle r='9'/></svg>")
@@ -230,7 +230,7 @@ def test_busy_service_can_be_tried_again(page):
     assert not page.element("failure").is_displayed()
 
 
-def test_token_is_asked_for_and_kept_for_the_session(page):
+def test_token_is_requested_and_kept_for_the_session(page):
     page.run(REFUSE_ONCE, 401, {}, {"logId": "1", "errorCode": 401, "errorMsg": "A token is needed"})
     page.element("sample").click()
     wait_until(lambda: page.element("token").is_displayed(), "field for the token")
@@ -297,7 +297,7 @@ def test_dark_mode(chromium):
     assert page.complaints() == []
 
 
-def test_policy_forbids_what_the_page_does_not_need(page):
+def test_policy_forbids_everything_else(page):
     policy = page.driver.execute_async_script(
         "const done = arguments[0];fetch('.').then((response) => done(response.headers.get('Content-Security-Policy')))"
     )

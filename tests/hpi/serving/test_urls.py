@@ -1,4 +1,4 @@
-"""Photos by URL: only from public addresses, however an inner one is spelled or hidden."""
+"""Images by URL: only from public addresses, however a private one is spelled or hidden."""
 
 import asyncio
 import contextlib
@@ -25,12 +25,12 @@ OUTER = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "::ffff:
 
 
 @pytest.mark.parametrize("address", INNER)
-def test_inner_addresses(address):
+def test_private_addresses_are_not_public(address):
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", OUTER)
-def test_outer_addresses(address):
+def test_internet_addresses_are_public(address):
     assert is_public(address)
 
 
@@ -41,7 +41,7 @@ def get(url, seconds=5):
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """Answers ``secret``, sends elsewhere, trickles, or never ends."""
+    """Answers ``secret``, redirects, trickles, or never ends."""
 
     def __init__(self, *arguments, to=None, seen):
         self.to = to
@@ -71,7 +71,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve_on():
-    """A function that serves on an address of this machine; gives the port and the paths that were asked for."""
+    """A function that serves on an address of this machine; returns the port and the requested paths."""
     servers = []
 
     def serve(address, to=None):
@@ -94,7 +94,7 @@ def serve_on():
         "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "user@127.0.0.1", "127.0.0.1%00.example",
     ],
 )  # fmt: skip
-def test_this_machine_in_every_spelling(serve_on, host):
+def test_every_spelling_of_this_machine_is_refused(serve_on, host):
     port, seen = serve_on("127.0.0.1")
     with pytest.raises(InputError):
         get(f"http://{host}:{port}/secret")
@@ -109,12 +109,12 @@ def test_this_machine_in_every_spelling(serve_on, host):
         "http://[::1", "http://127.0.0.1:99999/",
     ],
 )  # fmt: skip
-def test_other_places_that_are_none_of_a_clients_business(url):
+def test_other_private_places_are_refused(url):
     with pytest.raises(InputError):
         get(url)
 
 
-def test_a_name_that_leads_here(serve_on, monkeypatch):
+def test_a_name_of_this_machine_is_refused(serve_on, monkeypatch):
     port, seen = serve_on("127.0.0.1")
     answer = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
@@ -123,8 +123,8 @@ def test_a_name_that_leads_here(serve_on, monkeypatch):
     assert not seen
 
 
-def test_a_name_is_looked_up_once(serve_on, monkeypatch):
-    """A name server that answers with a public address first and an inner one then has no second chance."""
+def test_a_name_is_resolved_once(serve_on, monkeypatch):
+    """A name server cannot answer with a public address first and with a private one afterwards."""
     port, seen = serve_on("127.0.0.1")
     looked_up = []
     look_up = socket.getaddrinfo
@@ -135,11 +135,11 @@ def test_a_name_is_looked_up_once(serve_on, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", counted)
     monkeypatch.setattr(urls, "is_public", lambda _: True)
-    assert get(f"http://rebind.example:{port}/photo") == b"secret"
-    assert (looked_up, seen) == (["rebind.example"], ["/photo"])
+    assert get(f"http://rebind.example:{port}/people") == b"secret"
+    assert (looked_up, seen) == (["rebind.example"], ["/people"])
 
 
-def test_a_redirect_to_this_machine(serve_on, monkeypatch):
+def test_a_redirect_to_this_machine_is_refused(serve_on, monkeypatch):
     """The first server counts as public here: it is on another loopback address."""
     monkeypatch.setattr(urls, "is_public", lambda address: address == "127.0.0.2")
     inner_port, seen_inside = serve_on("127.0.0.1")
@@ -149,13 +149,13 @@ def test_a_redirect_to_this_machine(serve_on, monkeypatch):
     assert (seen, seen_inside) == (["/"], [])
 
 
-def test_no_proxy_connects_in_its_place(serve_on, monkeypatch):
+def test_no_proxy_is_used(serve_on, monkeypatch):
     monkeypatch.setattr(urls, "is_public", lambda _: True)
     port, seen = serve_on("127.0.0.1")
     proxy, seen_by_proxy = serve_on("127.0.0.1")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
-    assert get(f"http://127.0.0.1:{port}/photo") == b"secret"
-    assert (seen, seen_by_proxy) == (["/photo"], [])
+    assert get(f"http://127.0.0.1:{port}/people") == b"secret"
+    assert (seen, seen_by_proxy) == (["/people"], [])
 
 
 @pytest.fixture
@@ -163,21 +163,21 @@ def all_public(monkeypatch):
     monkeypatch.setattr(urls, "is_public", lambda _: True)
 
 
-def test_an_answer_that_trickles_is_given_up(serve_on, all_public):
+def test_a_trickling_answer_times_out(serve_on, all_public):
     port, _ = serve_on("127.0.0.1")
     with pytest.raises(InputError, match=r"not fetched within 0\.5 s"):
         get(f"http://127.0.0.1:{port}/trickle", seconds=0.5)
 
 
 @pytest.mark.parametrize("to", [None, "/endless"])
-def test_an_answer_that_never_ends_is_cut_off(serve_on, all_public, to):
-    """Also that of a redirect, whose content is of no interest."""
+def test_an_endless_answer_is_cut_off(serve_on, all_public, to):
+    """Also that of a redirect, whose content is not read."""
     port, _ = serve_on("127.0.0.1", to=to)
-    with pytest.raises((RequestError, InputError), match=r"MiB that are accepted|redirects|not fetched"):
+    with pytest.raises((RequestError, InputError), match=r"limit of .* MiB|redirects|not fetched"):
         get(f"http://127.0.0.1:{port}/endless")
 
 
-def test_what_is_not_a_photo_of_a_server(serve_on, all_public):
+def test_errors_of_a_server_are_reported(serve_on, all_public):
     port, seen = serve_on("127.0.0.1", to="/again")
     with pytest.raises(InputError, match="more than 5 redirects"):
         get(f"http://127.0.0.1:{port}/first")

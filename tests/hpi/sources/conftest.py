@@ -1,4 +1,4 @@
-"""What the tests of inputs share."""
+"""Fixtures for the tests of inputs."""
 
 import cv2
 import pytest
@@ -15,7 +15,7 @@ def items():
 
 @pytest.fixture
 def only_error(items):
-    """What is wrong with an input that gives a single item, an error."""
+    """The message of an input whose only item is an error."""
 
     def read(source, **options):
         (item,) = items(source, **options)
@@ -27,13 +27,13 @@ def only_error(items):
 
 @pytest.fixture
 def encode():
-    """An image as the content of a file."""
+    """Encodes an image as the content of a file."""
     return lambda image, suffix=".png", *options: cv2.imencode(suffix, image, list(options))[1].tobytes()
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a file and gives its path."""
+    """Writes a file and returns its path."""
 
     def write_file(name, content):
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""Pages and frames: a file that shows several pictures gives them all."""
+"""Pages and frames: a file of several images yields all of them."""
 
 import builtins
 import io
@@ -22,7 +22,7 @@ def pages(photo):
 
 @pytest.fixture
 def document(tmp_path):
-    """Writes pages as one file."""
+    """Writes pages into one file."""
 
     def write(name, pages, **options):
         first, *rest = (Image.fromarray(page[..., ::-1]) for page in pages)
@@ -56,7 +56,7 @@ def test_a_tiff_of_one_page_has_no_page_number(document, items, pages):
 
 
 def with_subfile_types(data, types):
-    """A TIFF whose directories say what they are: 1 a smaller copy of another page, 4 a mask."""
+    """A TIFF with subfile types: 1 is a thumbnail of another page, 4 a mask."""
     directory = ImageFileDirectory_v2(data[:8])
     stream, out = io.BytesIO(data), bytearray(data)
     for kind in types:
@@ -69,7 +69,7 @@ def with_subfile_types(data, types):
     return bytes(out)
 
 
-def test_thumbnails_and_masks_are_no_pages(document, items, pages):
+def test_thumbnails_and_masks_are_not_pages(document, items, pages):
     path = document("pyramid.tif", [pages[0], *pages], tiffinfo={254: 0})
     path.write_bytes(with_subfile_types(path.read_bytes(), [0, 1, 0, 4]))
     found = items(path)
@@ -77,7 +77,7 @@ def test_thumbnails_and_masks_are_no_pages(document, items, pages):
     assert [item.page for item in found] == [0, 1]
 
 
-def test_a_circle_of_pages_ends(document, items, pages):
+def test_a_cycle_of_pages_ends(document, items, pages):
     path = document("circle.tif", pages[:1])
     data = bytearray(path.read_bytes())
     start = int.from_bytes(data[4:8], "little")
@@ -88,8 +88,8 @@ def test_a_circle_of_pages_ends(document, items, pages):
 
 
 @pytest.mark.parametrize("layout", ["white_is_zero", "planes"])
-def test_deep_layouts_that_opencv_gets_wrong(tmp_path, items, photo, layout):
-    """It reads them as if black were zero, and pixel after pixel."""
+def test_deep_layouts_that_opencv_misreads(tmp_path, items, photo, layout):
+    """It assumes that black is zero, and that channels are interleaved."""
     grey = photo[..., 0].astype(np.uint16) * 257
     tags = ImageFileDirectory_v2()
     rows = {
@@ -132,7 +132,7 @@ def test_results_of_pages_have_numbers_and_names(lite, document, pages, tmp_path
     assert json.loads((tmp_path / "out" / "pages_1_res.json").read_text())["page_index"] == 1
 
 
-def test_boxes_go_with_one_image_each(home, document, pages, photo):
+def test_boxes_need_one_image_per_input(home, document, pages, photo):
     path = str(document("pages.tif", pages))
     boxes = [[[39, 77, 160, 478]]] * 2
     errors = []
@@ -171,17 +171,17 @@ def test_an_animation_cut_between_two_frames_is_an_error(document, items, photo)
     path.write_bytes(content[:-1])
     found = items(path)
     assert [item.frame for item in found[:3]] == [0, 1, 2]
-    assert "breaks off" in str(found[-1].image)
+    assert "truncated" in str(found[-1].image)
 
 
-def test_one_image_of_a_file_is_the_first(document, pages, caplog):
-    """Where only one can be used, as in the service."""
+def test_decode_image_takes_the_first_of_several(document, pages, caplog):
+    """For callers that need one image, such as the service."""
     image = decode_image(document("pages.tif", pages).read_bytes(), "pages.tif")
     assert np.array_equal(image, pages[0])
     assert "only the first is used" in caplog.text
 
 
-def test_the_further_pictures_of_a_photo_are_not_shown(tmp_path, items, photo, caplog):
+def test_auxiliary_images_of_a_jpeg_are_ignored(tmp_path, items, photo, caplog):
     """Cameras put previews, depth and brightness maps into the same JPEG."""
     main, map_ = Image.fromarray(photo[..., ::-1]), Image.new("RGB", (32, 24))
     main.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[map_])
@@ -195,7 +195,7 @@ def test_the_further_pictures_of_a_photo_are_not_shown(tmp_path, items, photo, c
 
 @pytest.fixture
 def pdfium():
-    """What PDFs are read with."""
+    """The package that reads PDFs."""
     return pytest.importorskip("pypdfium2")
 
 
@@ -213,7 +213,7 @@ def test_every_page_of_a_pdf_is_an_image(lite, pdfium, document, pages, tmp_path
     assert count_items(str(path)) == 1
 
 
-def test_pdfs_are_known_by_their_content(pdfium, document, items, pages):
+def test_pdfs_are_recognised_by_their_content(pdfium, document, items, pages):
     content = document("doc.pdf", pages[:1]).read_bytes()
     for source in (content, b"\n" * 100 + content):
         (item,) = items(source)
@@ -241,7 +241,7 @@ def test_a_damaged_pdf_is_an_error(pdfium, only_error, content):
     assert "damaged PDF" in only_error(content)
 
 
-def test_pdfs_name_the_package_that_reads_them(monkeypatch, only_error):
+def test_pdfs_name_the_missing_package(monkeypatch, only_error):
     imported = builtins.__import__
 
     def without(name, *rest):

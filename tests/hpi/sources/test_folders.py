@@ -1,4 +1,4 @@
-"""A folder gives what can be read in it, in the order in which people count, and says what it leaves out."""
+"""A folder yields its images and videos in natural order, and logs what it skips."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from support import EXAMPLE
 
 @pytest.fixture
 def fill(tmp_path):
-    """Puts the example into files of a folder, and gives the names that are then listed, in order."""
+    """Copies the example into files of a folder, and returns the names that are then listed, in order."""
 
     def listed(*names):
         for name in names:
@@ -38,7 +38,7 @@ def test_a_folder_is_read_in_order_with_its_subfolders(fill, items, tmp_path):
     assert count_items(str(tmp_path)) == 3
 
 
-def test_numbers_are_ordered_as_numbers(fill):
+def test_numbers_are_compared_by_value(fill):
     names = ["frame_1.png", "frame_2.png", "frame_10.png", "run2/5.png", "run10/1.png", "x01.png", "x1.png", "x1b.png"]
     assert fill(*reversed(names)) == names
 
@@ -49,29 +49,29 @@ def test_any_names_have_an_order(names):
     assert sorted(names, key=_natural) == sorted(backwards, key=_natural)
 
 
-def test_hidden_and_thumbnail_folders_are_left_out(fill, items, tmp_path):
+def test_hidden_and_thumbnail_folders_are_skipped(fill, items, tmp_path):
     folders = [".thumbs", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "sub/.hidden"]
     hidden = [*(f"{folder}/a.jpg" for folder in folders), "._a.jpg", ".a.jpg"]
     assert fill("a.jpg", *hidden) == ["a.jpg"]
     assert len(items(tmp_path / ".thumbs")) == 1  # named, it is read
 
 
-def test_what_is_read_when_named_is_read_in_a_folder(fill):
+def test_every_supported_suffix_is_read_in_a_folder(fill):
     names = sorted(f"a{suffix}" for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     assert sorted(fill(*names, "A.JPG")) == sorted([*names, "A.JPG"])
 
 
-def test_what_is_left_out_is_said(fill, caplog, tmp_path):
+def test_skipped_files_are_logged_by_suffix(fill, caplog, tmp_path):
     with caplog.at_level(logging.WARNING):
         assert fill("a.jpg", "b.psd", "c.psd", "README", "sub/notes.txt") == ["a.jpg"]
     (record,) = caplog.records
     assert str(tmp_path) in record.message
-    assert all(said in record.message for said in ("2 .psd", "1 .txt", "1 without a suffix"))
+    assert all(fragment in record.message for fragment in ("2 .psd", "1 .txt", "1 without a suffix"))
     assert count_items(tmp_path) == 1  # without saying it again
     assert len(caplog.records) == 1
 
 
-def test_a_file_that_is_no_image_is_an_error_of_its_own(fill, items, tmp_path):
+def test_a_file_that_is_not_an_image_is_an_error_item(fill, items, tmp_path):
     fill("a.png", "c.png")
     (tmp_path / "b.heic").write_bytes(b"no image")
     found = items(tmp_path)
@@ -81,13 +81,13 @@ def test_a_file_that_is_no_image_is_an_error_of_its_own(fill, items, tmp_path):
 
 def test_a_folder_without_images(tmp_path, only_error):
     (tmp_path / "a.txt").write_text("")
-    said = only_error(str(tmp_path))
-    assert "no images" in said
-    assert ".gif" in said
-    assert ".mpg" in said
+    message = only_error(str(tmp_path))
+    assert "no images" in message
+    assert ".gif" in message
+    assert ".mpg" in message
 
 
-def test_links_to_folders_are_not_followed_and_those_to_files_are(fill, caplog, tmp_path):
+def test_links_are_followed_to_files_but_not_to_folders(fill, caplog, tmp_path):
     fill("real/a.png")
     (tmp_path / "circle").symlink_to(tmp_path)
     (tmp_path / "real" / "up").symlink_to("..")
@@ -95,17 +95,17 @@ def test_links_to_folders_are_not_followed_and_those_to_files_are(fill, caplog, 
     (tmp_path / "linked.png").symlink_to(EXAMPLE)
     with caplog.at_level(logging.WARNING):
         assert fill() == ["linked.png", "real/a.png"]
-    assert f"{tmp_path / 'circle'}: left out, a link to a folder" in caplog.text
-    assert f"{tmp_path / 'real' / 'up'}: left out, a link to a folder" in caplog.text
+    assert f"{tmp_path / 'circle'}: skipped a link to a folder" in caplog.text
+    assert f"{tmp_path / 'real' / 'up'}: skipped a link to a folder" in caplog.text
 
 
-def test_a_folder_that_is_a_link_is_read(fill, items, tmp_path):
+def test_a_link_given_as_input_is_read(fill, items, tmp_path):
     fill("real/a.png")
     (tmp_path / "link").symlink_to("real")
     assert [item.path for item in items(tmp_path / "link")] == [str(tmp_path / "link" / "a.png")]
 
 
-def test_what_cannot_be_read_costs_only_itself(items, tmp_path, fill):
+def test_an_unreadable_file_does_not_affect_the_others(items, tmp_path, fill):
     fill("a.png", "z.png")
     (tmp_path / "gone.png").symlink_to("nowhere")
     (tmp_path / "folder.png").mkdir()
@@ -150,7 +150,7 @@ def test_folders_may_be_deep(fill):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
-def test_names_that_are_no_text(lite, tmp_path, capsys):
+def test_names_that_are_not_utf8(lite, tmp_path, capsys):
     name = os.fsencode(tmp_path) + b"/\xff\xe4.png"
     Path(os.fsdecode(name)).write_bytes(EXAMPLE.read_bytes())
     (result,) = lite.predict(tmp_path)

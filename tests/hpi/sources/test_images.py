@@ -1,4 +1,4 @@
-"""Image files are decoded as people see them, or refused with the reason."""
+"""Image files are decoded as a viewer shows them, or refused with the reason."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from support import EXAMPLE
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm", ".ras", ".jp2"])
-def test_lossless_files_come_back_as_they_were(write, items, encode, rng, suffix):
+def test_lossless_files_are_read_exactly(write, items, encode, rng, suffix):
     image = rng.integers(0, 256, (64, 96, 3), np.uint8)
     lossless = (cv2.IMWRITE_WEBP_QUALITY, 101, cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000)
     (item,) = items(write("a" + suffix, encode(image, suffix, *lossless)))
@@ -30,7 +30,7 @@ def test_lossless_files_come_back_as_they_were(write, items, encode, rng, suffix
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".avif", ".jfif", ".jpe", ".heic"])
-def test_other_kinds_of_files_show_the_same_picture(tmp_path, items, photo, suffix):
+def test_other_formats_decode_to_the_same_image(tmp_path, items, photo, suffix):
     image = Image.fromarray(photo[..., ::-1])
     if suffix == ".heic":
         pytest.importorskip("pillow_heif").from_pillow(image).save(tmp_path / "a.heic")
@@ -43,41 +43,41 @@ def test_other_kinds_of_files_show_the_same_picture(tmp_path, items, photo, suff
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-def test_a_kind_that_needs_another_package_names_it(monkeypatch, only_error, kind):
+def test_a_format_names_the_package_that_it_needs(monkeypatch, only_error, kind):
     monkeypatch.setitem(sys.modules, {"HEIF": "pillow_heif", "AVIF": "PIL.AvifImagePlugin"}[kind], None)
     brand = {"HEIF": b"heic", "AVIF": b"avif"}[kind]
-    said = only_error(b"\0\0\0\x18ftyp" + brand + bytes(100))
-    assert "pip install" in said
-    assert {"HEIF": "hpi-pose[formats]", "AVIF": "pillow>="}[kind] in said
+    message = only_error(b"\0\0\0\x18ftyp" + brand + bytes(100))
+    assert "pip install" in message
+    assert {"HEIF": "hpi-pose[formats]", "AVIF": "pillow>="}[kind] in message
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "fragment"),
     [
         ("empty.jpg", b"", "empty"),
         ("text.jpg", b"this is not a picture\n" * 50, "not an image"),
         ("zeros.png", bytes(1000), "not an image"),
-        ("video.bin", b"\x1a\x45\xdf\xa3" + bytes(100), "videos are known by the ends of their names"),
-        ("cut.png", EXAMPLE.read_bytes()[:2000], "cut-off"),
-        ("almost.png", EXAMPLE.read_bytes()[:-200], "cut-off"),
+        ("video.bin", b"\x1a\x45\xdf\xa3" + bytes(100), "videos are recognised by the suffix"),
+        ("cut.png", EXAMPLE.read_bytes()[:2000], "truncated"),
+        ("almost.png", EXAMPLE.read_bytes()[:-200], "truncated"),
     ],
 )
-def test_files_that_are_no_images(write, only_error, name, content, said):
+def test_files_that_are_not_images_say_why(write, only_error, name, content, fragment):
     path = write(name, content)
     message = only_error(path)
-    assert said in message
+    assert fragment in message
     assert path in message
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_cut_off_jpeg_is_refused(write, only_error, encode, photo, share, progressive):
+def test_a_truncated_jpeg_is_refused(write, only_error, encode, photo, share, progressive):
     data = encode(photo, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive))
-    assert "cut-off" in only_error(write("cut.jpg", data[: int(len(data) * share)]))
+    assert "truncated" in only_error(write("cut.jpg", data[: int(len(data) * share)]))
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PPM", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000"])
-def test_a_file_cut_anywhere_is_refused(only_error, photo, rng, kind):
+def test_a_file_truncated_anywhere_is_refused(only_error, photo, rng, kind):
     stream = io.BytesIO()
     Image.fromarray(photo[::4, ::4, ::-1]).save(stream, kind)
     data = stream.getvalue()
@@ -85,22 +85,22 @@ def test_a_file_cut_anywhere_is_refused(only_error, photo, rng, kind):
         assert only_error(data[:end])
 
 
-def test_a_missing_file(tmp_path, only_error):
+def test_a_missing_file_is_an_error(tmp_path, only_error):
     assert "No such file" in only_error(str(tmp_path / "none.jpg"))
 
 
-def test_paths_that_no_file_can_have(only_error):
+def test_impossible_paths_are_errors(only_error):
     assert "cannot be read" in only_error("a\0b.jpg")
     assert "cannot be read" in only_error("a" * 5000 + ".jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_not_waited_for(tmp_path, only_error):
+def test_a_pipe_is_refused_without_waiting(tmp_path, only_error):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert "not a regular file" in only_error(str(tmp_path / "pipe.jpg"))
 
 
-def test_a_file_that_is_too_large(monkeypatch, only_error):
+def test_a_too_large_file_is_refused(monkeypatch, only_error):
     monkeypatch.setattr("hpi.sources.files.MAX_IMAGE_BYTES", 1000)
     assert "MiB" in only_error(str(EXAMPLE))
 
@@ -125,8 +125,8 @@ def test_grey_alpha_and_16_bit_files_become_8_bit_bgr(items, encode, rng):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
-def test_a_sensor_s_bits_in_16_are_shown_with_a_warning(lite, photo, encode, items, caplog, suffix, bits):
-    """As 16 bits the picture would be almost black, and nobody would be found."""
+def test_sensor_data_in_16_bits_is_scaled_with_a_warning(lite, photo, encode, items, caplog, suffix, bits):
+    """Read as 16 bits the image would be almost black, and nobody would be found."""
     (item,) = items(encode(photo.astype(np.uint16) << (bits - 8), suffix))
     assert np.array_equal(item.image, photo)
     assert f"{bits} bits" in caplog.text
@@ -136,7 +136,7 @@ def test_a_sensor_s_bits_in_16_are_shown_with_a_warning(lite, photo, encode, ite
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_a_dark_photo_stays_dark(photo, encode, items, caplog, suffix):
+def test_a_dark_image_stays_dark(photo, encode, items, caplog, suffix):
     (eight,) = items(encode(photo // 8, suffix))
     assert np.array_equal(eight.image, photo // 8)
     (sixteen,) = items(encode(photo.astype(np.uint16) * 100, suffix))
@@ -149,7 +149,7 @@ def test_a_dark_photo_stays_dark(photo, encode, items, caplog, suffix):
 @pytest.mark.parametrize("scale", [1 / 255, 1])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_floating_point_tiffs(photo, encode, items, scale, channels, dtype):
+def test_floating_point_tiffs_are_read(photo, encode, items, scale, channels, dtype):
     samples = cv2.cvtColor(photo, cv2.COLOR_BGR2BGRA)[..., :channels] if channels > 1 else photo[..., 0]
     (item,) = items(encode(np.ascontiguousarray(samples).astype(dtype) * scale, ".tif"))
     assert np.array_equal(item.image, photo if channels > 1 else np.repeat(photo[..., :1], 3, axis=2))
@@ -179,7 +179,7 @@ def test_radiance_files_are_tone_mapped(lite, photo, encode, items, exposure):
 
 
 @given(st.integers(0, 65535))
-def test_16_bits_never_become_darker_than_their_upper_8(brightest):
+def test_16_bits_are_never_darker_than_their_upper_8(brightest):
     image = np.array([[0, brightest]], np.uint16)
     assert to_8_bit(image, "a")[0, 1] >= brightest >> 8
 
@@ -189,7 +189,7 @@ def test_16_bits_never_become_darker_than_their_upper_8(brightest):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
-def test_a_photo_is_turned_upright(tmp_path, items, suffix, orientation):
+def test_the_exif_orientation_is_applied(tmp_path, items, suffix, orientation):
     picture = np.zeros((20, 40, 3), np.uint8)
     picture[:5, :10] = 255  # a mark at the top left, before turning
     exif = Image.Exif()
@@ -212,7 +212,7 @@ def test_a_very_wide_image_is_read_and_a_wider_one_refused(items, only_error, en
 
 
 def bilevel(side):
-    """A PNG of so many pixels a side that is small in memory too."""
+    """A square PNG of the given side, with one bit per pixel."""
     stream = io.BytesIO()
     Image.new("1", (side, side)).save(stream, "PNG")
     return stream.getvalue()
@@ -223,21 +223,21 @@ def test_a_decompression_bomb_is_refused_before_decoding(only_error):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_large_image_is_no_reason_for_a_warning():
+def test_a_large_image_causes_no_warning():
     """Pillow warns from 89 megapixels on; the limit here is higher."""
     assert image_size(bilevel(10_000), "large.png") == (10_000, 10_000)
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_a_decoder_warns_of_is_an_input_error_where_warnings_are_errors(encode, photo):
+def test_a_decoder_warning_turned_error_is_an_input_error(encode, photo):
     damaged = bytearray(encode(photo, ".tif"))
     damaged[4:8] = (len(damaged) - 40).to_bytes(4, "little")  # the directory is said to be in the middle of something
     with pytest.raises(InputError):
         decode_image(bytes(damaged), "a.tif")
 
 
-def test_reading_leaves_the_warnings_of_other_threads_alone(encode, photo):
-    """Filters of warnings belong to the whole process."""
+def test_reading_does_not_change_warning_filters(encode, photo):
+    """Warning filters are global to the process."""
     data, before = encode(photo), list(warnings.filters)
     threads = [threading.Thread(target=lambda: [decode_image(data, "a") for _ in range(10)]) for _ in range(4)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Whatever a caller passes is read as what it is, or refused at once."""
+"""Inputs of every type are read, or refused at once."""
 
 import collections
 import io
@@ -29,15 +29,15 @@ from support import EXAMPLE, serve
         (np.zeros((5, 6), np.uint8).view(np.matrix), (5, 6, 3)),
     ],
 )
-def test_arrays_that_are_images(array, shape):
+def test_arrays_of_images_are_accepted(array, shape):
     assert check_image(array).shape == shape
 
 
-def test_a_good_array_is_not_copied_by_the_check(photo):
+def test_checking_a_valid_array_does_not_copy_it(photo):
     assert check_image(photo) is photo or np.shares_memory(check_image(photo), photo)
 
 
-def test_any_memory_layout_will_do(rng):
+def test_any_memory_layout_is_accepted(rng):
     base = rng.integers(0, 256, (40, 60, 3), np.uint8)
     frozen = base.copy()
     frozen.setflags(write=False)
@@ -56,7 +56,7 @@ def test_any_memory_layout_will_do(rng):
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "fragment"),
     [
         (np.zeros((5, 6, 3)), "float64"),
         (np.zeros((5, 6, 3), np.uint16), "uint16"),
@@ -71,8 +71,8 @@ def test_any_memory_layout_will_do(rng):
         (np.ma.masked_equal(np.zeros((5, 6, 3), np.uint8), 0), "masked"),
     ],
 )
-def test_arrays_that_are_not(array, said):
-    with pytest.raises(InputError, match=said):
+def test_other_arrays_are_refused(array, fragment):
+    with pytest.raises(InputError, match=fragment):
         check_image(array)
 
 
@@ -92,7 +92,7 @@ def test_any_array_is_an_image_or_a_clear_error(array):
         assert image.shape == (*array.shape[:2], 3)
 
 
-def test_a_result_keeps_its_image_when_the_caller_fills_the_buffer_again(lite, photo):
+def test_a_result_keeps_its_image_if_the_buffer_is_reused(lite, photo):
     buffer = photo.copy()
 
     def frames():
@@ -113,7 +113,7 @@ def test_a_result_keeps_its_image_when_the_caller_fills_the_buffer_again(lite, p
 
 
 class Tensor:
-    """As PyTorch's on the CPU."""
+    """Like a PyTorch tensor on the CPU."""
 
     def __init__(self, array):
         self.array = array
@@ -154,14 +154,14 @@ def test_the_content_of_a_file_is_one_image(lite, photo, kind):
     assert not errors
 
 
-def test_bytes_that_are_no_image_are_one_error(lite):
+def test_bytes_that_are_not_an_image_are_one_error(lite):
     errors = []
     assert not list(lite.predict(b"no image at all", on_error=errors.append))
     assert len(errors) == 1
 
 
 @pytest.mark.parametrize("buffering", [-1, 0])
-def test_an_open_file_is_read_from_where_it_is(items, photo, tmp_path, buffering):
+def test_an_open_file_is_read_from_its_position(items, photo, tmp_path, buffering):
     (tmp_path / "a.bin").write_bytes(b"before" + EXAMPLE.read_bytes())
     with (tmp_path / "a.bin").open("rb", buffering=buffering) as stream:
         stream.seek(6)
@@ -170,13 +170,13 @@ def test_an_open_file_is_read_from_where_it_is(items, photo, tmp_path, buffering
     assert np.array_equal(item.image, photo)
 
 
-def test_a_stream_that_gives_a_little_at_a_time(items, photo):
+def test_a_stream_with_short_reads_is_read_whole(items, photo):
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as stream:
         os.write(writing, EXAMPLE.read_bytes()[:60_000])  # what a pipe holds
         os.close(writing)
         (item,) = items(stream)
-    assert "cut-off" in str(item.image)
+    assert "truncated" in str(item.image)
 
     class Drip(io.BytesIO):
         def read(self, size=-1):
@@ -197,7 +197,7 @@ def test_streams_that_cannot_be_read_are_errors(only_error, tmp_path):
         def read(self, size):
             return "words"
 
-    assert "gives str" in only_error(Words())
+    assert "returns str" in only_error(Words())
 
 
 # Pillow
@@ -206,7 +206,7 @@ def test_streams_that_cannot_be_read_are_errors(only_error, tmp_path):
 @pytest.mark.parametrize(
     "mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA", "PA", "RGBa", "YCbCr", "HSV", "I;16", "I;16B", "I", "F"]
 )
-def test_pillow_s_images_are_rgb(items, photo, mode):
+def test_pillow_images_are_converted_to_bgr(items, photo, mode):
     rgb = Image.fromarray(photo[..., ::-1])
     deep = {"I;16": (np.uint16, 257), "I;16B": (np.int32, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 255)}
     if mode in deep:
@@ -222,7 +222,7 @@ def test_pillow_s_images_are_rgb(items, photo, mode):
     assert item.path is None
 
 
-def test_pillow_s_images_are_turned_upright(items, tmp_path, photo):
+def test_the_orientation_of_pillow_images_is_applied(items, tmp_path, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
@@ -236,7 +236,7 @@ def test_pillow_s_images_are_turned_upright(items, tmp_path, photo):
 def test_a_pillow_image_that_cannot_be_decoded_is_an_error(only_error, tmp_path):
     (tmp_path / "cut.png").write_bytes(EXAMPLE.read_bytes()[:2000])
     with Image.open(tmp_path / "cut.png") as image:
-        assert "cut-off" in only_error(image)
+        assert "truncated" in only_error(image)
     with Image.open(EXAMPLE) as image:
         pass
     image.close()
@@ -256,7 +256,7 @@ class PathOf:
         return self.path
 
 
-def test_paths_may_be_objects_and_bytes_in_them(items, photo):
+def test_path_objects_of_text_and_bytes_are_read(items, photo):
     entry = next(entry for entry in os.scandir(EXAMPLE.parent) if entry.name == EXAMPLE.name)
     for path in (EXAMPLE, entry, PathOf(str(EXAMPLE)), PathOf(os.fsencode(EXAMPLE))):
         (item,) = items(path)
@@ -270,7 +270,7 @@ def test_an_empty_path_is_not_the_current_folder(lite, path):
         lite.predict(path)
 
 
-def test_urls(items, only_error, photo):
+def test_urls_are_read(items, only_error, photo):
     with serve(EXAMPLE.parent) as address:
         (item,) = items(f"{address}/{EXAMPLE.name}")
         assert item.path == f"{address}/{EXAMPLE.name}"
@@ -293,7 +293,7 @@ def test_urls_of_other_alphabets_and_with_a_password(lite, items, photo, tmp_pat
         assert "t0k3n" not in text
 
 
-def test_a_url_that_answers_too_much(monkeypatch, only_error):
+def test_a_too_large_answer_of_a_url_is_refused(monkeypatch, only_error):
     monkeypatch.setattr("hpi.sources.files.MAX_IMAGE_BYTES", 1000)
     with serve(EXAMPLE.parent) as address:
         assert "1000 bytes" in only_error(f"{address}/{EXAMPLE.name}")
@@ -329,7 +329,7 @@ def test_a_set_is_read(items):
     assert [item.path for item in items({str(EXAMPLE)})] == [str(EXAMPLE)]
 
 
-def test_an_endless_iterator_is_read_as_it_is_needed(lite, photo):
+def test_an_endless_iterator_is_read_lazily(lite, photo):
     taken = 0
 
     def camera():
@@ -346,35 +346,35 @@ def test_an_endless_iterator_is_read_as_it_is_needed(lite, photo):
 
 
 @pytest.mark.parametrize("thing", [3, 2.5, None, {"img": "a.jpg"}, object()])
-def test_what_is_no_input_is_refused_at_once(lite, only_error, thing):
+def test_unsupported_types_are_refused_at_once(lite, only_error, thing):
     with pytest.raises(InputError, match="give a BGR uint8 array"):
         lite.predict(thing)
     assert "give a BGR uint8 array" in only_error([thing])
 
 
-def test_nothing_among_images_costs_only_itself(lite, photo):
-    """As where OpenCV could not read one."""
+def test_none_in_a_list_does_not_affect_the_others(lite, photo):
+    """As returned by OpenCV for an unreadable file."""
     errors = []
     assert len(list(lite.predict([photo, None, photo], on_error=errors.append))) == 2
     assert "NoneType" in str(errors[0])
 
 
-def test_reading_waits_until_it_is_asked_for(tmp_path):
+def test_reading_is_lazy(tmp_path):
     stream = read_items([str(EXAMPLE), str(tmp_path / "later.png")])
     next(stream)
     (tmp_path / "later.png").write_bytes(EXAMPLE.read_bytes())
     assert next(stream).image.shape == (480, 640, 3)
 
 
-def test_what_is_worth_reading_ahead_of(photo, tmp_path):
-    """A thread for a single picture would take longer than it saves."""
-    for single in (photo, [photo], "photo.jpg", b"", io.BytesIO(), Image.new("L", (3, 3)), "http://a/b.jpg", "a.tif"):
+def test_single_inputs_are_distinguished_from_several(photo, tmp_path):
+    """Reading ahead in a thread does not pay for a single image."""
+    for single in (photo, [photo], "people.jpg", b"", io.BytesIO(), Image.new("L", (3, 3)), "http://a/b.jpg", "a.tif"):
         assert is_single(single)
     for several in ([photo, photo], str(tmp_path), [str(tmp_path)], "video.mp4", "a.PDF", iter([photo]), {"a.jpg"}):
         assert not is_single(several)
 
 
-def test_one_thing_is_not_several(photo):
+def test_one_input_is_not_several(photo):
     for one in (
         "ab",
         b"ab",

@@ -1,4 +1,4 @@
-"""Videos are read frame by frame, whole or with an error, and only videos."""
+"""Videos are read frame by frame; truncated ones end with an error."""
 
 import os
 import struct
@@ -49,7 +49,7 @@ def any_size(size):
 
 
 def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audio_s=0.0):
-    """Frames of 320x240 that move over the example photo; ``times`` in ms for a variable rate."""
+    """Frames of 320x240 that move over the example image; ``times`` in ms for a variable rate."""
     container_format, codec, options = CONTAINERS[kind]
     with av.open(str(path), "w", format=container_format, options=options) as container:
         stream = container.add_stream(codec, rate=rate)
@@ -76,12 +76,12 @@ def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audi
 
 @pytest.fixture
 def video(tmp_path, photo):
-    """Ten frames that move over the example photo."""
+    """Ten frames that move over the example image."""
     return write_video(tmp_path / "walk.mp4", photo)
 
 
 def read(path):
-    """How many frames a video gives, and what is wrong with it."""
+    """The number of frames of a video, and its errors."""
     found = list(read_items(str(path)))
     errors = [str(item.image) for item in found if isinstance(item.image, InputError)]
     return len(found) - len(errors), errors
@@ -100,7 +100,7 @@ def test_frames_come_in_order(tmp_path, photo, kind):
     assert path.suffix in VIDEO_SUFFIXES
 
 
-def test_frames_are_counted_by_the_header(video):
+def test_frames_are_counted_from_the_header(video):
     assert count_items(str(video)) == 10
     assert count_items([str(video), str(video.parent)]) == 20
 
@@ -124,7 +124,7 @@ def test_videos_in_a_folder_are_read(lite, video):
 
 
 @pytest.mark.parametrize("kind", quick_first(STATING, 3))
-def test_a_video_that_breaks_off_gives_what_came_before_and_an_error(tmp_path, photo, kind):
+def test_a_truncated_video_yields_its_frames_and_an_error(tmp_path, photo, kind):
     path = write_video(tmp_path / f"walk.{kind}", photo, kind, frames=50)
     content = path.read_bytes()
     assert read(path) == (50, [])
@@ -135,12 +135,12 @@ def test_a_video_that_breaks_off_gives_what_came_before_and_an_error(tmp_path, p
         if kind == "mxf" and count > 48:
             continue
         assert len(errors) == 1
-        assert f"breaks off after {count}" in errors[0]
+        assert f"truncated after {count}" in errors[0]
 
 
 @pytest.mark.parametrize("kind", ["mkv", "webm", "avi", "wmv", "flv"])
-def test_a_file_that_is_filled_up_with_zeros_breaks_off_too(tmp_path, photo, kind):
-    """As a download that was given its whole length at once."""
+def test_a_file_padded_with_zeros_is_truncated_too(tmp_path, photo, kind):
+    """Like an interrupted download into a preallocated file."""
     path = write_video(tmp_path / f"walk.{kind}", photo, kind, frames=50)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3].ljust(len(content), b"\0"))
@@ -151,7 +151,7 @@ def test_a_file_that_is_filled_up_with_zeros_breaks_off_too(tmp_path, photo, kin
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["mp4", "mov", "3gp", "mkv", "webm", "avi"])
-def test_not_a_byte_may_be_missing(tmp_path, photo, kind, rng):
+def test_a_single_missing_byte_is_noticed(tmp_path, photo, kind, rng):
     path = write_video(tmp_path / f"walk.{kind}", photo, kind)
     content = path.read_bytes()
     for end in [len(content) - 1, *rng.integers(1000, len(content), 100)]:
@@ -159,8 +159,8 @@ def test_not_a_byte_may_be_missing(tmp_path, photo, kind, rng):
         assert read(path)[1], end
 
 
-def test_an_index_that_is_lost_says_why(tmp_path, photo):
-    """An MP4 has it at the end, where it is not written for the web."""
+def test_a_missing_index_says_why(tmp_path, photo):
+    """An MP4 has its index at the end, unless it is written for the web."""
     path = tmp_path / "walk.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
@@ -174,7 +174,7 @@ def test_an_index_that_is_lost_says_why(tmp_path, photo):
     assert "bytes are missing" in error
 
 
-def test_a_video_that_breaks_off_goes_through_the_models_first(lite, tmp_path, photo):
+def test_frames_of_a_truncated_video_have_results(lite, tmp_path, photo):
     video = write_video(tmp_path / "walk.avi", photo, "avi")
     content = video.read_bytes()
     video.write_bytes(content[: 8 * len(content) // 10])
@@ -182,7 +182,7 @@ def test_a_video_that_breaks_off_goes_through_the_models_first(lite, tmp_path, p
     results = list(lite.predict([str(video)], on_error=errors.append))
     assert 0 < len(results) < 10
     (error,) = errors
-    assert f"breaks off after {len(results)} of 10 frames" in str(error)
+    assert f"truncated after {len(results)} of 10 frames" in str(error)
 
 
 # Whole files are whole
@@ -203,29 +203,29 @@ VARIABLE = [0, 40, 50, 300, 310, 1500, 1510, 1600, 1620, 4000]
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 @pytest.mark.parametrize("frames", [1, 2])
-def test_one_or_two_frames_are_a_whole_video(tmp_path, photo, kind, frames):
+def test_a_video_of_one_or_two_frames_is_complete(tmp_path, photo, kind, frames):
     assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, frames=frames)) == (frames, [])
 
 
 @pytest.mark.parametrize("kind", ["mp4", "fragmented.mp4", "mkv", "webm", "flv"])
 @pytest.mark.parametrize("times", [VARIABLE, [0, 40, 80, 9000], [7000, 7040, 7080]])
-def test_a_variable_rate_a_long_last_frame_and_a_late_start_are_no_error(tmp_path, photo, kind, times):
+def test_variable_rates_are_not_mistaken_for_truncation(tmp_path, photo, kind, times):
     assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, times=times)) == (len(times), [])
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mov", "mkv", "webm", "ts", "flv"])
 @pytest.mark.parametrize("audio_s", [0.2, 3])
-def test_sound_shorter_or_longer_than_the_pictures_is_no_error(tmp_path, photo, kind, audio_s):
+def test_sound_of_another_length_is_not_an_error(tmp_path, photo, kind, audio_s):
     assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, audio_s=audio_s)) == (10, [])
 
 
-def test_sixty_frames_a_second_with_sound_are_no_error(tmp_path, photo):
+def test_sixty_frames_per_second_with_sound_are_complete(tmp_path, photo):
     path = write_video(tmp_path / "walk.flv", photo, "flv", frames=60, rate=60, audio_s=1)
     assert read(path) == (60, [])
 
 
-def test_what_an_edit_list_leaves_out_is_not_missing(tmp_path, photo):
-    """As phones write it where a video was trimmed: all frames are there, some are not to be shown."""
+def test_frames_hidden_by_an_edit_list_are_not_missing(tmp_path, photo):
+    """Phones write one when a video is trimmed: all frames are stored, some are not shown."""
     path = write_video(tmp_path / "walk.mov", photo, "mov", frames=24)
     content = bytearray(path.read_bytes())
     edit = content.index(b"elst") + 12  # after version, flags and the count of one
@@ -237,7 +237,7 @@ def test_what_an_edit_list_leaves_out_is_not_missing(tmp_path, photo):
     assert not errors
 
 
-def test_what_follows_a_video_is_not_missed(tmp_path, photo):
+def test_content_after_a_video_is_ignored(tmp_path, photo):
     for kind in ("mp4", "mkv", "avi", "wmv"):
         path = write_video(tmp_path / f"walk.{kind}", photo, kind)
         path.write_bytes(path.read_bytes() + b"anything" * 100)
@@ -247,17 +247,17 @@ def test_what_follows_a_video_is_not_missed(tmp_path, photo):
 @pytest.mark.parametrize(
     "content", [b"", b"\0", b"RIFF", b"\0\0\0\x08ftyp", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\0" * 9]
 )
-def test_the_length_of_rubbish_is_not_known(tmp_path, content):
+def test_other_content_has_no_known_length(tmp_path, content):
     path = tmp_path / "a.bin"
     path.write_bytes(content)
     assert not missing_bytes(path)
 
 
-# What is shown
+# Decoding
 
 
-def test_a_video_that_was_held_sideways_is_turned_upright(tmp_path, photo):
-    """The header's matrix says: turn by 90 degrees clockwise to show it."""
+def test_the_rotation_of_a_video_is_applied(tmp_path, photo):
+    """The matrix in the header rotates by 90 degrees clockwise."""
     video = write_video(tmp_path / "walk.mov", photo, "mov")
     content = bytearray(video.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40
@@ -278,7 +278,7 @@ def test_frames_too_large_are_refused_before_they_are_converted(video):
         next(read_frames(video, refuse))
 
 
-def test_boxes_go_with_pictures_only(home, video):
+def test_boxes_are_refused_for_videos(home, video):
     with (
         Predictor("MoveNet-Thunder_256x256") as predictor,
         pytest.raises(InputError, match="pass the frames"),
@@ -296,7 +296,7 @@ def test_boxes_go_with_pictures_only(home, video):
         b"ffconcat version 1.0\nfile walk.mp4\n",
     ],
 )
-def test_what_is_no_video_is_one_error(tmp_path, video, content, suffix):
+def test_a_file_that_is_not_a_video_is_one_error(tmp_path, video, content, suffix):
     path = tmp_path / f"other.{suffix}"
     path.write_bytes(content)
     (item,) = read_items(str(path))
@@ -305,7 +305,7 @@ def test_what_is_no_video_is_one_error(tmp_path, video, content, suffix):
 
 
 @pytest.mark.parametrize("name", ["none.mp4", "folder.mp4", "pipe.mp4"])
-def test_what_is_no_file_is_one_error_and_does_not_hang(tmp_path, name):
+def test_a_path_that_is_not_a_file_is_one_error(tmp_path, name):
     (tmp_path / "folder.mp4").mkdir()
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")
@@ -315,13 +315,13 @@ def test_what_is_no_file_is_one_error_and_does_not_hang(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a\0b.mp4", "a" * 5000 + ".mp4"])
-def test_names_that_no_file_can_have(name):
+def test_impossible_names_are_errors(name):
     assert count_items(name) == 1
     (item,) = read_items(name)
     assert isinstance(item.image, InputError)
 
 
-def test_a_file_that_may_not_be_read_is_an_error(video, monkeypatch):
+def test_an_unreadable_file_is_an_error(video, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -332,18 +332,18 @@ def test_a_file_that_may_not_be_read_is_an_error(video, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
-def test_names_that_are_no_text(video):
+def test_names_that_are_not_utf8(video):
     path = video.rename(video.with_name(os.fsdecode(b"\xff\xe4.mp4")))
     assert read(path) == (10, [])
 
 
-def test_a_colon_in_the_name_is_no_protocol(video, monkeypatch):
+def test_a_colon_in_the_name_is_not_a_protocol(video, monkeypatch):
     monkeypatch.chdir(video.parent)
     video.rename("12:30.mp4")
     assert len(list(read_frames(Path("12:30.mp4"), any_size))) == 10
 
 
-def test_a_real_video(shared, lite):
+def test_a_real_video_is_read(shared, lite):
     path = shared / "data" / "vtest.avi"
     frames = read_frames(path, any_size)
     assert next(frames).shape == (576, 768, 3)

@@ -1,4 +1,4 @@
-"""PaddleX's command line, in processes of its own."""
+"""PaddleX's command line, run in processes."""
 
 import json
 import shutil
@@ -24,8 +24,8 @@ LITE = "human_keypoint_detection_lite"
 without_gpu = pytest.mark.skipif(bool(gpu_count()), reason="there is a GPU here")
 
 
-def test_the_first_command_of_the_page(tmp_path):
-    """A GPU that is not there is a warning; also with options in Python's and in JSON's spelling at once."""
+def test_the_first_command_of_paddlexs_page(tmp_path):
+    """A missing GPU is a warning. The options mix Python and JSON syntax."""
     done = run_hpi(
         "--pipeline", LITE, "--input", EXAMPLE, "--det_threshold", "0.9", "--save_path", "./output/",
         "--device", "GPU:0", "--use_hpip", "--engine", "hpi", "--batch_size", "1",
@@ -60,7 +60,7 @@ def test_a_missing_gpu_can_be_an_error(tmp_path, arguments, environment):
 
 @pytest.mark.full
 def test_a_pipeline_file_on_a_folder(tmp_path):
-    """What cannot be read is reported, and the rest go on."""
+    """Unreadable files are reported, and the others processed."""
     assert run_hpi("--get_pipeline_config", LITE, "--save_path", "x.yaml", cwd=tmp_path).returncode == 0
     (tmp_path / "dir").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "dir" / "a.png")
@@ -79,22 +79,23 @@ def test_get_pipeline_config(tmp_path):
     assert content["SubModules"]["KeypointDetection"]["model_name"] == "PP-TinyPose_128x96"
     again = run_hpi(*arguments, cwd=tmp_path)
     assert again.returncode == 2
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
     assert yaml.safe_load(run_hpi("--get_pipeline_config", "human_keypoint_detection", cwd=tmp_path).stdout) == content
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "fragment"),
     quick_first(
         [
             (["--pipeline", LITE], 2, "--input together"),
-            (["--device", "cpu", "predict", EXAMPLE], 2, "--device belongs behind 'predict'"),
+            (["--device", "cpu", "predict", EXAMPLE], 2, "--device must come after 'predict'"),
             (["--pipeline", LITE, EXAMPLE], 2, "belongs to no option"),
             (["--pipelin", LITE, "--input", EXAMPLE], 2, "did you mean --pipeline?"),
+            (["--pipeline", LITE, "--input", EXAMPLE, "--output", "x"], 2, "other pipelines are not supported"),
             (
                 ["--pipeline", LITE, "--input", EXAMPLE, "--use_textline", "False"],
                 2,
-                "--use_textline is no option",
+                "--use_textline is not an option",
             ),
             (["--pipeline", "OCR", "--input", EXAMPLE], 2, "unknown pipeline 'OCR'"),
             (
@@ -119,21 +120,21 @@ def test_get_pipeline_config(tmp_path):
         5,
     ),
 )
-def test_wrong_usage_is_told(tmp_path, arguments, code, said):
+def test_wrong_usage_is_reported(tmp_path, arguments, code, fragment):
     done = run_hpi(*arguments, cwd=tmp_path, COLUMNS="300")
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert fragment in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.full
-def test_installing_tells_whether_it_is_here(tmp_path):
-    """With the exit code that a script goes on by."""
+def test_install_reports_whether_packages_are_installed(tmp_path):
+    """Scripts check the exit code."""
     for plugin, (package, extra) in PLUGINS.items():
         done = run_hpi("--install", plugin, "--platform", "gitee.com", cwd=tmp_path)
         assert done.returncode == (0 if find_spec(package) else 2)
-        said = done.stderr if done.returncode else done.stdout
-        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in said
+        output = done.stderr if done.returncode else done.stdout
+        assert (f"hpi-pose[{extra}]" if done.returncode else "there is nothing to install") in output
 
 
 # Converting
@@ -166,7 +167,7 @@ def test_paddle2onnx(tmp_path, shared):
 @pytest.mark.full
 @pytest.mark.usefixtures("paddle2onnx")
 def test_paddle2onnx_beside_the_model(tmp_path, shared):
-    """In Paddle 2's layout too."""
+    """Also in the layout of Paddle 2."""
     shutil.copytree(shared / "models" / "tinypose_256x192_paddle2", tmp_path / "model")
     before = {path.name for path in (tmp_path / "model").iterdir()}
     done = run_hpi("--paddle2onnx", "--paddle_model_dir", "model", cwd=tmp_path)
@@ -203,8 +204,8 @@ def test_serving_is_as_tolerant(tmp_path, free_port, number, codes):
         assert process.wait(HANGS_S) in codes
     finally:
         process.kill()
-    for said in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
-        assert said in log.read_text()
+    for fragment in ("warning: the device gpu:0 cannot be used", "ObjectDetection: device is ignored"):
+        assert fragment in log.read_text()
     assert "Traceback" not in log.read_text()
 
 

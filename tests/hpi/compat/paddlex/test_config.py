@@ -25,8 +25,8 @@ def test_the_pipelines_of_the_package():
         assert read_pipeline(name).pipeline_name == name
 
 
-def test_what_paddlex_writes_is_read(content):
-    """The fields of its engines and its service are accepted; each module's hpi_config outranks the pipeline's."""
+def test_paddlexs_fields_are_accepted(content):
+    """Those of its engines and its service too; the hpi_config of a module outranks that of the pipeline."""
     content.update(
         use_hpip=True,
         hpi_config={"backend": "openvino", "backend_config": {"cpu_num_threads": 4}, "auto_config": False},
@@ -63,7 +63,7 @@ def test_what_paddlex_writes_is_read(content):
         (lambda c: c.update(piplines=1), "piplines"),
     ],
 )
-def test_what_is_wrong_names_the_field(content, change, field, tmp_path):
+def test_errors_name_the_field(content, change, field, tmp_path):
     change(content)
     with pytest.raises(ConfigError, match=field):
         read_pipeline(content)
@@ -75,7 +75,7 @@ def test_what_is_wrong_names_the_field(content, change, field, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "just text", "[1, 2]"])
-def test_files_that_are_no_pipeline(content, tmp_path):
+def test_files_that_are_not_pipelines_are_refused(content, tmp_path):
     file = tmp_path / "pipeline.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=r"pipeline\.yaml"):
@@ -90,7 +90,7 @@ def test_unknown_names_and_missing_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("device", "cards"),
+    ("device", "devices"),
     [
         ("cpu", ["cpu"]),
         ("gpu", ["gpu:0"]),
@@ -104,8 +104,8 @@ def test_unknown_names_and_missing_files(tmp_path):
         (" Gpu:0,1 ", ["gpu:0", "gpu:1"]),
     ],
 )
-def test_device_strings_of_paddlex(device, cards):
-    assert read_devices(device) == cards
+def test_device_strings_of_paddlex(device, devices):
+    assert read_devices(device) == devices
 
 
 @pytest.mark.parametrize("device", ["", "cpu:0", "tpu", "gpu:", "gpu:a", "gpu:0,", "gpu 0", 0, "gpu:9999"])
@@ -114,12 +114,12 @@ def test_other_device_strings(device):
         read_devices(device)
 
 
-def test_a_card_is_named_once():
+def test_a_gpu_named_twice_is_an_error():
     with pytest.raises(ConfigError, match="twice"):
         read_devices("gpu:1,01")
 
 
-# Folders of models, and how a file may be called
+# Folders of models, and names of files
 
 
 def lite_with(model_dir):
@@ -184,7 +184,7 @@ def test_folders_in_a_dictionary(model_dir, expected):
         "? [a, b]\n: 1\n? [a, b]\n: 2\n",
     ],
 )
-def test_a_key_that_is_there_twice_is_an_error(text, tmp_path):
+def test_a_duplicate_key_is_an_error(text, tmp_path):
     file = tmp_path / "twice.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"twice\.yaml"):
@@ -202,7 +202,7 @@ def test_merged_keys_may_be_overridden(tmp_path):
     ("section", "field"),
     [("ObjectDetection", "threshold"), ("ObjectDetection", "batch_size"), ("KeypointDetection", "batch_size")],
 )
-def test_booleans_are_no_numbers(section, field, value, content, tmp_path):
+def test_booleans_are_not_numbers(section, field, value, content, tmp_path):
     content["SubModules"][section][field] = value
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(content).replace("'yes'", "yes").replace("'on'", "on"))
@@ -217,7 +217,7 @@ def test_booleans_stay_booleans(content):
     assert read_pipeline(content).modules.KeypointDetection.flip is True
 
 
-def test_a_label_that_yaml_takes_for_a_boolean_is_named(content):
+def test_a_label_that_yaml_reads_as_a_boolean_is_named(content):
     content["SubModules"]["ObjectDetection"]["classes"] = ["person", True]
     with pytest.raises(ConfigError, match=r"classes.*quotes"):
         read_pipeline(content)
@@ -230,7 +230,7 @@ def test_batch_size_has_a_limit(batch_size, content):
         read_pipeline(content)
 
 
-def test_fields_without_effect_are_a_line_in_the_log_each(content, caplog):
+def test_each_field_without_effect_is_logged(content, caplog):
     content["hpi_config"] = {"auto_config": True, "backend_config": {"trt_use_dynamic_shapes": False}}
     content["SubModules"]["ObjectDetection"]["engine_config"] = {"run_mode": "paddle"}
     read_pipeline(content)
@@ -241,6 +241,6 @@ def test_fields_without_effect_are_a_line_in_the_log_each(content, caplog):
     ]
 
 
-def test_what_paddlex_prints_on_its_page_logs_nothing(content, caplog):
+def test_the_yaml_of_paddlexs_page_logs_nothing(content, caplog):
     read_pipeline(content)
     assert caplog.messages == []

@@ -21,7 +21,7 @@ POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A module file with the fields that PaddleX's have."""
+    """A module file with PaddleX's fields."""
     monkeypatch.chdir(tmp_path)
     content = {
         "Global": {"model": POSE, "mode": "check_dataset", "dataset_dir": "data", "device": "gpu:0,1", "output": "out"},
@@ -46,7 +46,7 @@ def module(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dataset(tmp_path, shared):
-    """Two sets of two real images with people, in PaddleX's layout."""
+    """A training and a validation set of two real images each, in PaddleX's layout."""
     source = shared / "data" / "coco_val"
     content = json.loads((source / "person_keypoints.json").read_text())
     seen = {one["image_id"] for one in content["annotations"] if one["num_keypoints"] > 5}
@@ -79,11 +79,11 @@ def result(mode):
         ("{'a': b}",) * 2, ("[" * 5000,) * 2, ("9" * 5000,) * 2, ("1 + 1",) * 2, ("\0",) * 2, ("(yield)",) * 2,
     ],
 )  # fmt: skip
-def test_values(text, value):
+def test_values_are_parsed(text, value):
     assert read_value(text) == value
 
 
-def test_random_values_are_read_as_they_were_written(rng):
+def test_random_values_survive_a_round_trip(rng):
     for _ in range(200):
         value = random_value(rng, depth=3)
         assert read_literal(repr(value)) == value
@@ -110,32 +110,32 @@ def test_fields_are_replaced_and_added(module):
     assert content["Predict"]["engine_config"] == {"a": {"b": 1}}
 
 
-def test_places_in_a_list_are_replaced(module):
+def test_entries_of_a_list_are_replaced(module):
     content = read_module(module, ["Predict.input=['a', 'b']", "Predict.input.1=c"])
     assert content["Predict"]["input"] == ["a", "c"]
     for wrong in ("Predict.input.2=c", "Predict.input.x=c", "Predict.input.-1=c"):
-        with pytest.raises(ConfigError, match="no place in a list of 2"):
+        with pytest.raises(ConfigError, match="not an index of a list of 2"):
             read_module(module, ["Predict.input=['a', 'b']", wrong])
 
 
 @pytest.mark.parametrize("wrong", ["Global.mode", "=1", "Global.=1", ".mode=1", "Global.mode.x=1", "Global.mode.x.y=1"])
-def test_what_is_no_replacement(module, wrong):
+def test_malformed_replacements_are_refused(module, wrong):
     with pytest.raises(ConfigError, match=r"^-o "):
         read_module(module, [wrong])
 
 
-def test_unknown_fields_are_a_line_each(module, caplog):
+def test_each_unknown_field_is_logged_with_a_suggestion(module, caplog):
     read_module(module, ["Global.devise=cpu", "Evaluate.weight_pth=x", "Mine.own=1", "Train.anything=1"])
-    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
-    assert sorted(said) == [
-        "Evaluate.weight_pth is not known and has no effect; did you mean Evaluate.weight_path?",
-        "Global.devise is not known and has no effect; did you mean Global.device?",
-        "Mine is not known and has no effect",
+    messages = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert sorted(messages) == [
+        "Evaluate.weight_pth is unknown and has no effect; did you mean Evaluate.weight_path?",
+        "Global.devise is unknown and has no effect; did you mean Global.device?",
+        "Mine is unknown and has no effect",
     ]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "text", "a: [", "Global: 1"])
-def test_files_that_are_no_module(module, content):
+def test_files_that_are_not_modules_are_refused(module, content):
     module.write_text(content)
     with pytest.raises(ConfigError):
         run(module, [])
@@ -145,11 +145,11 @@ def test_files_that_are_no_module(module, content):
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"),
+    ("mode", "fragment"),
     [("train", "does not train"), ("export", "does not export"), ("evalute", "give check_dataset"), ("[1]", "give")],
 )
-def test_modes_that_are_not_here(module, mode, said):
-    with pytest.raises(ConfigError, match=said):
+def test_unsupported_modes_are_refused(module, mode, fragment):
+    with pytest.raises(ConfigError, match=fragment):
         run(module, [f"Global.mode={mode}"])
     assert not module.with_name("out").exists()
 
@@ -174,7 +174,7 @@ def test_predict_several_with_a_detector(module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "said"),
+    ("change", "kind", "fragment"),
     [
         ("Predict.model_dir=nowhere", ModelNotFoundError, "no such folder"),
         ("Predict.input=None", ConfigError, "Predict.input is missing"),
@@ -186,18 +186,18 @@ def test_predict_several_with_a_detector(module, tmp_path):
         ("Predict.batch_size=0", HpiError, "batch_size"),
     ],
 )
-def test_what_fails_is_in_the_result_file(module, change, kind, said):
+def test_failures_are_in_the_result_file(module, change, kind, fragment):
     changes = ["Global.mode=predict", "Predict.model_dir=None", f"Predict.input={EXAMPLE}", "Global.device=cpu", change]
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=fragment):
         run(module, changes)
     written = result("predict")
     assert written["done_flag"] is False
-    assert said in written["err_msg"]
+    assert fragment in written["err_msg"]
     assert kind.__name__ in written["err_type"] or kind is HpiError
 
 
-def test_run_modes_ask_for_a_runtime(module):
-    """On a machine without the one that they ask for, and without a GPU, that is an error."""
+def test_run_modes_select_a_runtime(module):
+    """Without a GPU, or without that runtime, this is an error."""
     changes = ["Global.mode=predict", "Predict.model_dir=None", f"Predict.input={EXAMPLE}", "Global.device=cpu"]
     with pytest.raises(HpiError, match="tensorrt"):
         run(module, [*changes, "Predict.kernel_option.run_mode=trt_fp32"])
@@ -218,7 +218,7 @@ def test_evaluate_a_detector(module, dataset):
     assert 0 < result("evaluate")["metrics"]["AP"] <= 1
 
 
-def test_weights_of_training_are_to_be_exported(module, dataset):
+def test_training_weights_must_be_exported(module, dataset):
     with pytest.raises(ModelError, match=r"Export them with PaddleX.*weight_path=best_model/inference"):
         run(module, ["Global.mode=evaluate"])
     assert result("evaluate")["done_flag"] is False
@@ -257,7 +257,7 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "fragment"),
     [
         (["CheckDataset.split.enable=True"], "train_percent is missing"),
         ([f"CheckDataset.split.{name}" for name in ("enable=1", "train_percent=50.", "val_percent=50")], "whole"),
@@ -267,13 +267,13 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
         (["Global.output=module.yaml"], "cannot be written"),
     ],
 )  # fmt: skip
-def test_checks_that_cannot_be_done(module, changes, said):
+def test_impossible_checks_are_errors(module, changes, fragment):
     pytest.importorskip("matplotlib")
-    with pytest.raises(HpiError, match=said):
+    with pytest.raises(HpiError, match=fragment):
         run(module, changes)
 
 
-def test_a_conversion_of_the_dataset_is_told_to_do_nothing(module, dataset, caplog):
+def test_converting_the_dataset_has_no_effect(module, dataset, caplog):
     pytest.importorskip("matplotlib")
     caplog.set_level(logging.WARNING)
     run(module, ["CheckDataset.convert.enable=True"])
@@ -282,7 +282,7 @@ def test_a_conversion_of_the_dataset_is_told_to_do_nothing(module, dataset, capl
 
 @pytest.mark.full
 def test_a_module_file_of_paddlex(tmp_path, shared):
-    """From the command line, with a model that PaddleX has exported."""
+    """From the command line, with a model exported by PaddleX."""
     content = {
         "Global": {"model": "PP-TinyPose_128x96", "mode": "predict", "device": "gpu:0,1,2,3", "output": "output"},
         "Predict": {"batch_size": 1, "model_dir": "x", "input": "x", "kernel_option": {"run_mode": "paddle"}},

@@ -1,0 +1,107 @@
+"""Getting a model's files from each kind of source."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from hpi.backends.artifacts import content_hash
+from hpi.errors import ModelError
+from hpi.io.archives import unpack
+from hpi.io.fetch import fetch, shown
+from hpi.zoo.configs import Bundled, HuggingFace, Url
+
+MAX_DOWNLOAD_BYTES = 1 << 30
+MAX_DOWNLOAD_S = 3600
+
+_REPOSITORY_FILES = ["inference.json", "inference.pdiparams", "inference.yml", "inference.onnx"]
+
+
+def download(source: Bundled | HuggingFace | Url, target: Path) -> None:
+    """Put the files of a source into a folder.
+
+    Args:
+        source: where they come from.
+        target: an existing empty folder; its content is undefined after an error.
+
+    Raises:
+        ModelError: the source cannot be reached, or its content is damaged, too large or not the expected one.
+        OSError: the folder cannot be written.
+    """
+    match source:
+        case Bundled():
+            _unpack_bundled(source, target)
+        case HuggingFace():
+            _download_repository(source, target)
+        case Url():
+            _download_archive(source, target)
+
+
+def _unpack_bundled(source: Bundled, target: Path) -> None:
+    with as_file(files("hpi.configs") / "bundled" / source.bundled) as archive:
+        if not archive.is_file():
+            raise ModelError(f"{source.bundled}: missing from this installation; reinstall the package")
+        _check_hash(archive, source.sha256, source.bundled)
+        unpack(archive, target)
+
+
+def _download_archive(source: Url, target: Path) -> None:
+    # The archive lies beside the folder that it is unpacked into, on the same disk.
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download.", delete=False) as stream:
+        archive = Path(stream.name)
+        try:
+            url = shown(source.url)
+            with _progress_bar(url) as advance:
+                announced = fetch(
+                    source.url,
+                    stream,
+                    limit=MAX_DOWNLOAD_BYTES,
+                    seconds=MAX_DOWNLOAD_S,
+                    error=ModelError,
+                    on_progress=advance,
+                )
+            stream.close()
+            if announced is None and source.sha256 is None:
+                raise ModelError(
+                    f"{url}: the server does not say how large the file is, so a truncated download would go "
+                    "unnoticed; give the archive's sha256 in the model's YAML"
+                )
+            if source.sha256:
+                _check_hash(archive, source.sha256, url)
+            unpack(archive, target)
+        finally:
+            stream.close()
+            archive.unlink()
+
+
+def _download_repository(source: HuggingFace, target: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        # It shows its own progress bars and checks size and hash of each file.
+        snapshot_download(source.hugging_face, local_dir=target, allow_patterns=_REPOSITORY_FILES)
+    except Exception as error:
+        summary = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(f"Hugging Face {source.hugging_face}: cannot be fetched: {summary}") from error
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+def _check_hash(archive: Path, sha256: str, label: str) -> None:
+    found = content_hash([archive])
+    if found != sha256:
+        raise ModelError(f"{label}: damaged or replaced: its SHA-256 is {found}, expected {sha256}")
+
+
+@contextmanager
+def _progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label.rsplit("/", 1)[-1])
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,191 @@
+"""A model's name becomes a folder on disk: from the cache, from PaddleX's, or from the first source that works."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from hpi.backends.artifacts import staging_folder
+from hpi.errors import ConfigError, ModelError
+from hpi.instances import Skeleton
+from hpi.models.readers.paddle import read_model
+from hpi.models.spec import ModelSpec
+from hpi.skeletons import load_skeleton
+from hpi.zoo.configs import ModelConfig, packaged_configs, read_config
+from hpi.zoo.download import download
+from hpi.zoo.notes import problem_with, write_note
+from hpi.zoo.paddlex_cache import find_in_paddlex_cache
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """The known models, and where they are kept.
+
+    Attributes:
+        home: folder of everything that the engine stores: ``models/`` and ``artifacts/``.
+
+    Example:
+        >>> zoo = Zoo(Path("/tmp/hpi"))
+        >>> zoo.models["PP-TinyPose_128x96"].input_size
+        (128, 96)
+    """
+
+    home: Path
+
+    @classmethod
+    def default(cls) -> Zoo:
+        """The zoo in ``HPI_HOME``, or else in the user's cache folder."""
+        home = os.environ.get("HPI_HOME")
+        return cls(Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("hpi")))
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of the files that are made from models, such as converted graphs."""
+        return self.home / "artifacts"
+
+    @property
+    def own_priors(self) -> Path:
+        """File of the measurements made on this machine."""
+        return self.home / "priors.json"
+
+    @cached_property
+    def models(self) -> dict[str, ModelConfig]:
+        """Every known model by name: those of the package, and those that were added."""
+        return packaged_configs()
+
+    def add(self, path: Path) -> ModelConfig:
+        """Add the model of a YAML file, which looks like those in ``configs/models``.
+
+        Raises:
+            ConfigError: the file is missing or wrong, or another model has the same name.
+        """
+        config = read_config(path)
+        if self.models.get(config.name, config) != config:
+            raise ConfigError(f"{path}: {config.name!r} is the name of another model; choose a different name")
+        self.models[config.name] = config
+        return config
+
+    def skeleton_of(self, model: str) -> Skeleton | None:
+        """The skeleton of a keypoint model; None for a detector or an unknown model."""
+        config = self.models.get(model)
+        return load_skeleton(config.skeleton) if config and config.skeleton else None
+
+    def cached(self, name: str) -> Path | None:
+        """The folder of a known model in the cache; None if it would have to be downloaded."""
+        folder = self._folder(name)
+        return folder if problem_with(folder, self.models[name]) is None else None
+
+    def of_paddlex(self, name: str) -> ModelSpec | None:
+        """A model that PaddleX has downloaded; None if it is not there, incomplete or damaged."""
+        return find_in_paddlex_cache(name, self._read)
+
+    def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
+        """Find a model: in ``model_dir`` if given, else in the cache, in PaddleX's, or from its first working source.
+
+        A cached model that is damaged, or that came from other sources, is downloaded again, with a warning.
+
+        Raises:
+            ConfigError: the name is unknown and there is no ``model_dir``.
+            ModelError: no source works, or the folder cannot be read or holds another model.
+        """
+        if model_dir is not None:
+            return self._read(model_dir, name)
+        if name not in self.models:
+            raise ConfigError(
+                f"unknown model {name!r}; known are {', '.join(self.models)}. For a model of your own, give its folder "
+                "as model_dir"
+            )
+        folder, config = self._folder(name), self.models[name]
+        problem = problem_with(folder, config)
+        if problem is not None:
+            if spec := self.of_paddlex(name):
+                return spec
+            folder = self._obtain(config, problem)
+        return self._read(folder, name)
+
+    def _folder(self, name: str) -> Path:
+        return self.home / "models" / name
+
+    def _read(self, folder: Path, name: str) -> ModelSpec:
+        """Read a folder, which must agree with what is known of a model with that name."""
+        spec = read_model(folder, name)
+        config = self.models.get(name)
+        if config is None:
+            return spec
+        if spec.skeleton is None:
+            spec = replace(spec, skeleton=self.skeleton_of(name))
+        width, height = spec.input_size
+        if (spec.task, (height, width)) != (config.task, config.input_size):
+            raise ModelError(
+                f"{spec.yml}: this is a model for {spec.task} with an input of {height}x{width} (height x width), but "
+                f"{name} is one for {config.task} with {'x'.join(map(str, config.input_size))}; give the folder of "
+                f"{name}, or the model's own name"
+            )
+        return spec
+
+    @cached_property
+    def _temporary(self) -> tempfile.TemporaryDirectory[str]:
+        """Stands in for a home that cannot be written; lasts as long as this zoo."""
+        return tempfile.TemporaryDirectory(prefix="hpi-")
+
+    def _obtain(self, config: ModelConfig, problem: str) -> Path:
+        """Get a model into the cache, or into a temporary folder if the cache cannot be written."""
+        if self._folder(config.name).is_dir():
+            logger.warning("%s %s; fetching it again", config.name, problem)
+        try:
+            return self._obtain_in(self.home, config, problem)
+        except OSError as error:
+            logger.warning(
+                "cannot write to %s: %s. Models now go into a temporary folder and are fetched again each time; make "
+                "it writable or point HPI_HOME to another folder",
+                self.home,
+                str(error),
+            )
+        try:
+            return self._obtain_in(Path(self._temporary.name), config, problem)
+        except OSError as error:
+            raise ModelError(f"{config.name}: no temporary folder can be written: {error}") from error
+
+    def _obtain_in(self, home: Path, config: ModelConfig, problem: str) -> Path:
+        """Get a model whole or not at all; other processes that want it wait for the first."""
+        folder = home / "models" / config.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{config.name}.lock")):
+            if problem_with(folder, config) is not None:
+                with staging_folder(folder) as staging:
+                    self._download_first(config, staging, problem)
+                    write_note(staging, config)
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
+                    staging.rename(folder)
+        return folder
+
+    def _download_first(self, config: ModelConfig, staging: Path, problem: str) -> None:
+        """Fill a folder from the first source that works."""
+        failures = []
+        for source in config.sources:
+            try:
+                download(source, staging)
+                self._read(staging, config.name)
+            except ModelError as error:
+                failures.append(str(error))
+                shutil.rmtree(staging)
+                staging.mkdir()
+            else:
+                return
+        raise ModelError(
+            f"{config.name} {problem} and could not be fetched. Tried: {'; '.join(failures)}. "
+            "Three ways out: connect to the network and try again; copy the model's folder into the cache as "
+            f"{self._folder(config.name)}; or pass its folder as model_dir. "
+            "The pipeline human_keypoint_detection_lite needs no download."
+        )
