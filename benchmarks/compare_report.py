@@ -12,8 +12,8 @@ from string import Template
 
 from hpi.benchmarks.compare_plots import candidate_of, scaling, scatter, stages
 from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Pick
-from hpi.benchmarks.environment import describe_environment
-from hpi.benchmarks.report import markdown_table, write_report
+from hpi.evaluation.environment import describe_environment
+from hpi.evaluation.report import markdown_table, write_report
 from hpi.io.files import write_whole
 from hpi.selection.priors import Prior
 

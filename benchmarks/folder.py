@@ -24,11 +24,11 @@ from hpi import Predictor
 from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images, with_batch
-from hpi.benchmarks.environment import resident_mb
+from hpi.benchmarks.memory import resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
-from hpi.benchmarks.report import engaged, write_report
+from hpi.evaluation.report import engaged, write_report
 from hpi.sources import decode_image
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator

@@ -22,8 +22,8 @@ from hpi import Predictor
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, with_folders
-from hpi.benchmarks.report import write_report
 from hpi.errors import ConfigError
+from hpi.evaluation.report import write_report
 from hpi.sources import decode_image
 from hpi.tasks.keypoints import Regions
 

@@ -38,9 +38,9 @@ from hpi.benchmarks.options import (
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.plots import save_stages
-from hpi.benchmarks.report import engaged, markdown_table, write_report
 from hpi.compat.paddlex.config import PipelineConfig, read_pipeline
 from hpi.errors import ConfigError
+from hpi.evaluation.report import engaged, markdown_table, write_report
 from hpi.kernels.batches import split_by_count
 from hpi.pipelines import HumanPose
 from hpi.results import KeypointResult

@@ -33,8 +33,8 @@ from hpi.backends.gpu import gpu_count, gpu_of
 from hpi.backends.paddle import Paddle, PlainPaddle
 from hpi.benchmarks.options import Output, Rounds, Threads, TurnSeconds, name_and_folder
 from hpi.benchmarks.peers.loop import times
-from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
+from hpi.evaluation.report import markdown_list, write_report
 from hpi.io.archives import unpack
 from hpi.model_files import ModelSpec
 from hpi.selection.choice import Wish, choose

@@ -23,8 +23,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from hpi.benchmarks.environment import describe_environment
 from hpi.errors import ConfigError
+from hpi.evaluation.environment import describe_environment
 from hpi.io.validation import parse
 
 RESAMPLES = 10_000

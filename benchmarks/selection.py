@@ -19,7 +19,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
 from hpi.benchmarks.options import Models, Output, Threads, name_and_folder
-from hpi.benchmarks.report import write_report
+from hpi.evaluation.report import write_report
 from hpi.selection.choice import Candidate, Wish, rank
 from hpi.selection.measure import Protocol, measure
 from hpi.selection.priors import CpuClass, Priors

@@ -33,13 +33,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi import Predictor
-from hpi.benchmarks.environment import resident_mb
+from hpi.benchmarks.memory import resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.pipeline import pipeline_config, with_folders
 from hpi.benchmarks.plots import save_clients, save_memory
-from hpi.benchmarks.report import engaged, write_report
 from hpi.errors import ConfigError
+from hpi.evaluation.report import engaged, write_report
 
 ROUTE = "/human-keypoint-detection"
 ROUNDS = 3

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi.benchmarks.options import Output, Pipeline
-from hpi.benchmarks.report import write_report
+from hpi.evaluation.report import write_report
 
 HEADINGS = ("step", "ms (median)")
 

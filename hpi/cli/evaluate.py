@@ -20,14 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hpi.backends.artifacts import content_hash
-from hpi.benchmarks.environment import describe_environment
-from hpi.benchmarks.report import engaged, write_report
 from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
+from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
+from hpi.evaluation.report import engaged, write_report
 from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml

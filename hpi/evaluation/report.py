@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpi import Predictor
-from hpi.benchmarks.environment import describe_environment
+from hpi.evaluation.environment import describe_environment
 from hpi.io.files import write_whole
 
 
