@@ -13,22 +13,34 @@ from hpi.instances import Skeleton
 
 Image = NDArray[np.uint8]
 
-_JOINT = (255, 255, 255)
+_DOT = (255, 255, 255)
+_RIM = (0, 0, 0)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
+_ROOM_FOR_A_DOT = 5  # pixels from keypoint to keypoint: with less, dots would hide the bones
 _SUBPIXEL_BITS = 4
 
 
 def draw_people(image: Image, people: Sequence[NDArray[np.float32]], skeleton: Skeleton) -> Image:
-    """Draw skeletons; thickness follows the size of each person, joints that score too little are left out.
+    """Draw skeletons; keypoints that score too little are left out.
+
+    Lines and dots are as thick as the size of a person allows. Where keypoints are dense, as on a face or a hand, they
+    are finer, so that the dots do not hide the bones.
 
     Args:
         image: ``[H, W, 3]`` uint8 BGR; is not changed.
         people: ``[K, 3]`` float32 each: x, y in pixels, score.
-        skeleton: which joints are connected; ignored for people with another number of joints.
+        skeleton: which keypoints are connected; someone with another number of keypoints gets dots only.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
+
+    Example:
+        >>> image = np.zeros((40, 40, 3), np.uint8)
+        >>> person = np.array([[10, 10, 0.9], [30, 30, 0.1]], np.float32)
+        >>> drawn = draw_people(image, [person], Skeleton.numbered(2))
+        >>> bool(drawn[10, 10].any()), bool(drawn[30, 30].any())
+        (True, False)
     """
     canvas = image.copy()
     for keypoints in people:
@@ -42,16 +54,29 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
         return
     points = keypoints[:, :2]
     extent = float(np.ptp(points[visible], axis=0).max())
-    thickness = int(np.clip(round(extent / 100), 1, 8))
-    if len(keypoints) == len(skeleton):
-        for bone in skeleton.bones:
-            if visible[bone.start] and visible[bone.end]:
-                a, b = _fixed_point(points[bone.start]), _fixed_point(points[bone.end])
-                bgr = skeleton.colors[bone.group][::-1]
-                cv2.line(canvas, a, b, bgr, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for point in points[visible]:
-        _dot(canvas, point, 0.6 * thickness + 1, (0, 0, 0))
-        _dot(canvas, point, 0.6 * thickness, _JOINT)
+    thickness = _whole(extent / 100)
+    bones = skeleton.bones if len(keypoints) == len(skeleton) else ()
+    lengths: list[list[float]] = [[] for _ in points]  # of the bones at each keypoint, pixels
+    for bone in bones:
+        ends = [bone.start, bone.end]
+        if visible[ends].all():
+            length = float(np.linalg.norm(points[bone.start] - points[bone.end]))
+            a, b = map(_fixed_point, points[ends])
+            bgr = skeleton.colors[bone.group][::-1]
+            cv2.line(canvas, a, b, bgr, min(thickness, _whole(length / 4)), cv2.LINE_AA, _SUBPIXEL_BITS)
+            for end in ends:
+                lengths[end].append(length)
+    for index in np.flatnonzero(visible):
+        room = float(np.mean(lengths[index])) if lengths[index] else np.inf
+        if room >= _ROOM_FOR_A_DOT:
+            radius = min(0.6 * thickness, room / 6)
+            _dot(canvas, points[index], radius + min(1, room / 12), _RIM)
+            _dot(canvas, points[index], radius, _DOT)
+
+
+def _whole(thickness: float) -> int:
+    """A thickness that OpenCV takes."""
+    return int(np.clip(round(thickness), 1, 8))
 
 
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
