@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, RootModel
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
-from hpi.evaluation.coco_checks import MANY, listed
+from hpi.evaluation.annotations import MANY, Entry, FileName, Pixels, existing, read_json
+from hpi.evaluation.messages import listed
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.io.validation import parse
 from hpi.predictor import Predictor

@@ -13,7 +13,8 @@ from hpi import Predictor
 from hpi.errors import InputError
 from hpi.evaluation.check_dataset import check_dataset
 from hpi.evaluation.coco import CocoDataset
-from hpi.evaluation.coco_checks import CHECKS, NONE, REFUSE
+from hpi.evaluation.coco.checks import CHECKS
+from hpi.evaluation.coco.checks.finding import NONE, REFUSE
 
 REFUSED, WARNED, SILENT = "R", "W", "-"
 QUICK = {
