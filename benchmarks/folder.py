@@ -24,7 +24,7 @@ from hpi import Predictor
 from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images, with_batch
-from hpi.benchmarks.memory import resident_mb
+from hpi.benchmarks.memory import growth, resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
@@ -66,12 +66,9 @@ def main(
     Console().print(*(" | ".join(line) for line in cells), sep="\n")
     if output is not None:
         report = {"models": engaged(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
-        tenth = max(1, len(memory) // 10)
-        grown = (
-            f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
-        )
-        write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, grown)
-        save_memory(output.with_suffix(".png"), [batch_size * number for number in range(1, len(memory) + 1)], memory)
+        grown = growth(memory, batch_size, "images")
+        write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, f"{grown}\n")
+        save_memory(output.with_suffix(".png"), batch_size, memory)
 
 
 class _Stages:

@@ -34,6 +34,7 @@ from hpi.benchmarks.options import (
     Threads,
     TurnSeconds,
     name_and_folder,
+    read_file,
 )
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.peers.loop import times
@@ -156,7 +157,7 @@ def _measure(
     advance: Callable[[], None],
 ) -> list[dict[str, Any]]:
     """Rows of everyone on one group of photos."""
-    files = [_read(photo) for photo in group]
+    files = [read_file(path) for path in group]
     images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
     stages = Stages(pipeline_of(predictor))
     results = list(predictor.predict(images, batch_size=len(images)))
@@ -189,13 +190,6 @@ def _measure(
     ]
     rows[0]["stages"] = {name: float(np.median(of_one)) for name, of_one in stages.times.items()}
     return rows
-
-
-def _read(photo: str) -> bytes:
-    try:
-        return Path(photo).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{photo}: cannot be read: {error.strerror or error}") from error
 
 
 def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[float]:

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi import Predictor
-from hpi.benchmarks.memory import resident_mb
+from hpi.benchmarks.memory import growth, resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.pipeline import pipeline_config, with_folders
@@ -137,13 +137,8 @@ def _report(
         return
     grown = ""
     if memory:
-        tenth = max(1, len(memory) // 10)
-        grown = (
-            f"Resident memory after {MEMORY_STEP * tenth} and after {MEMORY_STEP * len(memory)} requests: "
-            f"{memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
-        )
-        counts = [MEMORY_STEP * number for number in range(1, len(memory) + 1)]
-        save_memory(output.with_name(f"{output.name}_memory.png"), counts, memory)
+        grown = f"{growth(memory, MEMORY_STEP, 'requests')}\n"
+        save_memory(output.with_name(f"{output.name}_memory.png"), MEMORY_STEP, memory)
     report = {"models": models, "peers": versions, "rows": rows, "memory_mb": memory}
     write_report(output, "Serving", __doc__ or "", HEADINGS, [_cells(row) for row in rows], report, grown)
     save_clients(output.with_suffix(".png"), rows)

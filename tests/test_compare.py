@@ -15,9 +15,10 @@ from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
-from hpi.benchmarks.cold_start import ColdStart, cold_start
-from hpi.benchmarks.compare_report import page
-from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Model, Pick, compare, pick_of
+from hpi.benchmarks.compare.findings import Breakdown, Entrant, Findings, Pick
+from hpi.benchmarks.compare.measuring import Model, compare, pick_of
+from hpi.benchmarks.compare.page import page
+from hpi.benchmarks.compare.starts import ColdStart, cold_start
 from hpi.errors import BackendError, InputError
 from hpi.selection.choice import Candidate
 from hpi.selection.measure import Measurement, Protocol
