@@ -1,4 +1,4 @@
-"""A folder of photos through the pipeline: throughput beside what the models alone could do, and memory.
+"""A folder of images through the pipeline: throughput beside what the models alone could do, and memory.
 
 ``saturated`` is what OpenVINO reaches when it is kept busy with one of the two models on ready tensors, as its
 ``benchmark_app`` does: throughput hint, as many requests as it asks for, nothing else on the machine. ``in sum`` is
@@ -28,7 +28,7 @@ from hpi.benchmarks.memory import growth, resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
-from hpi.evaluation.report import engaged, write_report
+from hpi.evaluation.report import describe_models, write_report
 from hpi.sources import decode_image
 from hpi.tasks.detection import Detector
 from hpi.tasks.keypoints import KeypointEstimator
@@ -37,7 +37,7 @@ HEADINGS = ("what", "images a second", "of saturated", "of in sum")
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of photos.")],
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images.")],
     detector: DetectorEntry = None,
     pose: PoseEntry = None,
     pipeline: Pipeline = "human_keypoint_detection_lite",
@@ -65,7 +65,7 @@ def main(
     ]
     Console().print(*(" | ".join(line) for line in cells), sep="\n")
     if output is not None:
-        report = {"models": engaged(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
+        report = {"models": describe_models(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
         grown = growth(memory, batch_size, "images")
         write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, f"{grown}\n")
         save_memory(output.with_suffix(".png"), batch_size, memory)

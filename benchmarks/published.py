@@ -198,7 +198,7 @@ def _start_high(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session:
 
 @contextmanager
 def _model_run(zoo: Zoo, spec: ModelSpec, session: Session) -> Iterator[Callable[[], object]]:
-    """A call that runs the model alone on the tensors of one real photo or person, to its end."""
+    """A call that runs the model alone on the tensors of one real image or person, to its end."""
     exam, task = load_exam(), _task(zoo, spec, session)
     with task.placement.active():
         if isinstance(task, Detector):

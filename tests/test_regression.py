@@ -93,7 +93,7 @@ def test_tolerance():
         (rows([1] * 7), rows([1] * 7) + rows([1] * 7, photos=["a.jpg", "b.jpg"]), "not the same cases: a.jpg, b.jpg"),
         (rows([1] * 4), rows([1] * 7), "4 rounds are too few"),
         (rows([1] * 7)[:1], rows([1] * 7), "did not take turns"),
-        (rows([1] * 7) + rows([1] * 7), rows([1] * 7), "several photos of this name"),
+        (rows([1] * 7) + rows([1] * 7), rows([1] * 7), "several images have this name"),
         ([], [], "nothing to compare"),
     ],
 )
@@ -142,7 +142,7 @@ def real(tmp_path_factory):
     first = run_hpi(*arguments, "old", cwd=folder)
     assert first.returncode == 0, first.stderr
     second = run_hpi(*arguments, "new", "--compare", "old.json", cwd=folder)
-    assert second.returncode in {0, 1}, second.stderr  # such short runs tell nothing for sure
+    assert second.returncode in {0, 1}, second.stderr  # such short runs prove nothing
     assert "verdict" in second.stdout
     return folder
 
@@ -188,7 +188,7 @@ def test_another_machine_or_runtime_is_refused(real):
     assert "what the models run on" in done.stderr
 
 
-def test_unusable_baseline_is_told_before_the_run(tmp_path):
+def test_an_unusable_baseline_is_an_error_before_the_run(tmp_path):
     (tmp_path / "old.json").write_text("{}")
     done = run_hpi("benchmark", "pipeline", str(EXAMPLE), "--compare", "old.json", cwd=tmp_path)
     assert done.returncode == 2

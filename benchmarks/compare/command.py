@@ -124,6 +124,6 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
 
 def _image(path: Path | None) -> ImageFile:
     if path is None:
-        with as_file(FOLDER / load_exam().config.photo) as of_exam:
-            return of_exam.name, of_exam.read_bytes()
+        with as_file(FOLDER / load_exam().config.photo) as reference:
+            return reference.name, reference.read_bytes()
     return path.name, read_file(path)

@@ -64,8 +64,8 @@ def page(protocol: str, findings: Findings) -> str:
 
 def _head(findings: Findings) -> str:
     where, first = describe_environment(), findings.rows[0]
-    told = f"{where['processor']}, {where['cores']} cores, {first.threads} threads, {first.date}"
-    return f'<h1>Runtimes compared</h1>\n<p class="quiet">{escape(told)}</p>\n<p>{escape(summary_of(findings))}</p>'
+    facts = f"{where['processor']}, {where['cores']} cores, {first.threads} threads, {first.date}"
+    return f'<h1>Runtimes compared</h1>\n<p class="quiet">{escape(facts)}</p>\n<p>{escape(summary_of(findings))}</p>'
 
 
 def _contents(sections: Iterable[_Section]) -> str:
@@ -94,7 +94,7 @@ def _model(model: str, findings: Findings) -> str:
 
 
 def _stages(breakdowns: Sequence[Breakdown]) -> str:
-    plot = _plot(stages(breakdowns), "One photo, from the encoded file to the picture of the result.")
+    plot = _plot(stages(breakdowns), "One image, from the encoded file to the picture of the result.")
     table = _table("Stages, ms (median)", stages_headings(breakdowns), map(stages_cells, breakdowns))
     return f"{plot}\n<h3>Milliseconds, median</h3>\n{table}"
 

@@ -27,7 +27,7 @@ from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
-from hpi.evaluation.report import engaged, write_report
+from hpi.evaluation.report import describe_models, write_report
 from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml
@@ -58,9 +58,9 @@ class Asked:
         backends: a column for each of these ...
         precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
         device: where to run; None likewise.
-        batch_size: photos that go together.
+        batch_size: images that go together.
         output: folder for the report, the pictures and the predictions.
-        fresh: begin anew, without the predictions that are in ``output``.
+        fresh: start anew, without the predictions that are in ``output``.
     """
 
     dataset: str
@@ -100,18 +100,18 @@ def run(asked: Asked) -> None:
     """Evaluate, print the table, and write the report.
 
     Raises:
-        typer.Exit: with code 1, at the end, when photos could not be used.
+        typer.Exit: with code 1, at the end, when images could not be used.
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
     dataset = _read_dataset(asked)
-    columns, published, told = [], {}, set()
+    columns, published, warned = [], {}, set()
     for backend in dict.fromkeys(asked.backends):
         for precision in dict.fromkeys(asked.precisions):
             with _open(asked, backend, precision) as predictor:
                 warnings = dataset.check(predictor)
-                for warning in (one for one in warnings if one not in told):
-                    _tell(f"warning: {warning}")
-                told |= set(warnings)
+                for warning in (one for one in warnings if one not in warned):
+                    _print(f"warning: {warning}")
+                warned |= set(warnings)
                 runtime = predictor.backend if backend in {None, AUTO} else backend
                 title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
                 columns.append(_evaluate(asked, dataset, predictor, title, warnings))
@@ -186,11 +186,11 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, 
     failed: list[str] = []
     predictions = _predict(asked, dataset, predictor, title, path, failed)
     if not predictions:
-        raise InputError(f"{asked.images}: none of its photos could be used; the first: {failed[0]}")
+        raise InputError(f"{asked.images}: none of its images could be used; the first: {failed[0]}")
     cases = dataset.cases(predictions) if estimator else []
     return _Column(
         title=title,
-        models=engaged(predictor),
+        models=describe_models(predictor),
         figures=dataset.figures(predictions, predictor),
         flip=bool(estimator and estimator.flip),
         photos=len(predictions),
@@ -205,18 +205,18 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, 
 def _predict(
     asked: Asked, dataset: Dataset, predictor: Predictor, title: str, path: Path | None, failed: list[str]
 ) -> Predictions:
-    """Predictions of all photos: those of earlier runs, and the rest."""
+    """Predictions of all images: those of earlier runs, and the rest."""
 
     def report(error: InputError) -> None:
         failed.append(str(error).replace(f"{asked.images}/", ""))
-        _tell(f"error: {error}")
+        _print(f"error: {error}")
 
-    numbers = {photo.number for photo in dataset.photos}
+    numbers = {image.number for image in dataset.photos}
     with Journal(path, fresh=asked.fresh) as journal:
         found = {number: people for number, people in journal.read().items() if number in numbers}
         if found:
-            _tell(f"{title}: {len(found)} of {len(numbers)} photos are done already ({path}); --fresh begins anew")
-        waiting = [photo for photo in dataset.photos if photo.number not in found]
+            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); --fresh starts anew")
+        waiting = [image for image in dataset.photos if image.number not in found]
         with _progress() as progress:
             task = progress.add_task(title, total=len(numbers), completed=len(found))
             found |= predict(
@@ -237,7 +237,7 @@ def _progress() -> Progress:
 
 def _digest(asked: Asked, predictor: Predictor) -> str:
     """Hash of everything that predictions depend on, but for the content of the images."""
-    told = ("backend", "version", "variant", "precision", "device")
+    facts = ("backend", "version", "variant", "precision", "device")
     tasks = [task for task in (predictor.detector, predictor.estimator) if task is not None]
     estimator = predictor.estimator
     files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
@@ -247,7 +247,7 @@ def _digest(asked: Asked, predictor: Predictor) -> str:
         "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
         "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
         "models": [[task.spec.files.content, content_hash([task.spec.yml])] for task in tasks],
-        "runtimes": [[model[name] for name in told] for model in predictor.describe()["models"]],
+        "runtimes": [[model[name] for name in facts] for model in predictor.describe()["models"]],
         "options": [estimator.flip, estimator.udp] if estimator else [],
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -333,22 +333,24 @@ def _write(
         )
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
-    _tell(f"wrote {output / asked.dataset}.md and .json")
+    _print(f"wrote {output / asked.dataset}.md and .json")
 
 
 def _remarks(columns: Sequence[_Column], sources: Sequence[str]) -> str:
-    """What stands below the table: whose figures, on how many people, and who was met worst."""
+    """What stands below the table: whose figures, on how many people, and the people with the largest errors."""
     first = columns[0]
     people = "" if first.people is None else f", {first.people} annotated people"
-    lines = [*sources, f"{first.photos} photos{people}"]
+    lines = [*sources, f"{first.photos} images{people}"]
     lines += first.warnings
-    lines += [f"{column.title}: {len(column.failed)} photos could not be used" for column in columns if column.failed]
+    lines += [
+        f"{column.title}: images that could not be used: {len(column.failed)}" for column in columns if column.failed
+    ]
     text = "\n".join(f"- {line}" for line in lines)
     if not first.worst:
         return f"{text}\n"
     pictures = "\n\n".join(f"![number {rank}]({one['picture']})" for rank, one in enumerate(first.worst, 1))
-    return f"{text}\n\n## Met worst by {first.title}\n\n{pictures}\n\n## Environment\n"
+    return f"{text}\n\n## Largest errors of {first.title}\n\n{pictures}\n\n## Environment\n"
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201

@@ -12,10 +12,10 @@ from hpi.evaluation.environment import describe_environment
 from hpi.io.files import write_whole
 
 
-def engaged(predictor: Predictor) -> list[dict[str, Any]]:
+def describe_models(predictor: Predictor) -> list[dict[str, Any]]:
     """What a predictor's models ran on, without the places of files."""
-    told = ("model", "backend", "variant", "version", "device", "threads", "notes")
-    return [{name: model[name] for name in told} for model in predictor.describe()["models"]]
+    names = ("model", "backend", "variant", "version", "device", "threads", "notes")
+    return [{name: model[name] for name in names} for model in predictor.describe()["models"]]
 
 
 def write_report(

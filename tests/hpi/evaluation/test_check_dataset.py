@@ -115,7 +115,7 @@ def test_a_wrong_annotation(folder, change, said):
     assert "1 problem:" in message
 
 
-def test_all_problems_are_told_at_once(folder):
+def test_all_problems_are_listed_at_once(folder):
     content = read(folder, "val")
     first, second, third = content["images"][:3]
     (folder / "images" / first["file_name"]).unlink()
@@ -198,7 +198,7 @@ def test_an_orientation_counts_as_in_a_prediction(folder):
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "6.jpg", "6 as text.jpg", "9.jpg", "6.png", "damaged.webp", "6.tiff"])
-def test_a_wrong_size_is_told_whatever_the_orientation(folder, name):
+def test_a_wrong_size_is_found_whatever_the_orientation(folder, name):
     content, entry = read(folder, "val"), with_orientations(folder)[name]
     width, height = entry["width"], entry["height"]
     entry.update(width=height, height=width)
@@ -231,7 +231,7 @@ def test_a_file_name_with_backslashes(folder):
     assert "write / for \\ in file_name" in refused(folder)
 
 
-def test_missing_matplotlib_is_told_before_the_work(folder, monkeypatch):
+def test_a_missing_matplotlib_is_an_error_before_the_work(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[evaluate\]"'):
         check(folder)
@@ -262,7 +262,7 @@ def test_a_folder_without_images(tmp_path):
         check_dataset(tmp_path, tmp_path / "output")
 
 
-def test_what_deserves_a_look(folder, caplog):
+def test_doubtful_annotations_are_warned_of(folder, caplog):
     content = read(folder, "train")
     content["annotations"][0]["bbox"] = [600, 10, 100, 100]
     content["images"].append({**read(folder, "val")["images"][0], "id": 1})
@@ -317,7 +317,7 @@ def test_ids_that_begin_at_0_stay_apart(folder):
 
 
 def test_an_image_that_cannot_be_drawn_stops_the_split(folder):
-    """Its header is sound, so that only drawing it tells."""
+    """Its header is sound, so that only drawing it shows."""
     before = place(folder, "train").read_bytes()
     for image in (folder / "images").iterdir():
         image.write_bytes(image.read_bytes()[:2000])

@@ -22,15 +22,15 @@ from hpi.skeletons import COCO, load_skeleton
 from support import EXAMPLE, missing_backend, run_hpi
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-PHOTOS = 4
+IMAGES = 4
 
 
 @pytest.fixture
 def people(shared, tmp_path):
-    """What to ask for to evaluate on a few photos of COCO."""
+    """What to ask for to evaluate on a few images of COCO."""
     folder = shared / "data" / "coco_val"
     content = json.loads((folder / "person_keypoints.json").read_text())
-    content["images"] = content["images"][:PHOTOS]
+    content["images"] = content["images"][:IMAGES]
     ids = {image["id"] for image in content["images"]}
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
     annotations = tmp_path / "annotations.json"
@@ -55,12 +55,12 @@ def test_a_later_run_goes_on(people, capsys):
     (journal,) = journals(people)
     whole = journal.read_bytes()
     lines = whole.splitlines(keepends=True)
-    assert len(lines) == PHOTOS
+    assert len(lines) == IMAGES
     assert "are done" not in capsys.readouterr().err
 
     journal.write_bytes(b"".join(lines[:2]) + lines[2][:50])  # broken off while writing
     run(people)
-    assert f"2 of {PHOTOS} photos are done" in capsys.readouterr().err
+    assert f"2 of {IMAGES} images are done" in capsys.readouterr().err
     again = journal.read_bytes()
     assert again.startswith(b"".join(lines[:2]))
     assert sorted(again.splitlines()) == sorted(whole.splitlines())
@@ -122,7 +122,7 @@ def test_the_report(people, capsys):
 
 
 @pytest.mark.full
-def test_what_one_should_know_of_the_figures_is_told_and_reported(people, capsys):
+def test_doubtful_annotations_are_warned_of_and_reported(people, capsys):
     content = json.loads(people.annotations.read_text())
     for one in content["annotations"]:
         del one["iscrowd"]
@@ -182,7 +182,7 @@ def test_a_published_figure_stands_beside(people, shared):
 
 
 @pytest.mark.full
-def test_photos_that_cannot_be_read(people, tmp_path, capsys):
+def test_images_that_cannot_be_read(people, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(people.images, images)
     names = [image["file_name"] for image in json.loads(people.annotations.read_text())["images"]]
@@ -195,12 +195,12 @@ def test_photos_that_cannot_be_read(people, tmp_path, capsys):
     (row,) = report(people)["rows"]
     (failed,) = row["failed"]
     assert failed.startswith(f"{names[0]}: not an image")
-    assert row["left_out"] == {"photos without a file": 1}
-    assert row["photos"] == PHOTOS - 2
-    assert "1 photos could not be used" in (people.output / "coco.md").read_text()
+    assert row["left_out"] == {"images without a file": 1}
+    assert row["photos"] == IMAGES - 2
+    assert "images that could not be used: 1" in (people.output / "coco.md").read_text()
     for name in names:
         (images / name).write_bytes(b"no image")
-    with pytest.raises(InputError, match="none of its photos could be used"):
+    with pytest.raises(InputError, match="none of its images could be used"):
         run(replace(people, images=images, fresh=True))
 
 
@@ -273,7 +273,7 @@ def test_a_journal_keeps_every_bit(tmp_path, rng):
 
 
 def test_pictures_of_hostile_cases():
-    """Nobody found, joints far outside, a box of no size at the edge, another alphabet."""
+    """Nobody found, keypoints far outside, a box of no size at the edge, another alphabet."""
     skeleton = load_skeleton(COCO)
     truth = np.full((17, 3), 5, np.float32)
     far = np.full((17, 3), 1e30, np.float32)
