@@ -51,7 +51,7 @@ _PROTOCOL = (
     "PCKh: share of the labelled keypoints that are within 0.5 (or 0.1) head sizes of the true place, over all "
     "keypoints but pelvis and thorax; Head to Ankle: at 0.5, mean of left and right. A person's crop comes from center "
     "and scale as in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. "
-    "Of a model with COCO's 17 keypoints those that both have count: shoulders, elbows, wrists, hips, knees and ankles. "
+    "Of a model with COCO's 17 keypoints, those that both have count: shoulders, elbows, wrists, hips, knees, ankles. "
 )
 _KEYPOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
 _HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."

@@ -134,7 +134,7 @@ def test_doubtful_annotations_are_warned_of_and_reported(people, capsys):
     assert f"- {said}" in (people.output / "coco.md").read_text()
 
 
-def test_a_file_that_spoils_the_figures_is_refused_before_the_work(people, capsys):
+def test_a_file_that_spoils_the_figures_is_refused_at_once(people, capsys):
     content = json.loads(people.annotations.read_text())
     for one in content["annotations"]:
         one["area"] = 0
