@@ -98,7 +98,7 @@ def _fixed_point(point: NDArray[np.float32]) -> tuple[int, int]:
 
 
 def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[str]) -> Image:
-    """Draw labelled boxes.
+    """Draw labelled boxes; lines and letters are as large as the image allows.
 
     Args:
         image: ``[H, W, 3]`` uint8 BGR; is not changed.

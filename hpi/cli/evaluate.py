@@ -14,20 +14,19 @@ from typing import Any
 
 import cv2
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from hpi.backends.artifacts import content_hash
+from hpi.cli.evaluation_report import Column, Evaluation
 from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
-from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, predict
-from hpi.evaluation.report import describe_models, write_report
+from hpi.evaluation.predictions import Case, Dataset, Journal, Predictions, predict
+from hpi.evaluation.report import describe_models
 from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml
@@ -80,22 +79,6 @@ class Asked:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What one runtime in one precision reached."""
-
-    title: str
-    models: list[dict[str, Any]]
-    figures: Figures
-    flip: bool
-    photos: int
-    people: int | None
-    failed: list[str]
-    warnings: list[str]
-    predictions: str | None
-    worst: list[dict[str, Any]]
-
-
 def run(asked: Asked) -> None:
     """Evaluate, print the table, and write the report.
 
@@ -116,12 +99,13 @@ def run(asked: Asked) -> None:
                 title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
                 columns.append(_evaluate(asked, dataset, predictor, title, warnings))
                 published = _published(asked, predictor)
-    headings = ("%", "published", *(column.title for column in columns))
-    cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
-    Console().print(_table(headings, cells))
+    name = asked.pipeline or asked.model or ""
+    flip = ", flip" if columns[0].flip else ""
+    evaluation = Evaluation(f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{flip}", columns, published)
+    Console().print(evaluation.table())
     if asked.output is not None:
-        sources = [f"{metric}: published by {source}" for metric, (_, source) in published.items()]
-        _write(asked, asked.output, dataset, columns, headings, cells, sources)
+        evaluation.write(asked.output / asked.dataset, dataset)
+        _print(f"wrote {asked.output / asked.dataset}.md and .json")
     if any(column.failed for column in columns):
         raise typer.Exit(1)
 
@@ -180,7 +164,7 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
     return predictor
 
 
-def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> _Column:
+def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> Column:
     output, estimator = asked.output, predictor.estimator
     path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
     failed: list[str] = []
@@ -188,7 +172,7 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, 
     if not predictions:
         raise InputError(f"{asked.images}: none of its images could be used; the first: {failed[0]}")
     cases = dataset.cases(predictions) if estimator else []
-    return _Column(
+    return Column(
         title=title,
         models=describe_models(predictor),
         figures=dataset.figures(predictions, predictor),
@@ -287,69 +271,6 @@ def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]
     if accuracy is None or accuracy.by == "hpi" or accuracy.metric != PUBLISHED:
         return {}
     return {"AP": (f"{accuracy.value}", f"{accuracy.by}, {accuracy.dataset}")}
-
-
-def _cells(columns: Sequence[_Column], published: dict[str, str]) -> list[list[str]]:
-    return [
-        [name, published.get(name, ""), *(_percent(column.figures[name]) for column in columns)]
-        for name in columns[0].figures
-    ]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(headings[0], box=SIMPLE, pad_edge=False)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
-def _write(
-    asked: Asked,
-    output: Path,
-    dataset: Dataset,
-    columns: Sequence[_Column],
-    headings: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    sources: Sequence[str],
-) -> None:
-    name = asked.pipeline or asked.model or ""
-    title = f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{', flip' if columns[0].flip else ''}"
-    rows = [{**vars(column), "failed": list(column.failed), "left_out": dataset.counts} for column in columns]
-    try:
-        write_report(
-            output / asked.dataset,
-            title,
-            dataset.protocol + "\n",
-            headings,
-            cells,
-            rows,
-            _remarks(columns, sources),
-        )
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
-    _print(f"wrote {output / asked.dataset}.md and .json")
-
-
-def _remarks(columns: Sequence[_Column], sources: Sequence[str]) -> str:
-    """What stands below the table: whose figures, on how many people, and the people with the largest errors."""
-    first = columns[0]
-    people = "" if first.people is None else f", {first.people} annotated people"
-    lines = [*sources, f"{first.photos} images{people}"]
-    lines += first.warnings
-    lines += [
-        f"{column.title}: images that could not be used: {len(column.failed)}" for column in columns if column.failed
-    ]
-    text = "\n".join(f"- {line}" for line in lines)
-    if not first.worst:
-        return f"{text}\n"
-    pictures = "\n\n".join(f"![number {rank}]({one['picture']})" for rank, one in enumerate(first.worst, 1))
-    return f"{text}\n\n## Largest errors of {first.title}\n\n{pictures}\n\n## Environment\n"
 
 
 def _print(text: str) -> None:

@@ -24,7 +24,12 @@ _FONT, _TEXT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def worst(cases: Sequence[Case], count: int) -> list[Case]:
-    """The cases with the lowest values, the lowest first; of equal ones, that with the largest error first."""
+    """The cases with the lowest values, the lowest first; of equal ones, that with the largest error first.
+
+    Args:
+        cases: of any measure.
+        count: how many at most.
+    """
     return sorted(cases, key=lambda case: (case.value, -case.error))[:count]
 
 

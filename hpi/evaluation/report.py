@@ -13,7 +13,11 @@ from hpi.io.files import write_whole
 
 
 def describe_models(predictor: Predictor) -> list[dict[str, Any]]:
-    """What a predictor's models ran on, without the places of files."""
+    """What a predictor's models ran on, without the places of files.
+
+    Returns:
+        For each model ``model``, ``backend``, ``variant``, ``version``, ``device``, ``threads`` and ``notes``.
+    """
     names = ("model", "backend", "variant", "version", "device", "threads", "notes")
     return [{name: model[name] for name in names} for model in predictor.describe()["models"]]
 
@@ -27,7 +31,20 @@ def write_report(
     data: Any,
     more: str = "",
 ) -> None:
-    """Write ``stem.json`` with the data and ``stem.md`` with a table, and ``more`` below it."""
+    """Write ``stem.json`` with the data and ``stem.md`` with a table, both with the environment.
+
+    Args:
+        stem: path without a suffix.
+        title: of the Markdown.
+        protocol: how it was measured, in words.
+        headings: of the table.
+        cells: its rows.
+        data: what JSON takes; becomes ``rows``.
+        more: Markdown below the table.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     environment = describe_environment()
     report = {"protocol": protocol, "environment": environment, "rows": data}
     write_whole(stem.with_suffix(".json"), f"{json.dumps(report, indent=1)}\n".encode())
@@ -36,10 +53,22 @@ def write_report(
 
 
 def markdown_table(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    """Cells as a table in Markdown."""
+    """Cells as a table in Markdown.
+
+    Example:
+        >>> print(markdown_table(["model", "ms"], [["mine", "1.5"]]))
+        | model | ms |
+        | --- | --- |
+        | mine | 1.5 |
+    """
     return "\n".join(f"| {' | '.join(line)} |" for line in [headings, ["---"] * len(headings), *cells])
 
 
 def markdown_list(facts: Mapping[str, str]) -> str:
-    """Facts with their names as a list in Markdown."""
+    """Facts with their names as a list in Markdown.
+
+    Example:
+        >>> markdown_list({"cores": "4"})
+        '- cores: 4'
+    """
     return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())

@@ -24,7 +24,12 @@ class Findings:
 
 
 def examine(file: CocoFile, use: Use) -> Findings:
-    """Look for everything that is wrong with a file for a use."""
+    """Look for everything that is wrong with a file for a use.
+
+    Args:
+        file: as it was read; :meth:`CocoFile.of_people` where only people are used.
+        use: decides what is refused, what is warned of and what does not matter.
+    """
     found = Findings()
     for check in CHECKS:
         level = check.level(use)

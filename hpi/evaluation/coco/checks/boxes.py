@@ -73,6 +73,12 @@ def are_corners(boxes: NDArray[np.float64], sizes: NDArray[np.float64]) -> bool:
     Args:
         boxes: ``[N, 4]`` pixels.
         sizes: ``[N, 2]`` width and height of the image of each, pixels.
+
+    Example:
+        >>> are_corners(np.array([[300, 200, 630, 470]]), np.array([[640, 480]]))
+        True
+        >>> are_corners(np.array([[300, 200, 330, 270]]), np.array([[640, 480]]))
+        False
     """
     first, second = boxes[:, :2], boxes[:, 2:]
     far_out = (first + second > sizes + FAR * sizes).any(axis=1)
@@ -81,7 +87,12 @@ def are_corners(boxes: NDArray[np.float64], sizes: NDArray[np.float64]) -> bool:
 
 
 def are_fractions(boxes: NDArray[np.float64]) -> bool:
-    """Whether boxes ``[N, 4]`` are fractions of their images rather than pixels: all end in the first pixel."""
+    """Whether boxes ``[N, 4]`` are fractions of their images rather than pixels: all end in the first pixel.
+
+    Example:
+        >>> are_fractions(np.array([[0.1, 0.2, 0.5, 0.5]])), are_fractions(np.array([[1, 2, 50, 50]]))
+        (True, False)
+    """
     return len(boxes) > 0 and bool((boxes[:, :2] + boxes[:, 2:] <= 1 + FAR).all())
 
 
