@@ -52,31 +52,35 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
     visible = (keypoints[:, 2] > skeleton.visible_above) & _drawable(keypoints, canvas)
     if not visible.any():
         return
-    points = keypoints[:, :2]
-    extent = float(np.ptp(points[visible], axis=0).max())
-    thickness = _whole(extent / 100)
-    bones = skeleton.bones if len(keypoints) == len(skeleton) else ()
-    lengths: list[list[float]] = [[] for _ in points]  # of the bones at each keypoint, pixels
-    for bone in bones:
-        ends = [bone.start, bone.end]
-        if visible[ends].all():
-            length = float(np.linalg.norm(points[bone.start] - points[bone.end]))
-            a, b = map(_fixed_point, points[ends])
-            bgr = skeleton.colors[bone.group][::-1]
-            cv2.line(canvas, a, b, bgr, min(thickness, _whole(length / 4)), cv2.LINE_AA, _SUBPIXEL_BITS)
-            for end in ends:
-                lengths[end].append(length)
-    for index in np.flatnonzero(visible):
-        room = float(np.mean(lengths[index])) if lengths[index] else np.inf
-        if room >= _ROOM_FOR_A_DOT:
-            radius = min(0.6 * thickness, room / 6)
-            _dot(canvas, points[index], radius + min(1, room / 12), _RIM)
-            _dot(canvas, points[index], radius, _DOT)
+    points = np.where(visible[:, None], keypoints[:, :2], 0)
+    thickness = _whole(float(np.ptp(points[visible], axis=0).max()) / 100)
+    known = skeleton.bones if len(keypoints) == len(skeleton) else ()
+    bones = [bone for bone in known if visible[bone.start] and visible[bone.end]]
+    ends = np.array([(bone.start, bone.end) for bone in bones], np.int64).reshape(-1, 2)
+    lengths = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
+    places = [(x, y) for x, y in np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int).tolist()]
+    for bone, length in zip(bones, lengths.tolist(), strict=True):
+        bgr, width = skeleton.colors[bone.group][::-1], min(thickness, _whole(length / 4))
+        cv2.line(canvas, places[bone.start], places[bone.end], bgr, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    rooms = _mean_lengths(ends, lengths, len(points))
+    for index in np.flatnonzero(visible).tolist():
+        if rooms[index] >= _ROOM_FOR_A_DOT:
+            radius = min(0.6 * thickness, rooms[index] / 6)
+            _dot(canvas, places[index], radius + min(1, rooms[index] / 12), _RIM)
+            _dot(canvas, places[index], radius, _DOT)
+
+
+def _mean_lengths(ends: NDArray[np.int64], lengths: NDArray[np.float32], count: int) -> list[float]:
+    """Mean length of the bones at each keypoint, pixels; infinite where there are none."""
+    totals = np.bincount(ends.ravel(), np.repeat(lengths, 2), count)
+    numbers = np.bincount(ends.ravel(), minlength=count)
+    means: list[float] = np.where(numbers > 0, totals / np.maximum(numbers, 1), np.inf).tolist()
+    return means
 
 
 def _whole(thickness: float) -> int:
-    """A thickness that OpenCV takes."""
-    return int(np.clip(round(thickness), 1, 8))
+    """A thickness that OpenCV takes, pixels."""
+    return min(max(round(thickness), 1), 8)
 
 
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
@@ -87,14 +91,9 @@ def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_
     return near
 
 
-def _dot(canvas: Image, point: NDArray[np.float32], radius: float, color: tuple[int, int, int]) -> None:
-    center = _fixed_point(point)
-    cv2.circle(canvas, center, round(radius * (1 << _SUBPIXEL_BITS)), color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _fixed_point(point: NDArray[np.float32]) -> tuple[int, int]:
-    x, y = np.rint(point * (1 << _SUBPIXEL_BITS)).astype(int)
-    return int(x), int(y)
+def _dot(canvas: Image, center: tuple[int, int], radius: float, color: tuple[int, int, int]) -> None:
+    fixed = round(radius * (1 << _SUBPIXEL_BITS))
+    cv2.circle(canvas, center, fixed, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[str]) -> Image:
