@@ -3,7 +3,7 @@
 ``saturated`` is what OpenVINO reaches when it is kept busy with one of the two models on ready tensors, as its
 ``benchmark_app`` does: throughput hint, as many requests as it asks for, nothing else on the machine. ``in sum`` is
 the throughput if both, and the decoding of the files on all cores, take their saturated time one after the other: more
-is not to be had where every stage uses the same cores. Decoding is timed on one core and counted times the cores.
+is impossible where every stage uses the same cores. Decoding is timed on one core and counted times the cores.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 All take turns in one run on images that are already decoded, and the medians over all turns are compared. Several
 images go through this project together and through PaddleX one by one, as its configuration has it. ``bare`` is
 the detector and the keypoint model of the same runtimes, fed with ready tensors in the same batches, with nothing of
-this project round them: what no pipeline can be faster than. rtmlib has no such detector: it gets the boxes, the same
+this project around them: no pipeline can be faster. rtmlib has no such detector: it gets the boxes, the same
 ONNX file and ONNX Runtime, and is compared with the crops, keypoints and runtime of this project on the same boxes.
 """
 
@@ -135,7 +135,7 @@ def _start_rtmlib(python: Path, predictor: Predictor) -> Peer:
 
 
 def start_paddlex(python: Path, config: Mapping[str, Any], **environment: str) -> Peer:
-    """PaddleX with the same pipeline; without a network it needs not look for one."""
+    """PaddleX with the same pipeline; it does not probe the network for model hosts."""
     return Peer(python, "paddlex", {"pipeline": config}, PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK="True", **environment)
 
 

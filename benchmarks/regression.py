@@ -1,4 +1,4 @@
-"""What became slower between two runs of ``pipeline``, for people and for CI.
+"""What became slower between two runs of ``pipeline``, in words and as an exit code.
 
 A machine's speed changes from run to run, so not times are compared but, round by round, the time of this project over
 that of the bare models that took their turn beside it: what slows the machine down slows both. So it sees what stands
@@ -202,7 +202,7 @@ def _resampled_medians(values: NDArray[np.float64], rng: np.random.Generator) ->
 
 
 def _check_comparable(old: Run, new: Run) -> None:
-    """A ratio to the bare models says something only beside one of the same machine and runtimes."""
+    """Ratios to the bare models are comparable on the same machine and runtimes only."""
     differing = [
         f"{name} ({old.environment.get(name)} and {new.environment.get(name)})"
         for name in SAME

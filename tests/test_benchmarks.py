@@ -24,7 +24,7 @@ def run(name, *arguments, tmp_path):
 
 
 @pytest.mark.full
-def test_pipeline(tmp_path):
+def test_pipeline_times_itself_and_the_bare_models(tmp_path):
     output = run("pipeline", IMAGE, f"{IMAGE},{IMAGE}", *BRIEFLY, "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]["rows"]
     assert [(row["who"], row["people"]) for row in rows] == [("hpi", 2), ("bare", 2), ("hpi", 4), ("bare", 4)]
@@ -39,14 +39,14 @@ def test_pipeline(tmp_path):
     assert "basketball.png and 1 more | 4 | hpi" in output
 
 
-def test_kernels(tmp_path):
+def test_kernels_times_crop_and_decode(tmp_path):
     run("kernels", IMAGE, *BRIEFLY, "--batch", "3", "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]
     assert [(row["kernel"], row["batch"], row["who"]) for row in rows] == [("crop", 3, "hpi"), ("decode", 3, "hpi")]
 
 
 @pytest.mark.full
-def test_folder(tmp_path):
+def test_folder_reports_rates_and_memory(tmp_path):
     pytest.importorskip("openvino")
     arguments = ("--images", "6", "--batch_size", "2", "--output", "out")
     run("folder", str(ROOT / "examples"), *BRIEFLY, *arguments, tmp_path=tmp_path)
@@ -57,7 +57,7 @@ def test_folder(tmp_path):
 
 
 @pytest.mark.full
-def test_serving(tmp_path):
+def test_serving_counts_right_answers_of_every_server(tmp_path):
     arguments = ("--clients", "1", "--clients", "4", "--requests", "48", "--output", "out")
     output = run("serving", IMAGE, *BRIEFLY, *arguments, tmp_path=tmp_path)
     found = report(tmp_path / "out")["rows"]
@@ -74,7 +74,7 @@ def test_serving(tmp_path):
 
 
 @pytest.mark.full
-def test_start(tmp_path):
+def test_start_times_every_step(tmp_path):
     output = run("start", IMAGE, "--runs", "1", "--output", "out", tmp_path=tmp_path)
     found = report(tmp_path / "out")["rows"]
     assert len(found["steps_ms"][0]) == 6

@@ -86,7 +86,7 @@ def html(findings, tmp_path_factory):
     return path
 
 
-def test_page_needs_nothing_else(html):
+def test_the_page_loads_nothing_else(html):
     text = html.read_text(encoding="utf-8")
     assert "&lt;b&gt;it&lt;/b&gt; &amp; failed" in text
     assert text.count("<svg") == 4  # two of the keypoint model, one of the detector, whose deviation is not known
@@ -244,7 +244,7 @@ def test_a_model_that_cannot_be_evaluated_ends_nothing(movenet, two_runtimes):
 
 
 @pytest.mark.full
-def test_comparison_with_an_evaluator(movenet, two_runtimes):
+def test_a_runtime_is_evaluated_once_in_each_precision(movenet, two_runtimes):
     """The evaluator gets a model once for each runtime and precision."""
     asked = []
 
@@ -317,7 +317,7 @@ def test_the_command_writes_the_report(tmp_path, annotated):
 
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts by a signal")
-def test_what_is_there_is_kept(tmp_path):
+def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     command = [sys.executable, "-m", "hpi", *COMMAND]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: (tmp_path / "out.html").exists() or process.poll() is not None, "the page")
@@ -328,7 +328,7 @@ def test_what_is_there_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("option", quick_first(["--photo", "--annotations"], 1))
-def test_wrong_usage(tmp_path, option):
+def test_a_missing_file_is_one_line(tmp_path, option):
     done = run_hpi("benchmark", "compare", option, "none.jpg", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Reading annotation files that come from anywhere."""
+"""Reading annotation files, which may come from anywhere and hold anything."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_
 
 
 class Entry(BaseModel):
-    """Something in an annotation file; fields that are not named here are left to others."""
+    """An entry of an annotation file; fields that are not named here are ignored."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 

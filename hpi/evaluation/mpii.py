@@ -147,7 +147,7 @@ class MpiiDataset:
         self._warnings += self._doubts()
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Look, before the work, whether this predictor's keypoints can be measured.
+        """Check, before the work, whether this predictor's keypoints can be measured.
 
         Returns:
             What makes the figures other than one might expect, a sentence each.

@@ -30,7 +30,7 @@ class Dataset:
 
     @classmethod
     def read(cls, folder: Path) -> Dataset:
-        """Read a data set, which lies in this folder or, as PaddleX has it, in one somewhere below.
+        """Read a data set, which lies in this folder or, as PaddleX allows, somewhere below it.
 
         Raises:
             InputError: files are missing or not in COCO's form.

@@ -84,7 +84,7 @@ class CocoDataset:
         ]
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Look, before the work, whether this predictor's figures can be had.
+        """Check, before the work, whether this predictor's figures can be computed.
 
         Returns:
             What makes the figures other than one might expect, a sentence each.

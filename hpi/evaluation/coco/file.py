@@ -140,7 +140,7 @@ class CocoFile:
 
     @classmethod
     def of(cls, path: Path, raw: Any) -> CocoFile:
-        """What a file has, or shall have, in it; errors as :meth:`read`."""
+        """A file with this content, read already; errors as :meth:`read`."""
         if not isinstance(raw, dict):
             raise InputError(f"{path}: not COCO's form, an object with images, annotations and categories")
         content = parse(_Content, raw, str(path), InputError, owner=lambda place: _owner(raw, place))

@@ -87,7 +87,7 @@ def test_the_result_is_paddlexs(folder):
         assert (drawn != image).any()
 
 
-def test_the_data_set_may_lie_in_a_folder_below(folder, tmp_path):
+def test_a_data_set_in_a_folder_below_is_found(folder, tmp_path):
     assert check_dataset(tmp_path, tmp_path / "output")["dataset_path"] == "people"
 
 
@@ -105,7 +105,7 @@ def test_the_data_set_may_lie_in_a_folder_below(folder, tmp_path):
         ({"image_id": 5}, "image_id 5 is not among the images"),
     ],
 )
-def test_a_wrong_annotation(folder, change, said):
+def test_a_wrong_annotation_is_refused(folder, change, said):
     content = read(folder, "train")
     person = content["annotations"][0]
     person.update(change)
@@ -137,7 +137,7 @@ def test_all_problems_are_listed_at_once(folder):
     assert "6 problems" in message
 
 
-def test_categories_must_agree(folder):
+def test_sets_with_different_categories_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["name"] = "horse"
     write(folder, "val", content)
@@ -207,7 +207,7 @@ def test_a_wrong_size_is_found_whatever_the_orientation(folder, name):
     assert f"{said} {width} x {height} as it is shown" in refused(folder)
 
 
-def test_a_set_without_annotations(folder):
+def test_a_set_without_annotations_is_refused(folder):
     for name in ("train", "val"):
         before = read(folder, name)
         write(folder, name, {**before, "annotations": []})
@@ -217,14 +217,14 @@ def test_a_set_without_annotations(folder):
         write(folder, name, before)
 
 
-def test_sets_with_other_keypoints(folder):
+def test_sets_with_different_keypoints_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["keypoints"].reverse()
     write(folder, "val", content)
     assert "its categories are not those of instance_train.json" in refused(folder)
 
 
-def test_a_file_name_with_backslashes(folder):
+def test_backslashes_in_a_file_name_are_explained(folder):
     content = read(folder, "val")
     content["images"][0]["file_name"] = "sub\\a.jpg"
     write(folder, "val", content)
@@ -247,7 +247,7 @@ def test_a_missing_matplotlib_is_an_error_before_the_work(folder, monkeypatch):
         (None, "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_annotations(folder, text, said):
+def test_a_file_without_annotations_is_named_in_the_error(folder, text, said):
     file = place(folder, "val")
     file.unlink()
     if text is not None:
@@ -257,7 +257,7 @@ def test_a_file_that_is_no_annotations(folder, text, said):
     assert said in message
 
 
-def test_a_folder_without_images(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="one folder 'images'"):
         check_dataset(tmp_path, tmp_path / "output")
 
@@ -285,7 +285,7 @@ def keypoints_by_image(*contents):
     return found
 
 
-def test_split(folder):
+def test_a_split_moves_every_annotation_and_keeps_a_backup(folder):
     before = {name: place(folder, name).read_bytes() for name in ("train", "val")}
     result = check(folder, split=(75, 25), seed=3)
     assert (result["attributes"]["train_samples"], result["attributes"]["val_samples"]) == (24, 8)
@@ -367,16 +367,16 @@ def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("split", [(50, 40), (100, 0), (120, -20)])
-def test_percentages(folder, split):
+def test_percentages_that_do_not_add_to_100_are_refused(folder, split):
     with pytest.raises(ConfigError, match="add to 100"):
         check(folder, split=split)
 
 
-def test_too_few_to_split(folder):
+def test_too_few_images_to_split_are_refused(folder):
     assert "too few" in refused(folder, split=(99, 1))
 
 
-def test_the_command(folder, tmp_path):
+def test_the_command_prints_the_outcome_or_what_is_wrong(folder, tmp_path):
     done = run_hpi("check-dataset", folder, "--split", "75", "25", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "passed: 24 images for training, 8 for validation" in done.stdout

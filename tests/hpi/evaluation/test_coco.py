@@ -81,7 +81,7 @@ MODELS = (
     quick_first((backend, *model) for backend in BACKEND_PACKAGES for model in MODELS),
     indirect=["backend"],
 )
-def test_keypoints(shared, places, paddle_model_backend, model, flip):
+def test_keypoint_ap_is_the_references(shared, places, paddle_model_backend, model, flip):
     expected = json.loads((shared / "golden" / "coco_val_ap.json").read_text())["keypoints"]
     expected = expected[f"{model} flip" if flip else model]
     dataset = CocoDataset(*places)
@@ -100,7 +100,7 @@ def test_keypoints(shared, places, paddle_model_backend, model, flip):
     quick_first((backend, model) for backend in BACKEND_PACKAGES for model in PADDLEX_BOX_AP),
     indirect=["backend"],
 )
-def test_boxes(shared, places, paddle_model_backend, model):
+def test_box_ap_is_paddlexs(shared, places, paddle_model_backend, model):
     dataset = CocoDataset(*places, "detector")
     with Predictor(model, model_dir=folder_of(shared, model), backend=paddle_model_backend) as predictor:
         found = dataset.figures(predictions_of(predictor, dataset), predictor)
@@ -244,7 +244,7 @@ def test_an_id_of_0_changes_no_figure(places, truth, random_people, tmp_path):
     assert found.box_figures(random_people) == expected.box_figures(random_people)
 
 
-def test_one_person_alone_with_id_0(tiny):
+def test_one_person_with_id_0_counts(tiny):
     content, read = tiny
     content["annotations"][0]["id"] = content["images"][0]["id"] = content["categories"][0]["id"] = 0
     content["annotations"][0]["category_id"] = content["annotations"][0]["image_id"] = 0
@@ -272,7 +272,7 @@ def test_nothing_found_is_zero(places, truth):
     assert dataset.box_figures(nothing)["AR100"] == 0
 
 
-def test_a_file_of_boxes(places, truth, tmp_path):
+def test_boxes_from_a_file_are_used_with_their_scores(places, truth, tmp_path):
     """Ground truth as a file of detections gives the same people; the score of the box counts."""
     (image, *_) = {one["image_id"] for one in truth["annotations"] if one["num_keypoints"]}
     boxes = [
@@ -363,7 +363,7 @@ def test_bad_annotations_are_one_error(tiny):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no json", "null", "[" * 100_000])
-def test_files_that_are_no_annotations(places, tmp_path, text):
+def test_files_without_annotations_are_named_in_the_error(places, tmp_path, text):
     file = tmp_path / "annotations.json"
     file.write_text(text)
     with pytest.raises(InputError, match=r"annotations\.json"):
@@ -486,7 +486,7 @@ def test_images_that_cannot_be_used_are_left_out(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("boxes", ["gt", "detector"])
-def test_a_document_of_several_pages_is_no_image(tiny, tmp_path, boxes):
+def test_a_document_of_several_pages_is_refused(tiny, tmp_path, boxes):
     content, read = tiny
     pages = [Image.new("RGB", (640, 480), color) for color in ("white", "black")]
     pages[0].save(tmp_path / "images" / "a.tiff", save_all=True, append_images=pages[1:])

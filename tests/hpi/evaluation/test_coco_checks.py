@@ -26,7 +26,7 @@ QUICK = {
     "no iscrowd",
     "an image under two ids",
 }
-"""What every run of the tests looks at."""
+"""Those that run without ``--all``."""
 
 
 @pytest.fixture(scope="module")

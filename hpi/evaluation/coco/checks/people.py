@@ -12,7 +12,7 @@ from hpi.evaluation.messages import ids
 from hpi.skeletons import COCO, load_skeleton
 
 MAX_PEOPLE = 20
-"""Results that count in an image, as COCO has it."""
+"""Results that count in an image, as COCO defines it."""
 
 
 def no_person(file: CocoFile) -> Iterator[Finding]:
