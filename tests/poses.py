@@ -27,7 +27,7 @@ ANIMAL = {
 def pose(skeleton: Skeleton) -> np.ndarray:
     """``[K, 2]`` float32 in [0, 1]: a pose of a skeleton of the package."""
     if skeleton.name == "hand21":
-        points = _hand(1)
+        points = _hand()
     elif skeleton.name == "face68":
         points = _face68()
     elif skeleton.name == "lapa106_face":
@@ -39,28 +39,28 @@ def pose(skeleton: Skeleton) -> np.ndarray:
 
 
 def _details(skeleton: Skeleton) -> dict[str, tuple[float, float]]:
-    """The face and the hands of a whole body."""
-    if "face-0" not in skeleton.keypoints:
+    """The face and the hands of a whole body, in the units of :data:`BODY`."""
+    if "left_hand_root" not in skeleton.keypoints:
         return {}
-    face = zip([name for name in skeleton.keypoints if name.startswith("face-")], _face68(), strict=True)
-    details = {name: (50 + 11 * (x - 0.5), 12 + 14 * (y - 0.5)) for name, (x, y) in face}
-    for side, turn in (("left", 1), ("right", -1)):
-        names = [name for name in skeleton.keypoints if name.startswith(side) and name[-1] in "1234t"]
-        names = [name for name in names if "foot" not in name and name not in BODY]
-        hand = _hand(turn) - _hand(turn)[0]
-        hand = hand if side == "left" else hand * (1, -1)
-        x, y = BODY[f"{side}_wrist"]
-        details |= {name: (x + 10 * dx, y + 10 * dy) for name, (dx, dy) in zip(names, hand, strict=True)}
-    return details
+    places = {}
+    face, hand = _face68(), _hand() - _hand()[0]
+    for first, points, center, size in (
+        ("face-0", face - 0.5, (50, 12), (11, 14)),
+        ("left_hand_root", hand, BODY["left_wrist"], (10, 10)),
+        ("right_hand_root", -hand, BODY["right_wrist"], (10, 10)),
+    ):
+        start = skeleton.keypoints.index(first)
+        names = skeleton.keypoints[start : start + len(points)]
+        places |= dict(zip(names, map(tuple, np.array(center) + size * points), strict=True))
+    return places
 
 
-def _hand(turn: int) -> np.ndarray:
+def _hand() -> np.ndarray:
     """``[21, 2]``: wrist, then thumb to little finger from the palm outwards."""
     wrist, roots = np.array([0.5, 0.95]), [(0.36, 0.82), (0.36, 0.52), (0.48, 0.48), (0.59, 0.5), (0.7, 0.56)]
     tips = [(0.08, 0.5), (0.26, 0.08), (0.47, 0.02), (0.66, 0.08), (0.86, 0.24)]
     fingers = [np.linspace(root, tip, 4) for root, tip in zip(roots, tips, strict=True)]
-    points = np.concatenate([wrist[None], *fingers])
-    return np.column_stack([0.5 + turn * (points[:, 0] - 0.5), points[:, 1]])
+    return np.concatenate([wrist[None], *fingers])
 
 
 def _oval(count: int, center: tuple[float, float], width: float, height: float) -> np.ndarray:
