@@ -3,7 +3,6 @@
 import typer
 
 from hpi.benchmarks import (
-    compare,
     folder,
     kernels,
     pipeline,
@@ -14,6 +13,7 @@ from hpi.benchmarks import (
     serving,
     start,
 )
+from hpi.benchmarks.compare import command as compare
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("compare")(compare.main)

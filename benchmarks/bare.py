@@ -1,4 +1,4 @@
-"""The bare runtime: the model that a session has loaded, fed with ready tensors, with nothing of ours round it."""
+"""The bare runtime: a session's model, fed with ready tensors, and nothing of this project around it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A folder of photos through the pipeline: throughput beside what the models alone could do, and memory.
+"""A folder of images through the pipeline: throughput beside what the models alone could do, and memory.
 
 ``saturated`` is what OpenVINO reaches when it is kept busy with one of the two models on ready tensors, as its
 ``benchmark_app`` does: throughput hint, as many requests as it asks for, nothing else on the machine. ``in sum`` is
 the throughput if both, and the decoding of the files on all cores, take their saturated time one after the other: more
-is not to be had where every stage uses the same cores. Decoding is timed on one core and counted times the cores.
+is impossible where every stage uses the same cores. Decoding is timed on one core and counted times the cores.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hpi import Predictor
 from hpi.backends.base import Feeds, cut, size_of
 from hpi.backends.cpu import usable_cores
 from hpi.backends.openvino import take_uint8_images, with_batch
-from hpi.benchmarks.environment import resident_mb
+from hpi.benchmarks.memory import growth, resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, pipeline_of
 from hpi.benchmarks.plots import save_memory
-from hpi.benchmarks.report import engaged, write_report
+from hpi.evaluation.report import describe_models, write_report
 from hpi.models.model import Model
 from hpi.sources import decode_image
 
@@ -36,7 +36,7 @@ HEADINGS = ("what", "images a second", "of saturated", "of in sum")
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of photos.")],
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of images.")],
     detector: DetectorEntry = None,
     pose: PoseEntry = None,
     pipeline: Pipeline = "human_keypoint_detection_lite",
@@ -64,13 +64,10 @@ def main(
     ]
     Console().print(*(" | ".join(line) for line in cells), sep="\n")
     if output is not None:
-        report = {"models": engaged(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
-        tenth = max(1, len(memory) // 10)
-        grown = (
-            f"Memory after {tenth} and after {len(memory)} batches: {memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
-        )
-        write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, grown)
-        save_memory(output.with_suffix(".png"), [batch_size * number for number in range(1, len(memory) + 1)], memory)
+        report = {"models": describe_models(predictor), "rates": rates, "batch_size": batch_size, "memory_mb": memory}
+        grown = growth(memory, batch_size, "images")
+        write_report(output, "Folder", __doc__ or "", HEADINGS, cells, report, f"{grown}\n")
+        save_memory(output.with_suffix(".png"), batch_size, memory)
 
 
 class _Stages:
@@ -116,13 +113,13 @@ def _rate(run: Any, count: int, seconds: float) -> float:
     return runs * count / (time.perf_counter() - start)
 
 
-def _saturate(model_in_use: Model, feeds: Feeds, batch: int, images: int, seconds: float) -> float:
+def _saturate(owner: Model, feeds: Feeds, batch: int, images: int, seconds: float) -> float:
     """Images a second of a model that is kept busy with the inputs of all images in batches."""
     import openvino as ov
 
-    model = ov.Core().read_model(str(model_in_use.session.info.model_path))
+    model = ov.Core().read_model(str(owner.session.info.model_path))
     if feeds["image"].dtype == np.uint8:
-        model = take_uint8_images(model, model_in_use.spec.files.normalization)
+        model = take_uint8_images(model, owner.spec.files.normalization)
     items = size_of(feeds)
     batch = min(batch, items)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}

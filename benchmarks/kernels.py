@@ -1,8 +1,8 @@
 """Crop and decode alone, microseconds a person, beside PaddleX's own functions.
 
-``crop`` is from boxes to uint8 crops, ``decode`` from heatmaps to joints in pixels of the image. PaddleX's ``crop`` is
-what its pipeline does for each person: the whole frame to RGB, then the affine; ``affine`` is the latter alone. The
-people of the photo are repeated to fill the batch.
+``crop`` is from boxes to uint8 crops, ``decode`` from heatmaps to keypoints in pixels of the image. PaddleX's ``crop``
+is what its pipeline does for each person: the whole frame to RGB, then the affine; ``affine`` is the latter alone. The
+people of the image are repeated to fill the batch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hpi import Predictor
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds, TurnSeconds
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.pipeline import ROUNDS, pipeline_config, start_paddlex, with_folders
-from hpi.benchmarks.report import write_report
 from hpi.errors import ConfigError
+from hpi.evaluation.report import write_report
 from hpi.models.topdown import TopDown
 from hpi.sources import decode_image
 from hpi.transforms import Regions
@@ -33,7 +33,7 @@ HEADINGS = ("kernel", "batch", "who", "µs a person (p50)", "p99", "times hpi")
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo with people.")],
+    path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An image with people.")],
     detector: DetectorEntry = None,
     pose: PoseEntry = None,
     pipeline: Pipeline = "human_keypoint_detection_lite",
@@ -48,7 +48,7 @@ def main(
     taken: dict[tuple[str, str], list[float]] = {}
     with ExitStack() as stack:
         predictor = stack.enter_context(Predictor("", config=config, backend="onnxruntime"))
-        kernels, arrays = _kernels(predictor, photo, batch)
+        kernels, arrays = _kernels(predictor, path, batch)
         peer = start_paddlex(paddlex, with_folders(config, predictor)) if paddlex else None
         if peer is not None:
             stack.enter_context(closing(peer))
@@ -68,13 +68,13 @@ def main(
 
 
 def _kernels(
-    predictor: Predictor, photo: Path, batch: int
+    predictor: Predictor, path: Path, batch: int
 ) -> tuple[dict[str, Callable[[], object]], dict[str, np.ndarray[Any, Any]]]:
     """The kernels on a batch, and what PaddleX's functions are called with."""
-    image = decode_image(photo.read_bytes(), str(photo))
+    image = decode_image(path.read_bytes(), str(path))
     estimator, (result,) = predictor.pipelines[0].models[-1], predictor.predict(image)
     if not isinstance(estimator, TopDown) or not len(result.boxes):
-        raise ConfigError(f"{predictor.name} finds nobody in {photo}")
+        raise ConfigError(f"{predictor.name} finds nobody in {path}")
     chosen = result.instances[np.arange(batch) % len(result.instances)]
     prepared = estimator.prepare([image], [chosen])
     heatmaps = estimator.raw_outputs(prepared.batch)

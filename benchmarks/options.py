@@ -26,9 +26,26 @@ Output = Annotated[Path | None, typer.Option(help="Write the report under this p
 
 
 def name_and_folder(entry: str) -> tuple[str, Path | None]:
-    """The parts of ``NAME`` or ``NAME=FOLDER``."""
+    """The parts of ``NAME`` or ``NAME=FOLDER``.
+
+    Example:
+        >>> name_and_folder("PP-TinyPose_128x96"), name_and_folder("mine=/models/mine")[0]
+        (('PP-TinyPose_128x96', None), 'mine')
+    """
     name, _, folder = entry.partition("=")
     return name, Path(folder) if folder else None
+
+
+def read_file(path: str | Path) -> bytes:
+    """What a file holds that somebody has named.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def one_device(device: str) -> str:

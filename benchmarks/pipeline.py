@@ -1,10 +1,10 @@
 """The whole pipeline and each of its stages, beside PaddleX and beside the bare models.
 
 All take turns in one run on images that are already decoded, and the medians over all turns are compared. Several
-photos go through this project together and through PaddleX one by one, as its configuration has it. ``bare`` is
+images go through this project together and through PaddleX one by one, as its configuration has it. ``bare`` is
 the detector and the keypoint model of the same runtimes, fed with ready tensors in the same batches, with nothing of
-this project round them: what no pipeline can be faster than. rtmlib has no such detector: it gets the boxes, the same
-ONNX file and ONNX Runtime, and is compared with the crops, joints and runtime of this project on the same boxes.
+this project around them: no pipeline can be faster. rtmlib has no such detector: it gets the boxes, the same
+ONNX file and ONNX Runtime, and is compared with the crops, keypoints and runtime of this project on the same boxes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from hpi.benchmarks.options import (
     Threads,
     TurnSeconds,
     name_and_folder,
+    read_file,
 )
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.peers.loop import times
 from hpi.benchmarks.plots import save_stages
-from hpi.benchmarks.report import engaged, markdown_table, write_report
 from hpi.compat.paddlex.config import PipelineConfig, read_pipeline
 from hpi.compat.paddlex.results import paddlex_result
 from hpi.errors import ConfigError
+from hpi.evaluation.report import describe_models, markdown_table, write_report
 from hpi.instances import Frame, Instances
 from hpi.kernels.batches import split_by_count
 from hpi.models.detector import Detector
@@ -52,13 +53,13 @@ from hpi.sources import Image, decode_image
 Turn = Callable[[float], list[float]]
 
 ROUNDS = 7
-RTMLIB, JOINTS_ONLY = "rtmlib, given the boxes", "hpi, given the boxes"
-HEADINGS = ("photos", "people", "who", "p50 ms", "p90 ms", "p99 ms", "people a second", "times hpi")
-STAGES = ("decode", "resize", "detect", "boxes", "crop", "infer", "joints", "result", "draw")
+RTMLIB, KEYPOINTS_ONLY = "rtmlib, given the boxes", "hpi, given the boxes"
+HEADINGS = ("images", "people", "who", "p50 ms", "p90 ms", "p99 ms", "people a second", "times hpi")
+STAGES = ("decode", "resize", "detect", "boxes", "crop", "infer", "keypoints", "result", "draw")
 
 
 def main(
-    photos: Annotated[list[str], typer.Argument(help="Photos; several joined by commas go through in one batch.")],
+    images: Annotated[list[str], typer.Argument(help="Images; several joined by commas go through in one batch.")],
     detector: DetectorEntry = None,
     pose: PoseEntry = None,
     pipeline: Pipeline = "human_keypoint_detection_lite",
@@ -82,15 +83,15 @@ def main(
             peers[RTMLIB] = stack.enter_context(closing(_start_rtmlib(rtmlib, predictor)))
         versions = {name: peer.versions for name, peer in peers.items()}
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
-        task = progress.add_task("turns", total=len(photos) * rounds)
-        for group in photos:
+        task = progress.add_task("turns", total=len(images) * rounds)
+        for group in images:
             rows += _measure(predictor, peers, group.split(","), seconds, rounds, lambda: progress.advance(task))
             if output is not None:  # what is there is kept, should the rest be interrupted
-                report = {"models": engaged(predictor), "peers": versions, "rows": rows}
+                report = {"models": describe_models(predictor), "peers": versions, "rows": rows}
                 write_report(output, "Pipeline", __doc__ or "", HEADINGS, _cells(rows), report, _stage_table(rows))
                 save_stages(output.with_suffix(".png"), [row for row in rows if row["who"] == "hpi"])
     Console().print(*(" | ".join(cells) for cells in _cells(rows)), sep="\n")
-    regression.guard(baseline, engaged(predictor), rows)
+    regression.guard(baseline, describe_models(predictor), rows)
 
 
 def pipeline_of(predictor: Predictor) -> TopDownPipeline:
@@ -101,7 +102,7 @@ def pipeline_of(predictor: Predictor) -> TopDownPipeline:
     """
     pipeline = predictor.pipelines[0]
     if not isinstance(pipeline, TopDownPipeline):
-        raise ConfigError(f"{predictor.name} is not a pipeline of a detector and a keypoint model")
+        raise ConfigError(f"{predictor.name} is no pipeline of a detector and a keypoint model")
     return pipeline
 
 
@@ -138,7 +139,7 @@ def _start_rtmlib(python: Path, predictor: Predictor) -> Peer:
 
 
 def start_paddlex(python: Path, config: Mapping[str, Any], **environment: str) -> Peer:
-    """PaddleX with the same pipeline; without a network it needs not look for one."""
+    """PaddleX with the same pipeline; it does not probe the network for model hosts."""
     return Peer(python, "paddlex", {"pipeline": config}, PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK="True", **environment)
 
 
@@ -159,25 +160,25 @@ def _measure(
     rounds: int,
     advance: Callable[[], None],
 ) -> list[dict[str, Any]]:
-    """Rows of everyone on one group of photos."""
-    files = [_read(photo) for photo in group]
-    images = [decode_image(data, photo) for data, photo in zip(files, group, strict=True)]
+    """Rows of everyone on one group of images."""
+    files = [read_file(path) for path in group]
+    images = [decode_image(data, path) for data, path in zip(files, group, strict=True)]
     stages = Stages(pipeline_of(predictor))
     results = list(predictor.predict(images, batch_size=len(images)))
     people = sum(len(result["boxes"]) for result in results)
     if not people:
-        raise ConfigError(f"{', '.join(group)}: nobody is found in it; give photos with people")
+        raise ConfigError(f"{', '.join(group)}: nobody is found in it; give images with people")
     bare = stages.bare(images)
     turns: dict[str, Turn] = {
         "hpi": lambda s: times(lambda: list(predictor.predict(images, batch_size=len(images))), s),
         "bare": lambda s: times(bare, s),
-        **{name: partial(_peer_turn, peer, people, photos=group) for name, peer in peers.items() if name != RTMLIB},
+        **{name: partial(_peer_turn, peer, people, paths=group) for name, peer in peers.items() if name != RTMLIB},
     }
     if RTMLIB in peers and len(group) == 1:
         (image,), boxes = images, np.array([one["coordinate"] for one in results[0]["boxes"]], np.float32)
         regions = Instances(np.ones(len(boxes), np.float32), boxes=boxes)
-        turns[JOINTS_ONLY] = lambda s: times(lambda: stages.estimator.run([image], [regions]), s)
-        turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, photo=group[0], boxes=boxes.tolist())
+        turns[KEYPOINTS_ONLY] = lambda s: times(lambda: stages.estimator.run([image], [regions]), s)
+        turns[RTMLIB] = partial(_peer_turn, peers[RTMLIB], people, path=group[0], boxes=boxes.tolist())
     taken: dict[str, list[list[float]]] = {name: [] for name in turns}
     for _ in range(rounds):
         for name, turn in turns.items():
@@ -186,20 +187,13 @@ def _measure(
         while time.perf_counter() < end:
             stages.run(files, group)
         advance()
-    own = {RTMLIB: JOINTS_ONLY}  # what a peer's times are put in relation to
+    own = {RTMLIB: KEYPOINTS_ONLY}  # what a peer's times are put in relation to
     rows = [
         _row(group, people, name, of_one, float(np.median(np.concatenate(taken[own.get(name, "hpi")]))))
         for name, of_one in taken.items()
     ]
     rows[0]["stages"] = {name: float(np.median(of_one)) for name, of_one in stages.times.items()}
     return rows
-
-
-def _read(photo: str) -> bytes:
-    try:
-        return Path(photo).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{photo}: cannot be read: {error.strerror or error}") from error
 
 
 def _peer_turn(peer: Peer, people: int, seconds: float, **work: Any) -> list[float]:
@@ -227,7 +221,7 @@ class Stages:
         self.times[stage].append(1000 * (time.perf_counter() - start))
 
     def run(self, files: Sequence[bytes], names: Sequence[str]) -> None:
-        """From encoded photos to pictures of the results."""
+        """From encoded images to pictures of the results."""
         detector, estimator = self.detector, self.estimator
         with self._clock("decode"):
             images = [decode_image(data, name) for data, name in zip(files, names, strict=True)]
@@ -242,7 +236,7 @@ class Stages:
             prepared = estimator.prepare(images, found)
         with self._clock("infer"):
             heatmaps = estimator.raw_outputs(prepared.batch)
-        with self._clock("joints"):
+        with self._clock("keypoints"):
             poses = estimator.decode(heatmaps, prepared)
         with self._clock("result"):
             rows = split_by_count(np.arange(len(poses)), map(len, found))
@@ -270,7 +264,7 @@ def _row(group: list[str], people: int, who: str, taken: list[list[float]], ours
     every = np.concatenate(taken)
     p50, p90, p99 = np.percentile(every, [50, 90, 99])
     return {
-        "photos": [Path(photo).name for photo in group],
+        "photos": [Path(path).name for path in group],
         "people": people,
         "who": who,
         "p50_ms": p50,

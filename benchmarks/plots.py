@@ -18,25 +18,47 @@ def save_stages(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     figure = Figure(figsize=(9, 1.2 + 0.7 * len(rows)), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    places, left = range(len(rows)), [0.0] * len(rows)
-    axes.set_yticks(places, [f"{row['photos'][0]}\n{row['people']} people" for row in rows])
-    for stage in rows[0]["stages"]:
-        widths = [row["stages"][stage] for row in rows]
-        axes.barh(places, widths, left=left, label=stage)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.invert_yaxis()
-    axes.set_xlabel("ms")
+    names = [f"{row['photos'][0]}\n{row['people']} people" for row in rows]
+    stack_stages(axes, names, [row["stages"] for row in rows])
     axes.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.3), frameon=False)
     figure.savefig(path, dpi=120)
 
 
-def save_memory(path: Path, images: Sequence[int], megabytes: Sequence[float]) -> None:
-    """Resident memory over the images that were processed."""
+def stack_stages(
+    axes: Any, names: Sequence[str], stages: Sequence[Mapping[str, float]], colors: Sequence[str] | None = None
+) -> None:
+    """A horizontal bar for each name, made of its stages.
+
+    Args:
+        axes: of Matplotlib.
+        names: from top to bottom.
+        stages: milliseconds of each, all with the same stages.
+        colors: of the stages, in turn; None: Matplotlib's.
+    """
+    places, left = range(len(names)), [0.0] * len(names)
+    for number, stage in enumerate(stages[0]):
+        widths = [one[stage] for one in stages]
+        color = colors[number % len(colors)] if colors else None
+        axes.barh(places, widths, 0.6, left, color=color, label=stage)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("ms")
+
+
+def save_memory(path: Path, step: int, megabytes: Sequence[float]) -> None:
+    """Resident memory over the work that was done: images or requests.
+
+    Args:
+        path: where to save the picture.
+        step: how much work there is between two figures.
+        megabytes: after each step.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    axes.plot(images, megabytes)
+    axes.plot(range(step, step * len(megabytes) + 1, step), megabytes)
     axes.set_ylim(0, 1.2 * max(megabytes))
     axes.set_xlabel("images")
     axes.set_ylabel("resident memory, MB")

@@ -33,8 +33,8 @@ from hpi.backends.gpu import gpu_count, gpu_of
 from hpi.backends.paddle import Paddle, PlainPaddle
 from hpi.benchmarks.options import Output, Rounds, Threads, TurnSeconds, name_and_folder
 from hpi.benchmarks.peers.loop import times
-from hpi.benchmarks.report import markdown_list, write_report
 from hpi.errors import ConfigError, HpiError
+from hpi.evaluation.report import markdown_list, write_report
 from hpi.io.archives import unpack
 from hpi.models import open_model
 from hpi.models.spec import ModelSpec
@@ -196,7 +196,7 @@ def _start_high(zoo: Zoo, spec: ModelSpec, options: SessionOptions) -> Session:
 
 @contextmanager
 def _model_run(spec: ModelSpec, session: Session) -> Iterator[Callable[[], object]]:
-    """A call that runs the model alone on the tensors of one real photo or person, to its end."""
+    """A call that runs the model alone on the tensors of one real image or person, to its end."""
     model = open_model(spec, session)
     with model.device.active():
         feeds = model.feeds(model.prepare(*model.example_inputs(1)))

@@ -1,4 +1,4 @@
-"""What became slower between two runs of ``pipeline``, for people and for CI.
+"""What became slower between two runs of ``pipeline``, in words and as an exit code.
 
 A machine's speed changes from run to run, so not times are compared but, round by round, the time of this project over
 that of the bare models that took their turn beside it: what slows the machine down slows both. So it sees what stands
@@ -23,16 +23,16 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from hpi.benchmarks.environment import describe_environment
 from hpi.errors import ConfigError
+from hpi.evaluation.environment import describe_environment
 from hpi.io.validation import parse
 
 RESAMPLES = 10_000
 CONFIDENCE = 95
 TOLERANCE = 0.03
-"""Two processes of the same code differ a little in ways that no round tells, such as where their memory lies."""
+"""Two processes of the same code differ a little in ways that no round shows, such as where their memory lies."""
 LEAST_ROUNDS = 5
-"""Of fewer rounds no resample tells how much they scatter."""
+"""Fewer rounds do not show how much they scatter."""
 SAME = ("processor", "cores", "system", "onnxruntime", "openvino", "paddlepaddle", "paddle2onnx")
 """What two runs must share: a change in one of these changes the bare models too."""
 STYLES = {"slower": "bold red", "faster": "green", "same": ""}
@@ -43,7 +43,7 @@ class Change:
     """How one case changed.
 
     Attributes:
-        case: the photos.
+        case: the names of the images.
         old: median over the rounds of the time of hpi over that of the bare models.
         new: the same of the later run.
         ratio: new over old; above 1 is slower.
@@ -120,7 +120,7 @@ def main(
     """Say what became slower between two runs of pipeline; exit with 1 if anything did."""
     before, after = read_run(old), read_run(new)
     _check_comparable(before, after)
-    _tell(compare(_dump(before), _dump(after), tolerance))
+    _print_changes(compare(_dump(before), _dump(after), tolerance))
 
 
 def guard(baseline: Run | None, models: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,7 +139,7 @@ def guard(baseline: Run | None, models: Sequence[Mapping[str, Any]], rows: Seque
         return
     report = {"environment": describe_environment(), "rows": {"models": models, "rows": rows}}
     _check_comparable(baseline, parse(Run, report, "this run"))
-    _tell(compare(_dump(baseline), rows))
+    _print_changes(compare(_dump(baseline), rows))
 
 
 def compare(
@@ -173,7 +173,7 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]
     """Of each case, for each round the time of hpi over that of the bare models."""
     keys = [(", ".join(row["photos"]), row["who"]) for row in rows]
     if twice := [case for (case, _), count in Counter(keys).items() if count > 1]:
-        raise ConfigError(f"{twice[0]}: there are several photos of this name; give them different ones")
+        raise ConfigError(f"{twice[0]}: several images have this name; give them different ones")
     rounds = {key: np.array(row["rounds_ms"], np.float64) for key, row in zip(keys, rows, strict=True)}
     own = {case: ours for (case, who), ours in rounds.items() if who == "hpi"}
     return {case: _ratio(case, ours, rounds.get((case, "bare"))) for case, ours in own.items()}
@@ -183,7 +183,7 @@ def _ratio(case: str, ours: NDArray[np.float64], bare: NDArray[np.float64] | Non
     if bare is None or len(ours) != len(bare):
         raise ConfigError(f"{case}: hpi and the bare models did not take turns; run the benchmark again")
     if len(ours) < LEAST_ROUNDS:
-        raise ConfigError(f"{case}: {len(ours)} rounds are too few to tell; {LEAST_ROUNDS} are needed")
+        raise ConfigError(f"{case}: {len(ours)} rounds are too few; {LEAST_ROUNDS} are needed")
     return ours / bare
 
 
@@ -202,7 +202,7 @@ def _resampled_medians(values: NDArray[np.float64], rng: np.random.Generator) ->
 
 
 def _check_comparable(old: Run, new: Run) -> None:
-    """A ratio to the bare models says something only beside one of the same machine and runtimes."""
+    """Ratios to the bare models are comparable on the same machine and runtimes only."""
     differing = [
         f"{name} ({old.environment.get(name)} and {new.environment.get(name)})"
         for name in SAME
@@ -223,9 +223,9 @@ def _dump(run: Run) -> list[dict[str, Any]]:
     return [row.model_dump() for row in run.result.rows]
 
 
-def _tell(changes: Sequence[Change]) -> None:
+def _print_changes(changes: Sequence[Change]) -> None:
     """Print what changed; exit with 1 where something is slower."""
-    headings = ("photos", "old/bare", "new/bare", "new/old", f"{CONFIDENCE}% interval", "verdict")
+    headings = ("images", "old/bare", "new/bare", "new/old", f"{CONFIDENCE}% interval", "verdict")
     table = Table(*headings, box=SIMPLE, pad_edge=False)
     for one in changes:
         figures = (f"{one.old:.3f}", f"{one.new:.3f}", f"{one.ratio:.3f}", f"{one.low:.3f} to {one.high:.3f}")

@@ -44,12 +44,12 @@ def main(
             name, folder = name_and_folder(entry)
             spec = zoo.find(name, folder)
 
-            def tell(result: Measurement | Failure, name: str = name) -> None:
+            def on_progress(result: Measurement | Failure, name: str = name) -> None:
                 _add(table, name, result)
                 live.refresh()
 
             protocol = Protocol(batch, seconds * len(batch), PRECISIONS, backend, rounds, memory=True, complete=True)
-            measured = measure(spec, options, protocol, tell)
+            measured = measure(spec, options, protocol, on_progress)
             rows += [measurement.row(name) for measurement in measured]
             if record is not None:
                 write_rows(record, rows)

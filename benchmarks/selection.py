@@ -7,7 +7,6 @@ PaddleX's static order, which begins with OpenVINO (dynamic batch) for all these
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import median
 from typing import Annotated, Any
 
@@ -19,8 +18,9 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
 from hpi.benchmarks.options import Models, Output, Threads, name_and_folder
-from hpi.benchmarks.report import write_report
-from hpi.selection.choice import Candidate, Request, rank
+from hpi.benchmarks.regret import choice_and_best
+from hpi.evaluation.report import write_report
+from hpi.selection.choice import Candidate
 from hpi.selection.measure import Protocol, measure
 from hpi.selection.priors import CpuClass, Priors
 from hpi.zoo import Zoo
@@ -48,9 +48,7 @@ def main(
         fp32 = measure(spec, options, protocol)
         for size in batch:
             times = {one.candidate: one.median for one in fp32 if one.batch == size}
-            ranking = rank(spec, replace(Request(options), batches=[size]), basis)
-            auto = next(one.candidate for one in ranking if one.candidate in times)
-            best = min(times, key=times.__getitem__)
+            auto, best = choice_and_best(spec, options, size, basis, times)
             rows.append(
                 {
                     "model": name,

@@ -1,8 +1,8 @@
 """The HTTP service under load, beside PaddleX's own server with the same weights.
 
-Clients on the same machine send one photo as base64 over kept connections, each the next as soon as it has its answer,
+Clients on the same machine send one image as base64 over kept connections, each the next as soon as it has its answer,
 to each server in turn; every answer is compared with what the pipeline finds offline. ``one by one`` is this service
-without dynamic batching. A client that is told that the service is busy comes back when it is told to. Times are of
+without dynamic batching. A client that gets a 503 comes back after the time in ``Retry-After``. Times are of
 answers with people; the clients share the cores with the servers.
 """
 
@@ -33,13 +33,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hpi import Predictor
-from hpi.benchmarks.environment import resident_mb
+from hpi.benchmarks.memory import growth, resident_mb
 from hpi.benchmarks.options import DetectorEntry, Output, PaddleX, Pipeline, PoseEntry, Rounds
 from hpi.benchmarks.peer import Peer
 from hpi.benchmarks.pipeline import pipeline_config, with_folders
 from hpi.benchmarks.plots import save_clients, save_memory
-from hpi.benchmarks.report import engaged, write_report
 from hpi.errors import ConfigError
+from hpi.evaluation.report import describe_models, write_report
 
 ROUTE = "/human-keypoint-detection"
 ROUNDS = 3
@@ -52,16 +52,16 @@ HEADINGS = ("clients", "who", "answers a second", "p50 ms", "p99 ms", "busy (503
 
 @dataclass(frozen=True)
 class _Work:
-    """What the clients send, and what they expect: joints ``[N, 17, 3]``."""
+    """What the clients send, and what they expect: keypoints ``[N, K, 3]``."""
 
     body: bytes
-    joints: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
 
     def is_right(self, answer: Mapping[str, Any]) -> bool:
         found = np.array([person["kpts"] for person in answer["result"]["persons"]])
-        if found.shape != self.joints.shape:
+        if found.shape != self.keypoints.shape:
             return False
-        off = np.abs(found - self.joints)
+        off = np.abs(found - self.keypoints)
         return bool(off[..., :2].max(initial=0) <= PIXELS and off[..., 2].max(initial=0) <= SCORE)
 
 
@@ -76,7 +76,7 @@ class _Tally:
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo with people.")],
+    path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An image with people.")],
     detector: DetectorEntry = None,
     pose: PoseEntry = None,
     pipeline: Pipeline = "human_keypoint_detection_lite",
@@ -90,12 +90,12 @@ def main(
     """Put the service under load, alone or beside PaddleX's server."""
     config = pipeline_config(pipeline, detector, pose)
     with Predictor("", config=config, device="cpu") as predictor:
-        models = engaged(predictor)
+        models = describe_models(predictor)
         config = with_folders(config, predictor)
-        (result,) = predictor.predict(str(photo))
+        (result,) = predictor.predict(str(path))
     if not result["boxes"]:
-        raise ConfigError(f"{photo}: nobody is found in it; give a photo with people")
-    image = base64.b64encode(photo.read_bytes()).decode()
+        raise ConfigError(f"{path}: nobody is found in it; give an image with people")
+    image = base64.b64encode(path.read_bytes()).decode()
     work = _Work(
         json.dumps({"image": image, "visualize": False}).encode(),
         np.array([person["keypoints"] for person in result["boxes"]]),
@@ -137,13 +137,8 @@ def _report(
         return
     grown = ""
     if memory:
-        tenth = max(1, len(memory) // 10)
-        grown = (
-            f"Resident memory after {MEMORY_STEP * tenth} and after {MEMORY_STEP * len(memory)} requests: "
-            f"{memory[tenth - 1]:.0f} and {memory[-1]:.0f} MB.\n"
-        )
-        counts = [MEMORY_STEP * number for number in range(1, len(memory) + 1)]
-        save_memory(output.with_name(f"{output.name}_memory.png"), counts, memory)
+        grown = f"{growth(memory, MEMORY_STEP, 'requests')}\n"
+        save_memory(output.with_name(f"{output.name}_memory.png"), MEMORY_STEP, memory)
     report = {"models": models, "peers": versions, "rows": rows, "memory_mb": memory}
     write_report(output, "Serving", __doc__ or "", HEADINGS, [_cells(row) for row in rows], report, grown)
     save_clients(output.with_suffix(".png"), rows)

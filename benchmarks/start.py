@@ -1,4 +1,4 @@
-"""From the start of the process to the saved result: ``hpi predict`` on one photo with warm caches.
+"""From the start of the process to the saved result: ``hpi predict`` on one image with warm caches.
 
 The breakdown comes from the same steps in a Python process with a clock.
 """
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi.benchmarks.options import Output, Pipeline
-from hpi.benchmarks.report import write_report
+from hpi.evaluation.report import write_report
 
 HEADINGS = ("step", "ms (median)")
 
@@ -47,7 +47,7 @@ _NAMES = ("start Python", "import the command line", "import the engine", "load 
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo.")],
+    image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An image.")],
     pipeline: Pipeline = "human_keypoint_detection_lite",
     runs: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 11,
     output: Output = None,
@@ -55,13 +55,13 @@ def main(
     """Time the start of the command line."""
     whole, steps = [], []
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hpi", "predict", str(photo), "--pipeline", pipeline, "--save_path", folder]
+        command = [sys.executable, "-m", "hpi", "predict", str(image), "--pipeline", pipeline, "--save_path", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for _ in track(range(runs), description="processes", console=Console(stderr=True)):
             start = time.time()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             whole.append(1000 * (time.time() - start))
-            steps.append(_steps(pipeline, photo, folder))
+            steps.append(_steps(pipeline, image, folder))
     medians = dict(zip(_NAMES, np.median(steps, axis=0).tolist(), strict=True))
     rows = {"hpi predict, whole": float(np.median(whole)), **medians}
     cells = [[name, f"{milliseconds:.0f}"] for name, milliseconds in rows.items()]
@@ -70,10 +70,10 @@ def main(
         write_report(output, "Start", __doc__ or "", HEADINGS, cells, {"whole_ms": whole, "steps_ms": steps})
 
 
-def _steps(pipeline: str, photo: Path, folder: str) -> list[float]:
+def _steps(pipeline: str, image: Path, folder: str) -> list[float]:
     """Milliseconds of each step of one process."""
     start = time.time()
-    command = [sys.executable, "-c", _STEPS, pipeline, str(photo), folder]
+    command = [sys.executable, "-c", _STEPS, pipeline, str(image), folder]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     marks = [start, *json.loads(done.stdout.splitlines()[-1])]
     return [1000 * (after - before) for before, after in pairwise(marks)]

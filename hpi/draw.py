@@ -13,22 +13,34 @@ from hpi.instances import Skeleton
 
 Image = NDArray[np.uint8]
 
-_JOINT = (255, 255, 255)
+_DOT = (255, 255, 255)
+_RIM = (0, 0, 0)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
+_ROOM_FOR_A_DOT = 5  # pixels from keypoint to keypoint: with less, dots would hide the bones
 _SUBPIXEL_BITS = 4
 
 
 def draw_people(image: Image, people: Sequence[NDArray[np.float32]], skeleton: Skeleton) -> Image:
-    """Draw skeletons; thickness follows the size of each person, joints that score too little are left out.
+    """Draw skeletons; keypoints that score too little are left out.
+
+    Lines and dots are as thick as the size of a person allows. Where keypoints are dense, as on a face or a hand, they
+    are finer, so that the dots do not hide the bones.
 
     Args:
         image: ``[H, W, 3]`` uint8 BGR; is not changed.
         people: ``[K, 3]`` float32 each: x, y in pixels, score.
-        skeleton: which joints are connected; ignored for people with another number of joints.
+        skeleton: which keypoints are connected; someone with another number of keypoints gets dots only.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
+
+    Example:
+        >>> image = np.zeros((40, 40, 3), np.uint8)
+        >>> person = np.array([[10, 10, 0.9], [30, 30, 0.1]], np.float32)
+        >>> drawn = draw_people(image, [person], Skeleton.numbered(2))
+        >>> bool(drawn[10, 10].any()), bool(drawn[30, 30].any())
+        (True, False)
     """
     canvas = image.copy()
     for keypoints in people:
@@ -40,18 +52,35 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
     visible = (keypoints[:, 2] > skeleton.visible_above) & _drawable(keypoints, canvas)
     if not visible.any():
         return
-    points = keypoints[:, :2]
-    extent = float(np.ptp(points[visible], axis=0).max())
-    thickness = int(np.clip(round(extent / 100), 1, 8))
-    if len(keypoints) == len(skeleton):
-        for bone in skeleton.bones:
-            if visible[bone.start] and visible[bone.end]:
-                a, b = _fixed_point(points[bone.start]), _fixed_point(points[bone.end])
-                bgr = skeleton.colors[bone.group][::-1]
-                cv2.line(canvas, a, b, bgr, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for point in points[visible]:
-        _dot(canvas, point, 0.6 * thickness + 1, (0, 0, 0))
-        _dot(canvas, point, 0.6 * thickness, _JOINT)
+    points = np.where(visible[:, None], keypoints[:, :2], 0)
+    thickness = _whole(float(np.ptp(points[visible], axis=0).max()) / 100)
+    known = skeleton.bones if len(keypoints) == len(skeleton) else ()
+    bones = [bone for bone in known if visible[bone.start] and visible[bone.end]]
+    ends = np.array([(bone.start, bone.end) for bone in bones], np.int64).reshape(-1, 2)
+    lengths = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
+    places = [(x, y) for x, y in np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int).tolist()]
+    for bone, length in zip(bones, lengths.tolist(), strict=True):
+        bgr, width = skeleton.colors[bone.group][::-1], min(thickness, _whole(length / 4))
+        cv2.line(canvas, places[bone.start], places[bone.end], bgr, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    rooms = _mean_lengths(ends, lengths, len(points))
+    for index in np.flatnonzero(visible).tolist():
+        if rooms[index] >= _ROOM_FOR_A_DOT:
+            radius = min(0.6 * thickness, rooms[index] / 6)
+            _dot(canvas, places[index], radius + min(1, rooms[index] / 12), _RIM)
+            _dot(canvas, places[index], radius, _DOT)
+
+
+def _mean_lengths(ends: NDArray[np.int64], lengths: NDArray[np.float32], count: int) -> list[float]:
+    """Mean length of the bones at each keypoint, pixels; infinite where there are none."""
+    totals = np.bincount(ends.ravel(), np.repeat(lengths, 2), count)
+    numbers = np.bincount(ends.ravel(), minlength=count)
+    means: list[float] = np.where(numbers > 0, totals / np.maximum(numbers, 1), np.inf).tolist()
+    return means
+
+
+def _whole(thickness: float) -> int:
+    """A thickness that OpenCV takes, pixels."""
+    return min(max(round(thickness), 1), 8)
 
 
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
@@ -62,18 +91,13 @@ def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_
     return near
 
 
-def _dot(canvas: Image, point: NDArray[np.float32], radius: float, color: tuple[int, int, int]) -> None:
-    center = _fixed_point(point)
-    cv2.circle(canvas, center, round(radius * (1 << _SUBPIXEL_BITS)), color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _fixed_point(point: NDArray[np.float32]) -> tuple[int, int]:
-    x, y = np.rint(point * (1 << _SUBPIXEL_BITS)).astype(int)
-    return int(x), int(y)
+def _dot(canvas: Image, center: tuple[int, int], radius: float, color: tuple[int, int, int]) -> None:
+    fixed = round(radius * (1 << _SUBPIXEL_BITS))
+    cv2.circle(canvas, center, fixed, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[str]) -> Image:
-    """Draw labelled boxes.
+    """Draw labelled boxes; lines and letters are as large as the image allows.
 
     Args:
         image: ``[H, W, 3]`` uint8 BGR; is not changed.

@@ -8,7 +8,7 @@ from hpi.backends import BACKENDS
 
 from support import EXAMPLE, ROOT, run_hpi
 
-PHOTO = str(EXAMPLE)
+IMAGE = str(EXAMPLE)
 POSE = "MoveNet-Thunder_256x256"
 BRIEFLY = ("--seconds", "0.01", "--rounds", "2")
 
@@ -24,8 +24,8 @@ def run(name, *arguments, tmp_path):
 
 
 @pytest.mark.full
-def test_pipeline(tmp_path):
-    output = run("pipeline", PHOTO, f"{PHOTO},{PHOTO}", *BRIEFLY, "--output", "out", tmp_path=tmp_path)
+def test_pipeline_times_itself_and_the_bare_models(tmp_path):
+    output = run("pipeline", IMAGE, f"{IMAGE},{IMAGE}", *BRIEFLY, "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]["rows"]
     assert [(row["who"], row["people"]) for row in rows] == [("hpi", 2), ("bare", 2), ("hpi", 4), ("bare", 4)]
     for row in rows:
@@ -39,14 +39,14 @@ def test_pipeline(tmp_path):
     assert "basketball.png and 1 more | 4 | hpi" in output
 
 
-def test_kernels(tmp_path):
-    run("kernels", PHOTO, *BRIEFLY, "--batch", "3", "--output", "out", tmp_path=tmp_path)
+def test_kernels_times_crop_and_decode(tmp_path):
+    run("kernels", IMAGE, *BRIEFLY, "--batch", "3", "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]
     assert [(row["kernel"], row["batch"], row["who"]) for row in rows] == [("crop", 3, "hpi"), ("decode", 3, "hpi")]
 
 
 @pytest.mark.full
-def test_folder(tmp_path):
+def test_folder_reports_rates_and_memory(tmp_path):
     pytest.importorskip("openvino")
     arguments = ("--images", "6", "--batch_size", "2", "--output", "out")
     run("folder", str(ROOT / "examples"), *BRIEFLY, *arguments, tmp_path=tmp_path)
@@ -57,9 +57,9 @@ def test_folder(tmp_path):
 
 
 @pytest.mark.full
-def test_serving(tmp_path):
+def test_serving_counts_right_answers_of_every_server(tmp_path):
     arguments = ("--clients", "1", "--clients", "4", "--requests", "48", "--output", "out")
-    output = run("serving", PHOTO, *BRIEFLY, *arguments, tmp_path=tmp_path)
+    output = run("serving", IMAGE, *BRIEFLY, *arguments, tmp_path=tmp_path)
     found = report(tmp_path / "out")["rows"]
     assert [(row["clients"], row["who"]) for row in found["rows"]] == [
         (clients, who) for clients in (1, 4) for who in ("hpi", "hpi, one by one")
@@ -74,8 +74,8 @@ def test_serving(tmp_path):
 
 
 @pytest.mark.full
-def test_start(tmp_path):
-    output = run("start", PHOTO, "--runs", "1", "--output", "out", tmp_path=tmp_path)
+def test_start_times_every_step(tmp_path):
+    output = run("start", IMAGE, "--runs", "1", "--output", "out", tmp_path=tmp_path)
     found = report(tmp_path / "out")["rows"]
     assert len(found["steps_ms"][0]) == 6
     assert min(found["steps_ms"][0]) > 0
@@ -107,7 +107,7 @@ def test_an_unknown_runtime_is_wrong_usage(tmp_path):
 @pytest.mark.parametrize(
     "name", ["pipeline", *(pytest.param(name, marks=pytest.mark.full) for name in ("kernels", "folder", "start"))]
 )
-def test_a_missing_photo_is_wrong_usage(tmp_path, name):
+def test_a_missing_image_is_wrong_usage(tmp_path, name):
     done = run_hpi("benchmark", name, "none.jpg", cwd=tmp_path)
     assert done.returncode == 2
     assert "none.jpg" in done.stderr

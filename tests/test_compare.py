@@ -15,9 +15,10 @@ from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
-from hpi.benchmarks.cold_start import ColdStart, cold_start
-from hpi.benchmarks.compare_report import page
-from hpi.benchmarks.comparison import Breakdown, Entrant, Findings, Model, Pick, compare, pick_of
+from hpi.benchmarks.compare.findings import Breakdown, Entrant, Findings, Pick
+from hpi.benchmarks.compare.measuring import Model, compare, pick_of
+from hpi.benchmarks.compare.page import page
+from hpi.benchmarks.compare.starts import ColdStart, cold_start
 from hpi.errors import BackendError, InputError
 from hpi.selection.choice import Candidate
 from hpi.selection.measure import Measurement, Protocol
@@ -65,7 +66,7 @@ def findings():
         candidates = [(backend, variant) for backend, variants in VARIANTS.items() for variant in variants]
         for number, (backend, variant) in enumerate(candidates):
             name, passed = f"{backend} {variant}", variant.precision == "fp32"
-            verdict = Verdict(passed, "34 joints against onnxruntime fp32: at most 0.02 px and 0.001 in score off")
+            verdict = Verdict(passed, "34 keypoints against onnxruntime fp32: at most 0.02 px and 0.001 in score off")
             start = ColdStart(3.2, 0.8) if passed else None
             made.entrants[model, name] = Entrant(model, name, "1.0", 4, verdict, start)
             made.rows += [row(model, backend, variant, size, (9.5 - number) * size) for size in BATCHES]
@@ -85,7 +86,7 @@ def html(findings, tmp_path_factory):
     return path
 
 
-def test_page_needs_nothing_else(html):
+def test_the_page_loads_nothing_else(html):
     text = html.read_text(encoding="utf-8")
     assert "&lt;b&gt;it&lt;/b&gt; &amp; failed" in text
     assert text.count("<svg") == 4  # two of the keypoint model, one of the detector, whose deviation is not known
@@ -114,7 +115,7 @@ def driver():
 
 @pytest.fixture
 def open_page(driver, html):
-    """Opens the report; nothing may be said in the console, and nothing else be asked for."""
+    """Opens the report; the console stays empty, and nothing else is fetched."""
 
     def opened(width=1280, scheme="light"):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -167,7 +168,7 @@ def test_tables_are_sorted_by_their_headings(open_page):
 
 @in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_screens(open_page, scheme):
+def test_the_page_fits_narrow_screens(open_page, scheme):
     driver = open_page(400, scheme)
     # Not innerWidth: a mobile browser enlarges it for content that is too wide.
     assert driver.execute_script("return document.documentElement.scrollWidth") == 400
@@ -192,14 +193,14 @@ def movenet(home):
 
 
 @pytest.mark.full
-def test_start(movenet):
+def test_a_start_is_timed_in_a_fresh_process(movenet):
     start = cold_start(movenet.spec, Candidate("onnxruntime", Variant()), movenet.options)
     assert min(start.empty, start.warm) > 0.01  # seconds: a runtime is imported and a model is loaded
     with pytest.raises(BackendError):
         cold_start(movenet.spec, Candidate("tensorrt", Variant()), movenet.options)
 
 
-def test_the_regret_is_of_what_auto_takes_by_the_priors(movenet, tmp_path):
+def test_regret_is_that_of_the_choice_by_the_priors(movenet, tmp_path):
     """The priors say OpenVINO, this run says ONNX Runtime; what the gate refuses is not the best."""
     device = CpuClass.of(this_cpu())
 
@@ -231,19 +232,19 @@ BRIEFLY = {"precisions": ("fp32",), "complete": True, "rounds": 1}
 
 
 @pytest.mark.full
-def test_a_model_that_cannot_be_evaluated_does_not_end_the_comparison(movenet, two_runtimes):
+def test_a_model_that_cannot_be_evaluated_ends_nothing(movenet, two_runtimes):
     def evaluate(predictor):
-        raise InputError("photo.jpg: not an image")
+        raise InputError("a.jpg: not an image")
 
     found = Findings()
     with Progress(disable=True) as progress:
         compare(movenet, Protocol([1], 0.1, **BRIEFLY), found, progress, evaluate)
-    assert {reason for _, _, reason in found.failures if "AP" in reason} == {"AP: photo.jpg: not an image"}
+    assert {reason for _, _, reason in found.failures if "AP" in reason} == {"AP: a.jpg: not an image"}
     assert found.picks
 
 
 @pytest.mark.full
-def test_comparison_with_an_evaluator(movenet, two_runtimes):
+def test_a_runtime_is_evaluated_once_in_each_precision(movenet, two_runtimes):
     """The evaluator gets a model once for each runtime and precision."""
     asked = []
 
@@ -266,12 +267,12 @@ def test_comparison_with_an_evaluator(movenet, two_runtimes):
 
 @pytest.fixture
 def annotated(tmp_path, lite):
-    """The example photo, annotated with what the bundled pipeline finds in it."""
+    """The example image, annotated with what the bundled pipeline finds in it."""
     (result,) = lite.predict(str(EXAMPLE))
     people = []
     for number, person in enumerate(result["boxes"], 1):
         x1, y1, x2, y2 = map(float, person["coordinate"])
-        joints = [value for x, y, _ in person["keypoints"] for value in (float(x), float(y), 2.0)]
+        points = [value for x, y, _ in person["keypoints"] for value in (float(x), float(y), 2.0)]
         size = (x2 - x1, y2 - y1)
         people.append(
             {
@@ -281,7 +282,7 @@ def annotated(tmp_path, lite):
                 "bbox": [x1, y1, *size],
                 "area": size[0] * size[1],
                 "num_keypoints": len(person["keypoints"]),
-                "keypoints": joints,
+                "keypoints": points,
             }
         )
     image = {"id": 1, "file_name": EXAMPLE.name, "width": 640, "height": 480}
@@ -298,7 +299,7 @@ COMMAND = (
 
 
 @pytest.mark.full
-def test_command(tmp_path, annotated):
+def test_the_command_writes_the_report(tmp_path, annotated):
     pytest.importorskip("pycocotools")
     dataset = ("--annotations", annotated, "--images", EXAMPLE.parent)
     done = run_hpi(*COMMAND, *dataset, cwd=tmp_path)
@@ -316,7 +317,7 @@ def test_command(tmp_path, annotated):
 
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts by a signal")
-def test_what_is_there_is_kept(tmp_path):
+def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     command = [sys.executable, "-m", "hpi", *COMMAND]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: (tmp_path / "out.html").exists() or process.poll() is not None, "the page")
@@ -327,7 +328,7 @@ def test_what_is_there_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("option", quick_first(["--photo", "--annotations"], 1))
-def test_wrong_usage(tmp_path, option):
+def test_a_missing_file_is_one_line(tmp_path, option):
     done = run_hpi("benchmark", "compare", option, "none.jpg", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

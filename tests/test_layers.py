@@ -1,6 +1,7 @@
 """Each room knows only the rooms below it."""
 
 import ast
+import re
 import sys
 
 import pytest
@@ -45,6 +46,13 @@ def test_the_engine_never_names_a_runtime():
     for file in (ROOT / "hpi").rglob("*.py"):
         runtimes = [name for name in imports(file) if name.split(".")[0] in {"onnxruntime", "openvino", "paddle"}]
         assert not runtimes, f"{file.relative_to(ROOT)} imports {runtimes}"
+
+
+def test_only_the_benchmark_command_names_the_benchmarks():
+    """Also not by a string, as ``import_module`` takes it."""
+    named = re.compile(r"hpi\.benchmarks|from hpi import [^\n]*\bbenchmarks\b")
+    files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "hpi").rglob("*.py")}
+    assert [path for path, text in files.items() if named.search(text)] == ["hpi/cli/commands/measure.py"]
 
 
 def test_tasks_know_only_the_contract_of_the_runtimes():

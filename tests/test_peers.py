@@ -40,7 +40,7 @@ def python_of(variable):
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_paddlex_finds_the_same_people(shared, tmp_path, rng, flip):
-    """On parts of photos, fresh each time."""
+    """On parts of images, fresh each time."""
     python = python_of("HPI_PADDLEX")
     modules = {
         "ObjectDetection": {"module_name": "object_detection", "model_name": DETECTOR, "threshold": 0.5},

@@ -16,7 +16,7 @@ def run(*arguments, cwd):
 
 
 @pytest.mark.full
-def test_given_and_random_weights(shared, tmp_path):
+def test_the_table_says_whose_weights_were_measured(shared, tmp_path):
     require("paddle2onnx")
     done = run(
         "--model", f"PP-TinyPose_128x96={shared / 'models' / 'PP-TinyPose_128x96'}", "--model", "PP-YOLOE-S_human",

@@ -60,7 +60,7 @@ def test_no_change_is_no_alarm(rng):
 
 
 @pytest.mark.full
-def test_rounds_that_scatter_by_themselves_need_a_larger_change(rng):
+def test_scattering_rounds_need_a_larger_change(rng):
     """Measured, a tenth slower: 94% where whole rounds scatter by 2%, 43% by 5%; a fifth slower by 5%: 99%."""
     assert rate(rng, "slower", 1.1, of_round=0.02) >= 0.85
     assert 0.2 <= rate(rng, "slower", 1.1, of_round=0.05) <= 0.7
@@ -80,7 +80,7 @@ def test_a_slower_machine_is_no_slower_project():
     assert (change.ratio, change.verdict) == (pytest.approx(1), "same")
 
 
-def test_tolerance():
+def test_a_change_within_the_tolerance_is_none():
     old, new = rows([1.0] * 7), rows([1.1] * 7)
     assert compare(old, new)[0].verdict == "slower"
     assert compare(old, new, 0.15)[0].verdict == "same"
@@ -93,11 +93,11 @@ def test_tolerance():
         (rows([1] * 7), rows([1] * 7) + rows([1] * 7, photos=["a.jpg", "b.jpg"]), "not the same cases: a.jpg, b.jpg"),
         (rows([1] * 4), rows([1] * 7), "4 rounds are too few"),
         (rows([1] * 7)[:1], rows([1] * 7), "did not take turns"),
-        (rows([1] * 7) + rows([1] * 7), rows([1] * 7), "several photos of this name"),
+        (rows([1] * 7) + rows([1] * 7), rows([1] * 7), "several images have this name"),
         ([], [], "nothing to compare"),
     ],
 )
-def test_what_cannot_be_compared(old, new, said):
+def test_runs_that_cannot_be_compared_are_refused(old, new, said):
     with pytest.raises(ConfigError, match=said):
         compare(old, new)
 
@@ -118,7 +118,7 @@ def file_with(row):
         (file_with({"photos": [], "who": "hpi", "rounds_ms": [0]}), "greater than 0"),
     ],
 )
-def test_damaged_file_is_one_line(tmp_path, content, said):
+def test_a_damaged_file_is_one_line(tmp_path, content, said):
     path = tmp_path / "old.json"
     path.write_text(content, errors="surrogateescape")
     with pytest.raises(ConfigError, match=said) as caught:
@@ -127,7 +127,7 @@ def test_damaged_file_is_one_line(tmp_path, content, said):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_file(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     done = run_hpi("benchmark", "regression", "none.json", "none.json", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -142,7 +142,7 @@ def real(tmp_path_factory):
     first = run_hpi(*arguments, "old", cwd=folder)
     assert first.returncode == 0, first.stderr
     second = run_hpi(*arguments, "new", "--compare", "old.json", cwd=folder)
-    assert second.returncode in {0, 1}, second.stderr  # such short runs tell nothing for sure
+    assert second.returncode in {0, 1}, second.stderr  # such short runs prove nothing
     assert "verdict" in second.stdout
     return folder
 
@@ -163,7 +163,7 @@ def slow_down(report):
 
 
 @pytest.mark.full
-def test_two_real_runs(real):
+def test_a_real_run_twice_as_slow_is_found(real):
     rounds = [row["rounds_ms"] for row in json.loads((real / "new.json").read_text())["rows"]["rows"]]
     assert [len(of_one) for of_one in rounds] == [5, 5]
     same = run_hpi("benchmark", "regression", "new.json", "new.json", cwd=real)
@@ -188,7 +188,7 @@ def test_another_machine_or_runtime_is_refused(real):
     assert "what the models run on" in done.stderr
 
 
-def test_unusable_baseline_is_told_before_the_run(tmp_path):
+def test_an_unusable_baseline_is_an_error_before_the_run(tmp_path):
     (tmp_path / "old.json").write_text("{}")
     done = run_hpi("benchmark", "pipeline", str(EXAMPLE), "--compare", "old.json", cwd=tmp_path)
     assert done.returncode == 2

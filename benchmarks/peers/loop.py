@@ -14,12 +14,12 @@ def serve(packages: Sequence[str], answer: Callable[..., Any]) -> None:
     """Answer requests until the input ends.
 
     Args:
-        packages: those whose versions are told first.
+        packages: those whose versions are the first answer.
         answer: from a request's fields to the answer.
     """
-    _tell({package: version(package) for package in packages})
+    _write({package: version(package) for package in packages})
     for line in sys.stdin:
-        _tell(answer(**json.loads(line)))
+        _write(answer(**json.loads(line)))
 
 
 def times(run: Callable[[], object], seconds: float) -> list[float]:
@@ -34,5 +34,5 @@ def times(run: Callable[[], object], seconds: float) -> list[float]:
     return taken
 
 
-def _tell(content: object) -> None:
+def _write(content: object) -> None:
     print("ANSWER " + json.dumps(content), flush=True)

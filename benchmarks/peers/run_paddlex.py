@@ -18,13 +18,13 @@ put_under_accepted_name(config["pipeline"]["SubModules"]["ObjectDetection"], cop
 pipeline = create_pipeline(config=config["pipeline"], device="cpu")
 
 
-def answer(seconds, photos=None, kernels=None):
-    """Times of the pipeline on photos, or of the kernels on arrays kept in a file."""
-    return _pipeline(photos, seconds) if kernels is None else _kernels(np.load(kernels), seconds)
+def answer(seconds, paths=None, kernels=None):
+    """Times of the pipeline on images, or of the kernels on arrays kept in a file."""
+    return _pipeline(paths, seconds) if kernels is None else _kernels(np.load(kernels), seconds)
 
 
-def _pipeline(photos, seconds):
-    images = [cv2.imread(photo) for photo in photos]
+def _pipeline(paths, seconds):
+    images = [cv2.imread(path) for path in paths]
     people = sum(len(result["boxes"]) for result in pipeline.predict(images))
     return {"people": people, "ms": times(lambda: list(pipeline.predict(images)), seconds)}
 

@@ -11,9 +11,9 @@ config = json.loads(sys.argv[1])
 model = ViTPose(config["onnx"], model_input_size=tuple(config["size"]), backend="onnxruntime", device="cpu")
 
 
-def answer(seconds, photo, boxes):
-    """Times of all people of a photo."""
-    image = cv2.imread(photo)
+def answer(seconds, path, boxes):
+    """Times of all people of an image."""
+    image = cv2.imread(path)
     return {"people": len(boxes), "ms": times(lambda: model(image, bboxes=boxes), seconds)}
 
 

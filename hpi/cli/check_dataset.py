@@ -15,13 +15,13 @@ from hpi.evaluation.check_dataset import PICTURES, RESULT, check_dataset
 
 def run(folder: Path, output: Path, split: tuple[int, int] | None, seed: int) -> None:
     """Check a data set with a progress bar and print the outcome."""
-    result = check_dataset(folder, output, split=split, seed=seed, watch=_watch)
+    result = check_dataset(folder, output, split=split, seed=seed, track=_track)
     found = result["attributes"]
     if split is not None:
         print("split; the annotations as they were are beside the new ones as .bak")  # noqa: T201
-    print(f"passed: {found['train_samples']} photos for training, {found['val_samples']} for validation")  # noqa: T201
+    print(f"passed: {found['train_samples']} images for training, {found['val_samples']} for validation")  # noqa: T201
     print(f"wrote {output / RESULT}; look at the pictures in {output / PICTURES}")  # noqa: T201
 
 
-def _watch(items: Sequence[Any], what: str) -> Iterable[Any]:
+def _track(items: Sequence[Any], what: str) -> Iterable[Any]:
     return track(items, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -14,20 +14,19 @@ from typing import Any
 
 import cv2
 import typer
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from hpi.backends.artifacts import content_hash
-from hpi.benchmarks.environment import describe_environment
-from hpi.benchmarks.report import engaged, write_report
+from hpi.cli.evaluation_report import Column, Evaluation
 from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
+from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
-from hpi.evaluation.predictions import Case, Dataset, Figures, Journal, Predictions, finds_boxes, predict
+from hpi.evaluation.predictions import Case, Dataset, Journal, Predictions, finds_boxes, predict
+from hpi.evaluation.report import describe_models
 from hpi.instances import Skeleton
 from hpi.io.files import save
 from hpi.io.validation import is_yaml
@@ -58,9 +57,9 @@ class Asked:
         backends: a column for each of these ...
         precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
         device: where to run; None likewise.
-        batch_size: photos that go together.
+        batch_size: images that go together.
         output: folder for the report, the pictures and the predictions.
-        fresh: begin anew, without the predictions that are in ``output``.
+        fresh: start anew, without the predictions that are in ``output``.
     """
 
     dataset: str
@@ -80,48 +79,33 @@ class Asked:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class _Column:
-    """What one runtime in one precision reached."""
-
-    title: str
-    models: list[dict[str, Any]]
-    figures: Figures
-    flip: bool
-    photos: int
-    people: int | None
-    failed: list[str]
-    warnings: list[str]
-    predictions: str | None
-    worst: list[dict[str, Any]]
-
-
 def run(asked: Asked) -> None:
     """Evaluate, print the table, and write the report.
 
     Raises:
-        typer.Exit: with code 1, at the end, when photos could not be used.
+        typer.Exit: with code 1, at the end, when images could not be used.
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
     dataset = _read_dataset(asked)
-    columns, published, told = [], {}, set()
+    columns, published, warned = [], {}, set()
     for backend in dict.fromkeys(asked.backends):
         for precision in dict.fromkeys(asked.precisions):
             with _open(asked, backend, precision) as predictor:
                 warnings = dataset.check(predictor)
-                for warning in (one for one in warnings if one not in told):
-                    _tell(f"warning: {warning}")
-                told |= set(warnings)
+                for warning in (one for one in warnings if one not in warned):
+                    _print(f"warning: {warning}")
+                warned |= set(warnings)
                 runtime = predictor.backend if backend in {None, AUTO} else backend
                 title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
                 columns.append(_evaluate(asked, dataset, predictor, title, warnings))
                 published = _published(asked, predictor)
-    headings = ("%", "published", *(column.title for column in columns))
-    cells = _cells(columns, {metric: figure for metric, (figure, _) in published.items()})
-    Console().print(_table(headings, cells))
+    name = asked.pipeline or asked.model or ""
+    flip = ", flip" if columns[0].flip else ""
+    evaluation = Evaluation(f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{flip}", columns, published)
+    Console().print(evaluation.table())
     if asked.output is not None:
-        sources = [f"{metric}: published by {source}" for metric, (_, source) in published.items()]
-        _write(asked, asked.output, dataset, columns, headings, cells, sources)
+        evaluation.write(asked.output / asked.dataset, dataset)
+        _print(f"wrote {asked.output / asked.dataset}.md and .json")
     if any(column.failed for column in columns):
         raise typer.Exit(1)
 
@@ -180,18 +164,18 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
     return predictor
 
 
-def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> _Column:
+def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> Column:
     output, pipeline = asked.output, predictor.pipelines[0]
     skeleton = pipeline.skeleton
     path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
     failed: list[str] = []
     predictions = _predict(asked, dataset, predictor, title, path, failed)
     if not predictions:
-        raise InputError(f"{asked.images}: none of its photos could be used; the first: {failed[0]}")
+        raise InputError(f"{asked.images}: none of its images could be used; the first: {failed[0]}")
     cases = dataset.cases(predictions) if skeleton else []
-    return _Column(
+    return Column(
         title=title,
-        models=engaged(predictor),
+        models=describe_models(predictor),
         figures=dataset.figures(predictions, predictor),
         flip=bool(pipeline.models[-1].options.flip),
         photos=len(predictions),
@@ -206,18 +190,18 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, 
 def _predict(
     asked: Asked, dataset: Dataset, predictor: Predictor, title: str, path: Path | None, failed: list[str]
 ) -> Predictions:
-    """Predictions of all photos: those of earlier runs, and the rest."""
+    """Predictions of all images: those of earlier runs, and the rest."""
 
     def report(error: InputError) -> None:
         failed.append(str(error).replace(f"{asked.images}/", ""))
-        _tell(f"error: {error}")
+        _print(f"error: {error}")
 
-    numbers = {photo.number for photo in dataset.photos}
+    numbers = {image.number for image in dataset.photos}
     with Journal(path, fresh=asked.fresh) as journal:
         found = {number: people for number, people in journal.read().items() if number in numbers}
         if found:
-            _tell(f"{title}: {len(found)} of {len(numbers)} photos are done already ({path}); --fresh begins anew")
-        waiting = [photo for photo in dataset.photos if photo.number not in found]
+            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); --fresh starts anew")
+        waiting = [image for image in dataset.photos if image.number not in found]
         with _progress() as progress:
             task = progress.add_task(title, total=len(numbers), completed=len(found))
             found |= predict(
@@ -238,7 +222,7 @@ def _progress() -> Progress:
 
 def _digest(asked: Asked, predictor: Predictor) -> str:
     """Hash of everything that predictions depend on, but for the content of the images."""
-    told = ("backend", "version", "variant", "precision", "device")
+    facts = ("backend", "version", "variant", "precision", "device")
     pipeline = predictor.pipelines[0]
     files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
     boxes = _boxes(asked) if asked.dataset == "coco" else "gt"
@@ -247,7 +231,7 @@ def _digest(asked: Asked, predictor: Predictor) -> str:
         "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
         "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
         "models": [[one.spec.files.content, content_hash([one.spec.yml])] for one in pipeline.models],
-        "runtimes": [[model[name] for name in told] for model in predictor.describe()["models"]],
+        "runtimes": [[model[name] for name in facts] for model in predictor.describe()["models"]],
         "options": [asdict(one.options) for one in pipeline.models],
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -289,66 +273,5 @@ def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]
     return {"AP": (f"{accuracy.value}", f"{accuracy.by}, {accuracy.dataset}")}
 
 
-def _cells(columns: Sequence[_Column], published: dict[str, str]) -> list[list[str]]:
-    return [
-        [name, published.get(name, ""), *(_percent(column.figures[name]) for column in columns)]
-        for name in columns[0].figures
-    ]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(headings[0], box=SIMPLE, pad_edge=False)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
-def _write(
-    asked: Asked,
-    output: Path,
-    dataset: Dataset,
-    columns: Sequence[_Column],
-    headings: Sequence[str],
-    cells: Sequence[Sequence[str]],
-    sources: Sequence[str],
-) -> None:
-    name = asked.pipeline or asked.model or ""
-    title = f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{', flip' if columns[0].flip else ''}"
-    rows = [{**vars(column), "failed": list(column.failed), "left_out": dataset.counts} for column in columns]
-    try:
-        write_report(
-            output / asked.dataset,
-            title,
-            dataset.protocol + "\n",
-            headings,
-            cells,
-            rows,
-            _remarks(columns, sources),
-        )
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written: {error.strerror or error}") from error
-    _tell(f"wrote {output / asked.dataset}.md and .json")
-
-
-def _remarks(columns: Sequence[_Column], sources: Sequence[str]) -> str:
-    """What stands below the table: whose figures, on how many people, and who was met worst."""
-    first = columns[0]
-    people = "" if first.people is None else f", {first.people} annotated people"
-    lines = [*sources, f"{first.photos} photos{people}"]
-    lines += first.warnings
-    lines += [f"{column.title}: {len(column.failed)} photos could not be used" for column in columns if column.failed]
-    text = "\n".join(f"- {line}" for line in lines)
-    if not first.worst:
-        return f"{text}\n"
-    pictures = "\n\n".join(f"![number {rank}]({one['picture']})" for rank, one in enumerate(first.worst, 1))
-    return f"{text}\n\n## Met worst by {first.title}\n\n{pictures}\n\n## Environment\n"
-
-
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201

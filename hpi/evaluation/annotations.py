@@ -1,4 +1,4 @@
-"""Reading annotation files that come from anywhere."""
+"""Reading annotation files, which may come from anywhere and hold anything."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from hpi.errors import InputError
 
 Pixels = Annotated[float, Field(ge=-1e5, le=1e5)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
+MANY = 10
+"""People: enough to judge a whole file by."""
 
 
 def leads_out(name: str) -> bool:
-    """Whether the name of a file leads out of the folder that it is relative to."""
+    """Whether the name of a file leads out of the folder that it is relative to.
+
+    Example:
+        >>> leads_out("train/a.png"), leads_out("../a.png"), leads_out("/a.png")
+        (False, True, True)
+    """
     path = Path(name)
     return bool(path.anchor) or ".." in path.parts
 
@@ -32,7 +39,7 @@ FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_
 
 
 class Entry(BaseModel):
-    """Something in an annotation file; fields that are not named here are left to others."""
+    """An entry of an annotation file; fields that are not named here are ignored."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -56,6 +63,16 @@ def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
         raise InputError(f"{path}: not JSON: {error}{if_broken}") from error
 
 
+def to_json(content: Any, indent: int | None = None) -> bytes:
+    """Content as JSON in UTF-8, letters as they are.
+
+    Example:
+        >>> to_json({"id": 1, "name": "person"})
+        b'{"id": 1, "name": "person"}'
+    """
+    return json.dumps(content, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
 def existing(images: Path, names: Iterable[str]) -> set[str]:
     """Those of the names that are files in the folder of images.
 
@@ -65,7 +82,7 @@ def existing(images: Path, names: Iterable[str]) -> set[str]:
     names = list(names)
     there = {name for name in names if is_file(images / name)}
     if not there:
-        raise InputError(f"{images}: none of the {len(names)} photos of the annotations is here, such as {names[0]}")
+        raise InputError(f"{images}: none of the {len(names)} images of the annotations is here, such as {names[0]}")
     return there
 
 

@@ -1,4 +1,4 @@
-"""MPII: PCKh, the share of joints that are near the true place, measured in head sizes.
+"""MPII: PCKh, the share of keypoints that are near their true places, measured in head sizes.
 
 The convention is that of the dataset's own Matlab toolkit (human-pose.mpi-inf.mpg.de), as HRNet (lib/dataset/mpii.py),
 mmpose and PaddleDetection have it in Python.
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, RootModel
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import Entry, FileName, Pixels, existing, read_json
-from hpi.evaluation.coco_checks import MANY, listed
+from hpi.evaluation.annotations import MANY, Entry, FileName, Pixels, existing, read_json
+from hpi.evaluation.messages import listed
 from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
 from hpi.io.validation import parse
 from hpi.predictor import Predictor
 from hpi.skeletons import COCO, load_skeleton
 
 SKELETON = load_skeleton("mpii16")
-JOINTS = len(SKELETON)
+KEYPOINTS = len(SKELETON)
 UPPER_NECK, HEAD_TOP = map(SKELETON.keypoints.index, SKELETON.head or ())
 NOT_COUNTED = ("pelvis", "thorax")
 LIMITS = (0.5, 0.1)  # HRNet's "Mean@0.1" is really at 0.11
@@ -37,7 +37,7 @@ GROUPS = {
     },
 }
 
-# Joints and centres count pixels from 1, as Matlab does.
+# Keypoints and centers count pixels from 1, as Matlab does.
 FIRST_PIXEL = 1
 SIDE = 200  # pixels of a person's box at scale 1
 DOWN = 15  # pixels at scale 1 that the box is moved down, so that no feet are cut off
@@ -45,19 +45,19 @@ HEAD_BOX_SHARE = 0.6  # SC_BIAS
 MISSING = -1  # center and scale of a person without them
 SCALES = (1e-3, 1e3)
 SMALLEST_HEAD = 1  # pixels: less is no head that someone has marked
-LARGEST_BOX = 20  # times the extent of the joints; MPII's own are about twice as large
+LARGEST_BOX = 20  # times the extent of the keypoints; MPII's own are about twice as large
 
 _PROTOCOL = (
-    "PCKh: share of the labelled joints that are within 0.5 (or 0.1) head sizes of the true place, over all joints but "
-    "pelvis and thorax; Head to Ankle: at 0.5, mean of left and right. A person's crop comes from center and scale as "
-    "in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. Of a model "
-    "with COCO's 17 joints those that both have count: shoulders, elbows, wrists, hips, knees and ankles. "
+    "PCKh: share of the labelled keypoints that are within 0.5 (or 0.1) head sizes of the true place, over all "
+    "keypoints but pelvis and thorax; Head to Ankle: at 0.5, mean of left and right. A person's crop comes from center "
+    "and scale as in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. "
+    "Of a model with COCO's 17 keypoints, those that both have count: shoulders, elbows, wrists, hips, knees, ankles. "
 )
-_JOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
+_KEYPOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
 _HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."
 _HEAD_SEGMENT = (
     "The head size is the distance of head_top and upper_neck, which is what 0.6 times the diagonal of the head box "
-    "stands for; people without these two joints are left out."
+    "stands for; people without these two keypoints are left out."
 )
 
 
@@ -71,8 +71,8 @@ class _Annotation(Entry):
     image: FileName
     center: tuple[Pixels, Pixels]
     scale: Annotated[float, AfterValidator(_scale)]
-    joints: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=JOINTS, max_length=JOINTS)]
-    joints_vis: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=JOINTS, max_length=JOINTS)]
+    joints: Annotated[list[tuple[Pixels, Pixels]], Field(min_length=KEYPOINTS, max_length=KEYPOINTS)]
+    joints_vis: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=KEYPOINTS, max_length=KEYPOINTS)]
 
     @property
     def is_placed(self) -> bool:
@@ -124,14 +124,14 @@ class MpiiDataset:
         if not given:
             raise InputError(
                 f"{annotations}: none of its {len(self._people)} people can be measured: that needs center, scale, a "
-                f"head size of at least {SMALLEST_HEAD} pixel and a labelled joint"
+                f"head size of at least {SMALLEST_HEAD} pixel and a labelled keypoint"
             )
         self.photos = [
             Photo(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
         ]
         left_out = {
-            "photos without a file": [number for number, name in enumerate(names) if name not in there],
-            "people without a head size or a labelled joint": [
+            "images without a file": [number for number, name in enumerate(names) if name not in there],
+            "people without a head size or a labelled keypoint": [
                 number for number, is_measured in enumerate(measured) if not is_measured
             ],
             "people without center or scale": [
@@ -147,50 +147,50 @@ class MpiiDataset:
         self._warnings += self._doubts()
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Look, before the work, whether this predictor's joints are measured.
+        """Check, before the work, whether this predictor's keypoints can be measured.
 
         Returns:
             What makes the figures other than one might expect, a sentence each.
 
         Raises:
-            ConfigError: the model has neither COCO's nor MPII's joints.
+            ConfigError: the model has neither COCO's nor MPII's keypoints.
         """
         if predictor.pipelines[0].skeleton:
-            require_keypoints(predictor, [SKELETON.keypoints, self._coco], _JOINTS_OF)
+            require_keypoints(predictor, [SKELETON.keypoints, self._coco], _KEYPOINTS_OF)
         return self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """PCKh of the predicted people.
 
         Returns:
-            Percent: ``PCKh@0.5``, ``PCKh@0.1``, and the joints at 0.5 from ``Head`` to ``Ankle``; None for joints that
-            the model does not have.
+            Percent: ``PCKh@0.5``, ``PCKh@0.1``, and the keypoints at 0.5 from ``Head`` to ``Ankle``; None for those
+            that the model does not have.
 
         Raises:
-            ConfigError: the model has neither COCO's nor MPII's joints.
+            ConfigError: the model has neither COCO's nor MPII's keypoints.
         """
         del predictor
-        people = [person for photo in predictions.values() for person in photo]
+        people = [person for people in predictions.values() for person in people]
         if not people:
             return dict.fromkeys([f"PCKh@{limit}" for limit in LIMITS] + list(GROUPS))
         numbers = [_number(person) for person in people]
-        found = np.stack([_mpii_joints(person.joints, self._coco) for person in people])
+        found = np.stack([_mpii_keypoints(person.joints, self._coco) for person in people])
         counts = np.stack([self._counted(number) for number in numbers]) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[numbers], found, self._heads[numbers])
         totals = counts.sum(axis=0)
         means = {f"PCKh@{limit}": _percent(((distances <= limit) & counts).sum(), totals.sum()) for limit in LIMITS}
         hits = ((distances <= LIMITS[0]) & counts).sum(axis=0)
-        by_joint = [_percent(hit, total) for hit, total in zip(hits, totals, strict=True)]
-        return means | {name: _group(by_joint, joints) for name, joints in GROUPS.items()}
+        by_keypoint = [_percent(hit, total) for hit, total in zip(hits, totals, strict=True)]
+        return means | {name: _group(by_keypoint, members) for name, members in GROUPS.items()}
 
     def cases(self, predictions: Predictions) -> list[Case]:
-        """The predicted people with the share of their joints within half a head size."""
-        paths = {photo.number: photo.path for photo in self.photos}
-        return [self._case(paths[photo], person) for photo, people in predictions.items() for person in people]
+        """The predicted people with the share of their keypoints within half a head size."""
+        paths = {image.number: image.path for image in self.photos}
+        return [self._case(paths[image], person) for image, people in predictions.items() for person in people]
 
     def _case(self, path: Path, person: Person) -> Case:
         number = _number(person)
-        found = _mpii_joints(person.joints, self._coco)
+        found = _mpii_keypoints(person.joints, self._coco)
         counts = self._counted(number) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[number], found, self._heads[number])[counts]
         truth = np.column_stack([self._truth[number], self._labelled[number]]).astype(np.float32)
@@ -200,31 +200,31 @@ class MpiiDataset:
         return Case(path, number, "PCKh", share, error, person.box, truth, SKELETON, person.joints, pairs)
 
     def _counted(self, number: int) -> NDArray[np.bool_]:
-        """Which joints of a person count: ``[16]``."""
+        """Which keypoints of a person count: ``[16]``."""
         counted: NDArray[np.bool_] = self._labelled[number] & [name not in NOT_COUNTED for name in SKELETON.keypoints]
         return counted
 
     def _check_places(self, annotations: Path) -> None:
-        """Refuse centers and scales in other units than the joints: the crops would show something else."""
+        """Refuse centers and scales in other units than the keypoints: the crops would show something else."""
         people = [number for number, one in enumerate(self._people) if one.is_placed and self._labelled[number].any()]
         if len(people) < MANY:
             return
-        joints, labelled = self._truth[people], self._labelled[people]
+        points, labelled = self._truth[people], self._labelled[people]
         boxes = np.array([_box(self._people[number]) for number in people]).reshape(-1, 1, 2, 2)
-        inside = ((joints >= boxes[:, :, 0]) & (joints <= boxes[:, :, 1])).all(axis=-1) & labelled
-        extents = np.array([np.ptp(one[which], axis=0).max() for one, which in zip(joints, labelled, strict=True)])
+        inside = ((points >= boxes[:, :, 0]) & (points <= boxes[:, :, 1])).all(axis=-1) & labelled
+        extents = np.array([np.ptp(one[which], axis=0).max() for one, which in zip(points, labelled, strict=True)])
         too_large = np.ptp(boxes[:, 0, :, 0], axis=-1) > LARGEST_BOX * extents
         if inside.sum() < labelled.sum() / 2 or too_large.mean() > 0.5:
             raise InputError(
-                f"{annotations}: center and scale do not frame the joints, those of people number {listed(people)} "
+                f"{annotations}: center and scale do not frame the keypoints, those of people number {listed(people)} "
                 f"(from 0); give center and joints in pixels of the image, and scale in {SIDE} pixels"
             )
 
     def _doubts(self) -> list[str]:
-        """What may be meant otherwise: joints that are labelled where missing ones are put."""
+        """What may be a mistake: keypoints that are labelled where missing ones are put."""
         missing = np.isin(self._truth + FIRST_PIXEL, (MISSING, 0)).all(axis=-1)
         people = np.flatnonzero((missing & self._labelled).any(axis=1)).tolist()
-        said = "a joint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing"
+        said = "a keypoint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing"
         return [f"people number {listed(people)} (from 0): {said}"] if people else []
 
     def _head_segments(self) -> NDArray[np.float64]:
@@ -234,7 +234,7 @@ class MpiiDataset:
 
 
 def head_distances(truth: NDArray[Any], found: NDArray[Any], heads: NDArray[Any]) -> NDArray[np.float64]:
-    """Distance of joints from their true places.
+    """Distance of keypoints from their true places.
 
     Args:
         truth: ``[..., K, 2]`` pixels.
@@ -243,6 +243,10 @@ def head_distances(truth: NDArray[Any], found: NDArray[Any], heads: NDArray[Any]
 
     Returns:
         ``[..., K]`` in head sizes.
+
+    Example:
+        >>> head_distances(np.array([[[0, 0], [9, 0]]]), np.array([[[3, 4], [9, 0]]]), np.array([10.0])).tolist()
+        [[0.5, 0.0]]
     """
     distances: NDArray[np.float64] = np.linalg.norm(found - truth, axis=-1) / heads[..., None]
     return distances
@@ -253,13 +257,13 @@ def _number(person: Person) -> int:
     return person.annotation
 
 
-def _mpii_joints(joints: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np.float64]:
-    """Joints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
-    names = {JOINTS: SKELETON.keypoints, len(coco): coco}.get(len(joints))
+def _mpii_keypoints(found: NDArray[np.float32], coco: Sequence[str]) -> NDArray[np.float64]:
+    """Keypoints of a model in MPII's order, ``[16, 2]``; NaN for those that it does not have."""
+    names = {KEYPOINTS: SKELETON.keypoints, len(coco): coco}.get(len(found))
     if names is None:
-        raise ConfigError(f"the model has {len(joints)} joints, but {_JOINTS_OF}")
+        raise ConfigError(f"the model has {len(found)} keypoints, but {_KEYPOINTS_OF}")
     places = [names.index(name) if name in names else -1 for name in SKELETON.keypoints]
-    return np.where(np.array(places)[:, None] < 0, np.nan, joints[places, :2].astype(np.float64))
+    return np.where(np.array(places)[:, None] < 0, np.nan, found[places, :2].astype(np.float64))
 
 
 def _box(one: _Annotation) -> Box:
@@ -305,7 +309,7 @@ def _percent(part: float, whole: float) -> float | None:
     return 100 * float(part) / float(whole) if whole else None
 
 
-def _group(by_joint: list[float | None], joints: tuple[str, ...]) -> float | None:
-    values = [by_joint[SKELETON.keypoints.index(name)] for name in joints]
+def _group(by_keypoint: list[float | None], members: tuple[str, ...]) -> float | None:
+    values = [by_keypoint[SKELETON.keypoints.index(name)] for name in members]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -1,4 +1,4 @@
-"""The people that a model misses most: truth and prediction side by side."""
+"""The people that a model finds worst: annotation and prediction side by side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _FONT, _TEXT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def worst(cases: Sequence[Case], count: int) -> list[Case]:
-    """Those that were met worst, the worst first."""
+    """The cases with the lowest values, the lowest first; of equal ones, that with the largest error first.
+
+    Args:
+        cases: of any measure.
+        count: how many at most.
+    """
     return sorted(cases, key=lambda case: (case.value, -case.error))[:count]
 
 
@@ -33,8 +38,8 @@ def draw_case(case: Case, image: Image, skeleton: Skeleton) -> Image:
 
     Args:
         case: the person.
-        image: ``[H, W, 3]`` uint8 BGR, the photo.
-        skeleton: of the predicted joints.
+        image: ``[H, W, 3]`` uint8 BGR: the whole image.
+        skeleton: of the predicted keypoints.
 
     Returns:
         ``[548, 968, 3]`` uint8 BGR, with a heading and a legend.
@@ -57,7 +62,7 @@ def draw_case(case: Case, image: Image, skeleton: Skeleton) -> Image:
 
 
 def _to_panel(case: Case, image: Image) -> NDArray[np.float64]:
-    """``[2, 3]``: from the photo into a panel that shows box and labelled joints, and little beyond the photo."""
+    """``[2, 3]``: from the image into a panel that shows box and labelled keypoints, and little beyond the image."""
     corners = np.array(case.box).reshape(2, 2)
     points = np.concatenate([corners, case.truth[case.truth[:, 2] > 0, :2]])
     low, high = points.min(axis=0), points.max(axis=0)
@@ -68,10 +73,10 @@ def _to_panel(case: Case, image: Image) -> NDArray[np.float64]:
     return np.column_stack([np.eye(2) * scale, PANEL / 2 - scale * middle])
 
 
-def _moved(joints: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Joints ``[K, 3]`` in a panel's pixels."""
-    points = joints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-    return np.column_stack([points, joints[:, 2]]).astype(np.float32)
+def _moved(keypoints: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Keypoints ``[K, 3]`` in a panel's pixels."""
+    points = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.column_stack([points, keypoints[:, 2]]).astype(np.float32)
 
 
 def _with_box(panel: Image, case: Case, matrix: NDArray[np.float64]) -> Image:
@@ -81,7 +86,7 @@ def _with_box(panel: Image, case: Case, matrix: NDArray[np.float64]) -> Image:
 
 
 def _with_errors(panel: Image, case: Case, matrix: NDArray[np.float64]) -> Image:
-    """With a line from each predicted joint that counts, however little it scores, to a ring at its true place."""
+    """With a line from each predicted keypoint that counts, however little it scores, to a ring at its true place."""
     places = np.rint(np.clip(case.pairs @ matrix[:, :2].T + matrix[:, 2], -PANEL, 2 * PANEL)).astype(np.float32)
     for true, predicted in places.astype(int).tolist():
         cv2.line(panel, predicted, true, _YELLOW, 1, cv2.LINE_AA)
@@ -90,7 +95,7 @@ def _with_errors(panel: Image, case: Case, matrix: NDArray[np.float64]) -> Image
 
 
 def _with_dots(panel: Image, points: NDArray[np.float32]) -> Image:
-    """With a dot at each point ``[N, 2 or 3]``, which shows also where a joint has no bone."""
+    """With a dot at each point ``[N, 2 or 3]``, which shows also where a keypoint has no bone."""
     for x, y, *_ in np.rint(points).astype(int).tolist():
         cv2.circle(panel, (x, y), 4, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(panel, (x, y), 3, _WHITE, cv2.FILLED, cv2.LINE_AA)

@@ -31,7 +31,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Folder for report, pictures and predictions, with which a later run goes on.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew.")] = False,
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,

@@ -19,6 +19,7 @@ def compare(context: typer.Context) -> None:
 
 
 def _run(arguments: list[str], name: str) -> None:
+    # The only place in hpi that names the benchmarks: they use hpi, not the other way round.
     from hpi.benchmarks.__main__ import app
 
     app(arguments, prog_name=name)

@@ -23,15 +23,15 @@ TRAIN = 24
 
 @pytest.fixture
 def folder(shared, tmp_path):
-    """A data set of COCO's 32 photos: 24 for training, 8 for validation."""
+    """A data set of COCO's 32 images: 24 for training, 8 for validation."""
     coco = json.loads((shared / "data" / "coco_val" / "person_keypoints.json").read_text())
     target = tmp_path / "people"
     shutil.copytree(shared / "data" / "coco_val" / "images", target / "images")
     (target / "annotations").mkdir()
-    for name, photos in (("train", coco["images"][:TRAIN]), ("val", coco["images"][TRAIN:])):
-        ids = {photo["id"] for photo in photos}
+    for name, images in (("train", coco["images"][:TRAIN]), ("val", coco["images"][TRAIN:])):
+        ids = {image["id"] for image in images}
         people = [person for person in coco["annotations"] if person["image_id"] in ids]
-        write(target, name, {**coco, "images": photos, "annotations": people})
+        write(target, name, {**coco, "images": images, "annotations": people})
     return target
 
 
@@ -63,7 +63,7 @@ def refused(folder, **options):
 def test_the_result_is_paddlexs(folder):
     result = check(folder)
     output = folder.parent / "output"
-    names = [[photo["file_name"] for photo in read(folder, name)["images"]] for name in ("train", "val")]
+    names = [[image["file_name"] for image in read(folder, name)["images"]] for name in ("train", "val")]
     assert result == {
         "done_flag": True,
         "check_pass": True,
@@ -82,12 +82,12 @@ def test_the_result_is_paddlexs(folder):
     assert json.loads((output / RESULT).read_text()) == result
     assert (output / result["analysis"]["histogram"]).stat().st_size > 10_000
     for place_ in result["attributes"]["train_sample_paths"] + result["attributes"]["val_sample_paths"]:
-        drawn, photo = cv2.imread(str(output / place_)), cv2.imread(str(folder / "images" / place_.split("/")[-1]))
-        assert drawn.shape == photo.shape
-        assert (drawn != photo).any()
+        drawn, image = cv2.imread(str(output / place_)), cv2.imread(str(folder / "images" / place_.split("/")[-1]))
+        assert drawn.shape == image.shape
+        assert (drawn != image).any()
 
 
-def test_the_data_set_may_lie_in_a_folder_below(folder, tmp_path):
+def test_a_data_set_in_a_folder_below_is_found(folder, tmp_path):
     assert check_dataset(tmp_path, tmp_path / "output")["dataset_path"] == "people"
 
 
@@ -96,16 +96,16 @@ def test_the_data_set_may_lie_in_a_folder_below(folder, tmp_path):
     [
         ({"keypoints": [1.0, 2.0]}, "keypoints has 2 numbers; give 3 x 17 = 51"),
         ({"keypoints": [5, 5, 3] * 17, "num_keypoints": 17}, "a visibility is 3"),
-        ({"num_keypoints": 18}, "num_keypoints is 18, but 13 joints have a visibility above 0; set it to 13"),
+        ({"num_keypoints": 18}, "num_keypoints is 18, but 13 keypoints have a visibility above 0; set it to 13"),
         ({"num_keypoints": None}, "num_keypoints is missing"),
-        ({"bbox": [700, 10, 20, 20]}, "bbox [700.0, 10.0, 20.0, 20.0] is outside its photo of 640 x 427"),
+        ({"bbox": [700, 10, 20, 20]}, "bbox [700.0, 10.0, 20.0, 20.0] is outside of its image of 640 x 427"),
         ({"bbox": [10, 10, 0, 20]}, "bbox [10.0, 10.0, 0.0, 20.0] is empty"),
         ({"bbox": []}, "bbox has 0 numbers; give 4"),
         ({"category_id": 7}, "category_id 7 is not among the categories (1)"),
         ({"image_id": 5}, "image_id 5 is not among the images"),
     ],
 )
-def test_a_wrong_annotation(folder, change, said):
+def test_a_wrong_annotation_is_refused(folder, change, said):
     content = read(folder, "train")
     person = content["annotations"][0]
     person.update(change)
@@ -115,7 +115,7 @@ def test_a_wrong_annotation(folder, change, said):
     assert "1 problem:" in message
 
 
-def test_all_problems_are_told_at_once(folder):
+def test_all_problems_are_listed_at_once(folder):
     content = read(folder, "val")
     first, second, third = content["images"][:3]
     (folder / "images" / first["file_name"]).unlink()
@@ -127,7 +127,7 @@ def test_all_problems_are_told_at_once(folder):
     message = refused(folder)
     for part in (
         f"image id {first['id']}: {folder / 'images' / first['file_name']} is missing",
-        "is not a picture",
+        "is not an image",
         "width and height are",
         "'../secret.jpg' leads out of",
         f"annotation id {content['annotations'][0]['id']}: 2 entries have it",
@@ -137,7 +137,7 @@ def test_all_problems_are_told_at_once(folder):
     assert "6 problems" in message
 
 
-def test_categories_must_agree(folder):
+def test_sets_with_different_categories_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["name"] = "horse"
     write(folder, "val", content)
@@ -198,7 +198,7 @@ def test_an_orientation_counts_as_in_a_prediction(folder):
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "6.jpg", "6 as text.jpg", "9.jpg", "6.png", "damaged.webp", "6.tiff"])
-def test_a_wrong_size_is_told_whatever_the_orientation(folder, name):
+def test_a_wrong_size_is_found_whatever_the_orientation(folder, name):
     content, entry = read(folder, "val"), with_orientations(folder)[name]
     width, height = entry["width"], entry["height"]
     entry.update(width=height, height=width)
@@ -207,7 +207,7 @@ def test_a_wrong_size_is_told_whatever_the_orientation(folder, name):
     assert f"{said} {width} x {height} as it is shown" in refused(folder)
 
 
-def test_a_set_without_annotations(folder):
+def test_a_set_without_annotations_is_refused(folder):
     for name in ("train", "val"):
         before = read(folder, name)
         write(folder, name, {**before, "annotations": []})
@@ -217,21 +217,21 @@ def test_a_set_without_annotations(folder):
         write(folder, name, before)
 
 
-def test_sets_with_other_keypoints(folder):
+def test_sets_with_different_keypoints_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["keypoints"].reverse()
     write(folder, "val", content)
     assert "its categories are not those of instance_train.json" in refused(folder)
 
 
-def test_a_file_name_with_backslashes(folder):
+def test_backslashes_in_a_file_name_are_explained(folder):
     content = read(folder, "val")
     content["images"][0]["file_name"] = "sub\\a.jpg"
     write(folder, "val", content)
     assert "write / for \\ in file_name" in refused(folder)
 
 
-def test_missing_matplotlib_is_told_before_the_work(folder, monkeypatch):
+def test_a_missing_matplotlib_is_an_error_before_the_work(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[evaluate\]"'):
         check(folder)
@@ -247,7 +247,7 @@ def test_missing_matplotlib_is_told_before_the_work(folder, monkeypatch):
         (None, "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_annotations(folder, text, said):
+def test_a_file_without_annotations_is_named_in_the_error(folder, text, said):
     file = place(folder, "val")
     file.unlink()
     if text is not None:
@@ -257,12 +257,12 @@ def test_a_file_that_is_no_annotations(folder, text, said):
     assert said in message
 
 
-def test_a_folder_without_images(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="one folder 'images'"):
         check_dataset(tmp_path, tmp_path / "output")
 
 
-def test_what_deserves_a_look(folder, caplog):
+def test_doubtful_annotations_are_warned_of(folder, caplog):
     content = read(folder, "train")
     content["annotations"][0]["bbox"] = [600, 10, 100, 100]
     content["images"].append({**read(folder, "val")["images"][0], "id": 1})
@@ -272,31 +272,31 @@ def test_what_deserves_a_look(folder, caplog):
     assert (
         f"annotation id {number}: bbox [600.0, 10.0, 100.0, 100.0] reaches out of its image of 640 x 427" in caplog.text
     )
-    assert "1 photos are in both sets" in caplog.text
+    assert "images in both sets: 1, such as" in caplog.text
     assert "remove them from one to split" in refused(folder, split=(50, 50))
 
 
-def joints_by_photo(*contents):
+def keypoints_by_image(*contents):
     found = {}
     for content in contents:
-        names = {photo["id"]: photo["file_name"] for photo in content["images"]}
+        names = {image["id"]: image["file_name"] for image in content["images"]}
         for person in content["annotations"]:
             found.setdefault(names[person["image_id"]], []).append(person["keypoints"])
     return found
 
 
-def test_split(folder):
+def test_a_split_moves_every_annotation_and_keeps_a_backup(folder):
     before = {name: place(folder, name).read_bytes() for name in ("train", "val")}
     result = check(folder, split=(75, 25), seed=3)
     assert (result["attributes"]["train_samples"], result["attributes"]["val_samples"]) == (24, 8)
     after = [read(folder, name) for name in before]
-    assert joints_by_photo(*after) == joints_by_photo(*map(json.loads, before.values()))
+    assert keypoints_by_image(*after) == keypoints_by_image(*map(json.loads, before.values()))
     for name, content in zip(before, after, strict=True):
         assert place(folder, name).with_suffix(".json.bak").read_bytes() == before[name]
         assert [person["id"] for person in content["annotations"]] == list(range(1, len(content["annotations"]) + 1))
         assert content["licenses"] == json.loads(before[name])["licenses"]
-    assert {photo["file_name"] for photo in after[0]["images"]} != {
-        photo["file_name"] for photo in json.loads(before["train"])["images"]
+    assert {image["file_name"] for image in after[0]["images"]} != {
+        image["file_name"] for image in json.loads(before["train"])["images"]
     }
     assert "of an earlier split would be lost" in refused(folder, split=(50, 50))
     assert [read(folder, name) for name in before] == after
@@ -305,22 +305,22 @@ def test_split(folder):
 def test_ids_that_begin_at_0_stay_apart(folder):
     for name in ("train", "val"):
         content = read(folder, name)
-        numbers = {photo["id"]: number for number, photo in enumerate(content["images"])}
-        content["images"] = [{**photo, "id": numbers[photo["id"]]} for photo in content["images"]]
+        numbers = {image["id"]: number for number, image in enumerate(content["images"])}
+        content["images"] = [{**image, "id": numbers[image["id"]]} for image in content["images"]]
         content["annotations"] = [
             {**person, "image_id": numbers[person["image_id"]]} for person in content["annotations"]
         ]
         write(folder, name, content)
     check(folder, split=(50, 50))
-    ids = [photo["id"] for name in ("train", "val") for photo in read(folder, name)["images"]]
+    ids = [image["id"] for name in ("train", "val") for image in read(folder, name)["images"]]
     assert len(set(ids)) == len(ids) == 32
 
 
-def test_a_photo_that_cannot_be_drawn_stops_the_split_before_it_is_written(folder):
-    """Its header is sound, so that only drawing it tells."""
+def test_an_image_that_cannot_be_drawn_stops_the_split(folder):
+    """Its header is sound, so that only drawing it shows."""
     before = place(folder, "train").read_bytes()
-    for photo in (folder / "images").iterdir():
-        photo.write_bytes(photo.read_bytes()[:2000])
+    for image in (folder / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:2000])
     with pytest.raises(InputError):
         check(folder, split=(50, 50))
     assert place(folder, "train").read_bytes() == before
@@ -338,16 +338,16 @@ def test_a_seed_gives_the_same_split(folder):
     assert splits[0] == splits[1]
 
 
-def test_no_photo_is_lost_by_rounding(folder):
-    """PaddleX's own split of 5 photos, 50 to 50, writes 2 and 2."""
+def test_no_image_is_lost_by_rounding(folder):
+    """PaddleX's own split of 5 images, 50 to 50, writes 2 and 2."""
     content = read(folder, "train")
-    photos = content["images"][:3]
-    people = [one for one in content["annotations"] if one["image_id"] in {photo["id"] for photo in photos}]
-    write(folder, "train", {**content, "images": photos, "annotations": people})
+    images = content["images"][:3]
+    people = [one for one in content["annotations"] if one["image_id"] in {image["id"] for image in images}]
+    write(folder, "train", {**content, "images": images, "annotations": people})
     content = read(folder, "val")
-    photos = content["images"][:2]
-    people = [one for one in content["annotations"] if one["image_id"] in {photo["id"] for photo in photos}]
-    write(folder, "val", {**content, "images": photos, "annotations": people})
+    images = content["images"][:2]
+    people = [one for one in content["annotations"] if one["image_id"] in {image["id"] for image in images}]
+    write(folder, "val", {**content, "images": images, "annotations": people})
     found = check(folder, split=(50, 50))["attributes"]
     assert found["train_samples"] + found["val_samples"] == 5
 
@@ -367,19 +367,19 @@ def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("split", [(50, 40), (100, 0), (120, -20)])
-def test_percentages(folder, split):
+def test_percentages_that_do_not_add_to_100_are_refused(folder, split):
     with pytest.raises(ConfigError, match="add to 100"):
         check(folder, split=split)
 
 
-def test_too_few_to_split(folder):
+def test_too_few_images_to_split_are_refused(folder):
     assert "too few" in refused(folder, split=(99, 1))
 
 
-def test_the_command(folder, tmp_path):
+def test_the_command_prints_the_outcome_or_what_is_wrong(folder, tmp_path):
     done = run_hpi("check-dataset", folder, "--split", "75", "25", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "passed: 24 photos for training, 8 for validation" in done.stdout
+    assert "passed: 24 images for training, 8 for validation" in done.stdout
     assert (tmp_path / "output" / RESULT).is_file()
     (folder / "images" / read(folder, "val")["images"][0]["file_name"]).unlink()
     done = run_hpi("check-dataset", folder, "--output", "again", cwd=tmp_path)

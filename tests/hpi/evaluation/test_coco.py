@@ -18,16 +18,20 @@ from pycocotools.cocoeval import COCOeval
 
 from hpi import Predictor
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.coco import BOX_FIGURES, KEYPOINT_FIGURES, CocoDataset, oks
+from hpi.evaluation.coco import CocoDataset
+from hpi.evaluation.coco.cocoeval import BOX_FIGURES, KEYPOINT_FIGURES
+from hpi.evaluation.coco.oks import oks
 from hpi.evaluation.predictions import Journal, Person, predict
 from hpi.instances import Skeleton
+from hpi.skeletons import load_skeleton
 
 from support import BACKEND_PACKAGES, EXAMPLE, quick_first
 
 WITHIN = 0.2
+SIGMAS = load_skeleton("coco17").sigmas
 BUNDLED = ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")
 
-# What PaddleX 3.7.2 itself detects on these photos (threshold 0), through pycocotools. coco_val_ap.json has 41.8 and
+# What PaddleX 3.7.2 itself detects on these images (threshold 0), through pycocotools. coco_val_ap.json has 41.8 and
 # 44.3 for the boxes, by a protocol that it does not state.
 PADDLEX_BOX_AP = {
     "PicoDet-S_pedestrian_320": {"AP": 52.470, "AP50": 80.805},
@@ -78,7 +82,7 @@ MODELS = (
     quick_first((backend, *model) for backend in BACKEND_PACKAGES for model in MODELS),
     indirect=["backend"],
 )
-def test_keypoints(shared, places, paddle_model_backend, model, flip):
+def test_keypoint_ap_is_the_references(shared, places, paddle_model_backend, model, flip):
     expected = json.loads((shared / "golden" / "coco_val_ap.json").read_text())["keypoints"]
     expected = expected[f"{model} flip" if flip else model]
     dataset = CocoDataset(*places)
@@ -97,7 +101,7 @@ def test_keypoints(shared, places, paddle_model_backend, model, flip):
     quick_first((backend, model) for backend in BACKEND_PACKAGES for model in PADDLEX_BOX_AP),
     indirect=["backend"],
 )
-def test_boxes(shared, places, paddle_model_backend, model):
+def test_box_ap_is_paddlexs(shared, places, paddle_model_backend, model):
     dataset = CocoDataset(*places, "detector")
     with Predictor(model, model_dir=folder_of(shared, model), backend=paddle_model_backend) as predictor:
         found = dataset.figures(predictions_of(predictor, dataset), predictor)
@@ -112,11 +116,11 @@ def random_people(truth, rng):
     for one in truth["annotations"]:
         x, y, width, height = one["bbox"]
         for _ in range(rng.integers(0, 3)):
-            joints = np.array(one["keypoints"], np.float32).reshape(17, 3)
-            joints[:, :2] += rng.normal(0, 0.03 * np.sqrt(one["area"]), (17, 2))
-            joints[:, 2] = rng.uniform(0, 1, 17)
+            points = np.array(one["keypoints"], np.float32).reshape(17, 3)
+            points[:, :2] += rng.normal(0, 0.03 * np.sqrt(one["area"]), (17, 2))
+            points[:, 2] = rng.uniform(0, 1, 17)
             corners = np.array([x, y, x + width, y + height]) + rng.normal(0, 0.02 * height, 4)
-            people[one["image_id"]].append(Person(tuple(corners), float(rng.uniform()), None, joints))
+            people[one["image_id"]].append(Person(tuple(corners), float(rng.uniform()), None, points))
     people[truth["images"][0]["id"]].append(Person((0.0, 0.0, 9.0, 9.0), 0.5, None, np.zeros((17, 3), np.float32)))
     return people
 
@@ -138,8 +142,8 @@ def test_the_figures_are_those_of_pycocotools(places, random_people, tmp_path):
         for person in people:
             confident = [score for score in person.joints[:, 2] if score > 0.2]
             score = person.score * (np.mean(confident, dtype=np.float32) if confident else 0)
-            joints = [float(value) for value in person.joints.ravel()]
-            keypoints.append({"image_id": image, "category_id": 1, "keypoints": joints, "score": float(score)})
+            points = [float(value) for value in person.joints.ravel()]
+            keypoints.append({"image_id": image, "category_id": 1, "keypoints": points, "score": float(score)})
             x1, y1, x2, y2 = person.box
             boxes.append({"image_id": image, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1]})
             boxes[-1]["score"] = person.score
@@ -165,8 +169,8 @@ def test_oks_is_that_of_pycocotools(places, truth, random_people, tmp_path):
         annotations = [one for one in truth["annotations"] if one["image_id"] == image]
         for column, one in enumerate(annotations):
             if one["num_keypoints"] and people:
-                joints = np.stack([person.joints for person in people])[:20]  # pycocotools looks at no more
-                found = oks(np.array(one["keypoints"]).reshape(17, 3), one["area"], joints)
+                keypoints = np.stack([person.joints for person in people])[:20]  # pycocotools looks at no more
+                found = oks(np.array(one["keypoints"]).reshape(17, 3), one["area"], keypoints, SIGMAS)
                 assert found == pytest.approx(evaluation.ious[image, 1][:, column], abs=1e-12)
                 checked += 1
     assert checked > 30
@@ -191,12 +195,12 @@ def themselves(content):
     found = {image["id"]: [] for image in content["images"]}
     for one in content["annotations"]:
         x, y, width, height = one["bbox"]
-        joints = np.array(one["keypoints"], np.float32).reshape(17, 3) * (1 - one["iscrowd"])
-        found[one["image_id"]].append(Person((x, y, x + width, y + height), 1.0, one["id"], joints))
+        points = np.array(one["keypoints"], np.float32).reshape(17, 3) * (1 - one["iscrowd"])
+        found[one["image_id"]].append(Person((x, y, x + width, y + height), 1.0, one["id"], points))
     return found
 
 
-def check_that_truth_meets_itself(content, images, file):
+def assert_that_truth_matches_itself(content, images, file):
     file.write_text(json.dumps(content))
     dataset, predictions = CocoDataset(file, images), themselves(content)
     keypoints, boxes = dataset.keypoint_figures(predictions), dataset.box_figures(predictions)
@@ -206,16 +210,16 @@ def check_that_truth_meets_itself(content, images, file):
 
 
 @pytest.mark.parametrize("first", [0, 1, -7, 2**31 - 3, 2**53 - 1, 2**63 - 3, 10**30], ids=str)
-def test_ground_truth_meets_itself_whatever_the_ids(places, truth, tmp_path, first):
+def test_ground_truth_matches_itself_whatever_the_ids(places, truth, tmp_path, first):
     images, people = len(truth["images"]), len(truth["annotations"])
     content = numbered(truth, range(first, first + images), range(first, first + people), first)
-    check_that_truth_meets_itself(content, places[1], tmp_path / "annotations.json")
+    assert_that_truth_matches_itself(content, places[1], tmp_path / "annotations.json")
 
 
 @pytest.mark.full
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_ground_truth_meets_itself_under_any_ids(places, truth, tmp_path, data):
+def test_ground_truth_matches_itself_under_any_ids(places, truth, tmp_path, data):
     """Sparse, shuffled, negative and huge ids; any category; people that become crowds or lose their keypoints."""
     numbers = st.integers() | st.integers(-50, 50)
     images, people = (
@@ -228,7 +232,7 @@ def test_ground_truth_meets_itself_under_any_ids(places, truth, tmp_path, data):
         content["annotations"][number].update(
             data.draw(st.sampled_from([{"iscrowd": 1}, {"keypoints": [0] * 51, "num_keypoints": 0}]))
         )
-    check_that_truth_meets_itself(content, places[1], tmp_path / "annotations.json")
+    assert_that_truth_matches_itself(content, places[1], tmp_path / "annotations.json")
 
 
 def test_an_id_of_0_changes_no_figure(places, truth, random_people, tmp_path):
@@ -241,16 +245,16 @@ def test_an_id_of_0_changes_no_figure(places, truth, random_people, tmp_path):
     assert found.box_figures(random_people) == expected.box_figures(random_people)
 
 
-def test_one_person_alone_with_id_0(tiny):
+def test_one_person_with_id_0_counts(tiny):
     content, read = tiny
     content["annotations"][0]["id"] = content["images"][0]["id"] = content["categories"][0]["id"] = 0
     content["annotations"][0]["category_id"] = content["annotations"][0]["image_id"] = 0
-    person = Person((39, 77, 159, 477), 1.0, 0, np.array(JOINT * 17, np.float32).reshape(17, 3))
+    person = Person((39, 77, 159, 477), 1.0, 0, np.array(KEYPOINT * 17, np.float32).reshape(17, 3))
     assert read().keypoint_figures({0: [person]})["AP"] == pytest.approx(100)
     assert read().box_figures({0: [person]})["AP"] == pytest.approx(100)
 
 
-def test_cases_tell_how_each_person_was_met(places, truth):
+def test_cases_say_how_well_each_person_was_found(places, truth):
     one = next(one for one in truth["annotations"] if one["num_keypoints"] > 10)
     perfect = Person((0, 0, 1, 1), 1.0, one["id"], np.array(one["keypoints"], np.float32).reshape(17, 3))
     nothing = {image["id"]: [] for image in truth["images"]}
@@ -269,7 +273,7 @@ def test_nothing_found_is_zero(places, truth):
     assert dataset.box_figures(nothing)["AR100"] == 0
 
 
-def test_a_file_of_boxes(places, truth, tmp_path):
+def test_boxes_from_a_file_are_used_with_their_scores(places, truth, tmp_path):
     """Ground truth as a file of detections gives the same people; the score of the box counts."""
     (image, *_) = {one["image_id"] for one in truth["annotations"] if one["num_keypoints"]}
     boxes = [
@@ -283,8 +287,8 @@ def test_a_file_of_boxes(places, truth, tmp_path):
     file.write_text(json.dumps([*boxes, outside, other]))
     dataset = CocoDataset(*places, file)
     assert dataset.counts == {
-        "boxes of other photos or categories": 1,
-        "people whose box has no area inside the photo": 1,
+        "boxes of other images or categories": 1,
+        "people whose box has no area inside the image": 1,
     }
     assert {photo.number: len(photo.given) for photo in dataset.photos if photo.given} == {image: len(boxes)}
     assert "score of the box times the mean" in dataset.protocol
@@ -295,12 +299,12 @@ def test_a_file_of_boxes(places, truth, tmp_path):
     assert sum(map(len, predictions.values())) == len(boxes)
 
 
-JOINT = [20.0, 20.0, 2]
+KEYPOINT = [20.0, 20.0, 2]
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    """One photo, one person; and a function that writes the annotations and reads them."""
+    """One image, one person; and a function that writes the annotations and reads them."""
     (tmp_path / "images").mkdir()
     shutil.copy(EXAMPLE, tmp_path / "images" / "a.png")
     content = {
@@ -315,7 +319,7 @@ def tiny(tmp_path):
                 "area": 9000,
                 "iscrowd": 0,
                 "num_keypoints": 17,
-                "keypoints": JOINT * 17,
+                "keypoints": KEYPOINT * 17,
             }
         ],
     }
@@ -333,13 +337,13 @@ def test_bad_annotations_are_one_error(tiny):
     (person,), (image,) = content["annotations"], content["images"]
     cases = [
         (person, "bbox", [0, 0, float("nan"), 5], "'annotations.0.bbox.2' of annotation id 7"),
-        (person, "keypoints", JOINT, "annotation id 7: keypoints has 3 numbers; give 3 x 17 = 51"),
+        (person, "keypoints", KEYPOINT, "annotation id 7: keypoints has 3 numbers; give 3 x 17 = 51"),
         (person, "image_id", 5, "annotation id 7: image_id 5 is not among the images"),
-        (person, "num_keypoints", 0, "annotation id 7: num_keypoints is 0, but 17 joints"),
+        (person, "num_keypoints", 0, "annotation id 7: num_keypoints is 0, but 17 keypoints"),
         (image, "width", 0, "'images.0.width' of image id 1"),
-        (image, "file_name", "none.png", "none of the 1 photos"),
-        (image, "file_name", "a" * 500, "none of the 1 photos"),
-        (image, "file_name", "a\0.png", "none of the 1 photos"),
+        (image, "file_name", "none.png", "none of the 1 images"),
+        (image, "file_name", "a" * 500, "none of the 1 images"),
+        (image, "file_name", "a\0.png", "none of the 1 images"),
         (image, "file_name", "../a.png", "leads out of the folder"),
         (image, "file_name", "/etc/hostname", "leads out of the folder"),
         (content, "annotations", "text", "'annotations'"),
@@ -360,7 +364,7 @@ def test_bad_annotations_are_one_error(tiny):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no json", "null", "[" * 100_000])
-def test_files_that_are_no_annotations(places, tmp_path, text):
+def test_files_without_annotations_are_named_in_the_error(places, tmp_path, text):
     file = tmp_path / "annotations.json"
     file.write_text(text)
     with pytest.raises(InputError, match=r"annotations\.json"):
@@ -379,7 +383,7 @@ def test_bad_boxes_are_one_error(tiny, tmp_path):
         ([{**good, "score": None}], "'0.score' of image id 1"),
         ([{name: value for name, value in good.items() if name != "score"}], "'0.score' of image id 1 is missing"),
         ([{**good, "score": 87}], "'0.score' of image id 1"),
-        ([{**good, "image_id": 3}], "none of its 1 boxes is of a person in a photo of"),
+        ([{**good, "image_id": 3}], "none of its 1 boxes is of a person in an image of"),
         ([{**good, "image_id": 3}], "they are of image id 3, category id 1"),
         ([{**good, "category_id": 0}], "category id 0, and people have category id 1"),
         ([{**good, "bbox": [0.1, 0.1, 0.5, 0.5]}], "are fractions of the images"),
@@ -392,16 +396,16 @@ def test_bad_boxes_are_one_error(tiny, tmp_path):
         assert said in str(error.value)
 
 
-def test_boxes_of_only_some_images_are_told(places, truth, tmp_path, estimator):
+def test_images_without_a_box_are_warned_of(places, truth, tmp_path, estimator):
     (image, *_) = [one["image_id"] for one in truth["annotations"] if one["num_keypoints"]]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps([{"image_id": str(image), "category_id": 1.0, "bbox": [9, 9, 90, 90], "score": 1}]))
-    (told,) = CocoDataset(*places, file).check(estimator)
-    assert told.startswith("boxes.json has no box for image ids 139, 34417, 109313, ")
-    assert "people count as missed" in told
+    (warning,) = CocoDataset(*places, file).check(estimator)
+    assert warning.startswith("boxes.json has no box for image ids 139, 34417, 109313, ")
+    assert "people count as missed" in warning
     file.write_text("[]")
-    (told,) = CocoDataset(*places, file).check(estimator)
-    assert "68 people count as missed" in told
+    (warning,) = CocoDataset(*places, file).check(estimator)
+    assert "68 people count as missed" in warning
 
 
 def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimator, monkeypatch):
@@ -414,11 +418,11 @@ def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimat
     with pytest.raises(ConfigError, match="its 17 keypoints are others than those measured: OKS is defined for COCO's"):
         dataset.check(estimator)
     monkeypatch.setattr(model, "skeleton", Skeleton.numbered(16))
-    with pytest.raises(ConfigError, match="the model has 16 keypoints, but OKS is defined for COCO's 17"):
+    with pytest.raises(ConfigError, match=r"the model has 16 keypoints, but OKS is defined for COCO's 17"):
         dataset.check(estimator)
 
 
-def test_a_missing_pycocotools_is_told_before_anything_is_read(tmp_path, monkeypatch):
+def test_a_missing_pycocotools_is_an_error_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[evaluate\]"'):
         CocoDataset(tmp_path / "none.json", tmp_path)
@@ -450,11 +454,11 @@ def test_people_that_cannot_be_cropped_are_counted(tiny):
         {**person, "id": 10, "iscrowd": 1},
     ]
     dataset = read()
-    assert dataset.counts == {"people whose box has no area inside the photo": 2}
+    assert dataset.counts == {"people whose box has no area inside the image": 2}
     assert [one.annotation for one in dataset.photos[0].given] == [7]
 
 
-def test_photos_that_cannot_be_used_are_left_out(tiny, tmp_path):
+def test_images_that_cannot_be_used_are_left_out(tiny, tmp_path):
     content, read = tiny
     (person,), (image,) = content["annotations"], content["images"]
     (tmp_path / "images" / "bad.png").write_text("no image")
@@ -476,7 +480,7 @@ def test_photos_that_cannot_be_used_are_left_out(tiny, tmp_path):
         figures = dataset.figures(predictions, predictor)
     assert sorted(predictions) == [1, 4]
     assert len(done) == 4
-    assert dataset.counts == {"photos without a file": 1}
+    assert dataset.counts == {"images without a file": 1}
     assert ["bad.png" in str(errors[0]), "640x480" in str(errors[1])] == [True, True]
     assert figures["AP"] is not None
     assert figures["APL"] is None  # nobody so large is annotated
@@ -484,7 +488,7 @@ def test_photos_that_cannot_be_used_are_left_out(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("boxes", ["gt", "detector"])
-def test_a_document_of_several_pages_is_no_photo(tiny, tmp_path, boxes):
+def test_a_document_of_several_pages_is_refused(tiny, tmp_path, boxes):
     content, read = tiny
     pages = [Image.new("RGB", (640, 480), color) for color in ("white", "black")]
     pages[0].save(tmp_path / "images" / "a.tiff", save_all=True, append_images=pages[1:])
@@ -498,8 +502,8 @@ def test_a_document_of_several_pages_is_no_photo(tiny, tmp_path, boxes):
     assert "shows more than one image, where one is needed" in str(error)
 
 
-def test_a_model_with_other_joints_is_refused(tiny):
+def test_predictions_with_other_keypoints_are_refused(tiny):
     _, read = tiny
     person = Person((0, 0, 9, 9), joints=np.zeros((16, 3), np.float32))
-    with pytest.raises(ConfigError, match="16 joints"):
+    with pytest.raises(ConfigError, match="16 keypoints"):
         read().keypoint_figures({1: [person]})

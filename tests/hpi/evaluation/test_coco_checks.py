@@ -1,4 +1,4 @@
-"""Every mistake in an annotation file: what evaluate and check-dataset say of it, and that sound files pass both."""
+"""Every mistake in an annotation file: what evaluate and check-dataset say about it, and that sound files pass both."""
 
 import copy
 import json
@@ -13,7 +13,8 @@ from hpi import Predictor
 from hpi.errors import InputError
 from hpi.evaluation.check_dataset import check_dataset
 from hpi.evaluation.coco import CocoDataset
-from hpi.evaluation.coco_checks import CHECKS, NONE, REFUSE
+from hpi.evaluation.coco.checks import CHECKS
+from hpi.evaluation.coco.checks.finding import NONE, REFUSE
 
 REFUSED, WARNED, SILENT = "R", "W", "-"
 QUICK = {
@@ -25,7 +26,7 @@ QUICK = {
     "no iscrowd",
     "an image under two ids",
 }
-"""What every run of the tests looks at."""
+"""Those that run without ``--all``."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def said(shared, tmp_path, estimator, detector, caplog):
         except InputError as error:
             assert all(f"instance_{name}.json" in str(error) for name in names)
             return REFUSED, str(error)
-        # Both sets are one here, which is told too.
+        # Both sets are one here, which is warned of too.
         lines = [record.getMessage() for record in caplog.records if "in both sets" not in record.getMessage()]
         return (WARNED if lines else SILENT), "\n".join(lines)
 
@@ -163,7 +164,7 @@ def crowd_of_25(content):
     content["annotations"] += copies
 
 
-# A change; words that it is told with; and whether it is refused, warned of or passed in silence: by evaluate for
+# A change; words of the message; and whether it is refused, warned of or passed in silence: by evaluate for
 # keypoints, by evaluate for a detector's boxes, and by check-dataset.
 MISTAKES = {
     "no area": (without("area"), "area is missing", "RWR"),
@@ -361,7 +362,7 @@ def test_a_sound_file_passes(truth, said, file):
     assert {level for level, _ in found.values()} == {SILENT}, found
 
 
-def test_check_dataset_never_passes_in_silence_what_evaluate_refuses():
+def test_check_dataset_mentions_what_evaluate_refuses():
     for check in CHECKS:
         assert REFUSE not in {check.keypoints, check.boxes} or check.training is not NONE
 

@@ -22,15 +22,15 @@ from hpi.skeletons import COCO, load_skeleton
 from support import EXAMPLE, missing_backend, run_hpi
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
-PHOTOS = 4
+IMAGES = 4
 
 
 @pytest.fixture
 def people(shared, tmp_path):
-    """What to ask for to evaluate on a few photos of COCO."""
+    """What to ask for to evaluate on a few images of COCO."""
     folder = shared / "data" / "coco_val"
     content = json.loads((folder / "person_keypoints.json").read_text())
-    content["images"] = content["images"][:PHOTOS]
+    content["images"] = content["images"][:IMAGES]
     ids = {image["id"] for image in content["images"]}
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
     annotations = tmp_path / "annotations.json"
@@ -49,18 +49,18 @@ def journals(asked):
 
 
 @pytest.mark.full
-def test_a_later_run_goes_on(people, capsys):
+def test_a_later_run_continues_an_interrupted_one(people, capsys):
     run(people)
     figures = report(people)["rows"][0]["figures"]
     (journal,) = journals(people)
     whole = journal.read_bytes()
     lines = whole.splitlines(keepends=True)
-    assert len(lines) == PHOTOS
+    assert len(lines) == IMAGES
     assert "are done" not in capsys.readouterr().err
 
     journal.write_bytes(b"".join(lines[:2]) + lines[2][:50])  # broken off while writing
     run(people)
-    assert f"2 of {PHOTOS} photos are done" in capsys.readouterr().err
+    assert f"2 of {IMAGES} images are done" in capsys.readouterr().err
     again = journal.read_bytes()
     assert again.startswith(b"".join(lines[:2]))
     assert sorted(again.splitlines()) == sorted(whole.splitlines())
@@ -96,7 +96,7 @@ def test_other_predictions_have_another_file(people, tmp_path):
 
 
 @pytest.mark.full
-def test_the_report(people, capsys):
+def test_the_report_has_a_column_for_each_runtime(people, capsys):
     pytest.importorskip("openvino")
     run(replace(people, backends=["onnxruntime", "openvino"]))
     printed = capsys.readouterr()
@@ -122,7 +122,7 @@ def test_the_report(people, capsys):
 
 
 @pytest.mark.full
-def test_what_one_should_know_of_the_figures_is_told_and_reported(people, capsys):
+def test_doubtful_annotations_are_warned_of_and_reported(people, capsys):
     content = json.loads(people.annotations.read_text())
     for one in content["annotations"]:
         del one["iscrowd"]
@@ -134,7 +134,7 @@ def test_what_one_should_know_of_the_figures_is_told_and_reported(people, capsys
     assert f"- {said}" in (people.output / "coco.md").read_text()
 
 
-def test_a_file_that_spoils_the_figures_is_refused_before_the_work(people, capsys):
+def test_a_file_that_spoils_the_figures_is_refused_at_once(people, capsys):
     content = json.loads(people.annotations.read_text())
     for one in content["annotations"]:
         one["area"] = 0
@@ -145,7 +145,7 @@ def test_a_file_that_spoils_the_figures_is_refused_before_the_work(people, capsy
 
 
 @pytest.mark.full
-def test_a_pipeline(people):
+def test_a_pipeline_is_evaluated_with_its_detector(people):
     """Its detector's boxes by default, or its keypoint model on the ground truth."""
     content = json.loads(people.annotations.read_text())
     content["images"] = content["images"][:1]
@@ -163,7 +163,7 @@ def test_a_pipeline(people):
     assert on_truth["figures"] == report(people)["rows"][0]["figures"]
 
 
-def test_a_detector(people):
+def test_a_detector_is_evaluated_by_its_boxes(people):
     run(replace(people, model=DETECTOR, boxes="detector"))
     (row,) = report(people)["rows"]
     assert row["figures"]["box AP"] > 20
@@ -182,7 +182,7 @@ def test_a_published_figure_stands_beside(people, shared):
 
 
 @pytest.mark.full
-def test_photos_that_cannot_be_read(people, tmp_path, capsys):
+def test_images_that_cannot_be_read_are_reported(people, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(people.images, images)
     names = [image["file_name"] for image in json.loads(people.annotations.read_text())["images"]]
@@ -195,12 +195,12 @@ def test_photos_that_cannot_be_read(people, tmp_path, capsys):
     (row,) = report(people)["rows"]
     (failed,) = row["failed"]
     assert failed.startswith(f"{names[0]}: not an image")
-    assert row["left_out"] == {"photos without a file": 1}
-    assert row["photos"] == PHOTOS - 2
-    assert "1 photos could not be used" in (people.output / "coco.md").read_text()
+    assert row["left_out"] == {"images without a file": 1}
+    assert row["photos"] == IMAGES - 2
+    assert "images that could not be used: 1" in (people.output / "coco.md").read_text()
     for name in names:
         (images / name).write_bytes(b"no image")
-    with pytest.raises(InputError, match="none of its photos could be used"):
+    with pytest.raises(InputError, match="none of its images could be used"):
         run(replace(people, images=images, fresh=True))
 
 
@@ -215,18 +215,18 @@ def test_photos_that_cannot_be_read(people, tmp_path, capsys):
         ({"dataset": "mpii", "boxes": "detector"}, "own centers"),
     ],
 )
-def test_wrong_usage(people, change, said):
+def test_arguments_that_do_not_fit_are_refused(people, change, said):
     with pytest.raises(ConfigError, match=said):
         run(replace(people, **change))
 
 
-def test_an_output_that_cannot_be_written(people):
+def test_an_output_that_cannot_be_written_is_an_error(people):
     people.output.write_text("a file")
     with pytest.raises(ConfigError, match="cannot be written"):
         run(people)
 
 
-def test_mpii(people, tmp_path):
+def test_mpii_is_evaluated_by_pckh(people, tmp_path):
     joints = [[100 + 10 * number, 200] for number in range(8)] + [[300, 120], [300, 80]] + [[250, 150]] * 6
     entry = {"image": EXAMPLE.name, "center": [270, 240], "scale": 2, "joints": joints, "joints_vis": [1] * 16}
     file = tmp_path / "mpii.json"
@@ -240,7 +240,7 @@ def test_mpii(people, tmp_path):
     assert "| Head |  | - |" in (asked.output / "mpii.md").read_text()
 
 
-def test_the_command(people, tmp_path):
+def test_the_command_prints_the_table_or_one_error(people, tmp_path):
     arguments = ("evaluate", "--dataset", "coco", "--annotations", people.annotations, "--images", people.images)
     done = run_hpi(
         *arguments, "--model", POSE, "--backend", "onnxruntime", "--batch_size", "3", "--output", "out", cwd=tmp_path
@@ -272,8 +272,8 @@ def test_a_journal_keeps_every_bit(tmp_path, rng):
     assert [replace(one, joints=None) for one in found[3]] == [replace(one, joints=None) for one in people]
 
 
-def test_pictures_of_hostile_cases():
-    """Nobody found, joints far outside, a box of no size at the edge, another alphabet."""
+def test_hostile_cases_have_a_picture_too():
+    """Nobody found, keypoints far outside, a box of no size at the edge, another alphabet."""
     skeleton = load_skeleton(COCO)
     truth = np.full((17, 3), 5, np.float32)
     far = np.full((17, 3), 1e30, np.float32)

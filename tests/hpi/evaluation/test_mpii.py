@@ -1,4 +1,4 @@
-"""PCKh: answers known by hand, head sizes, bad annotations, and real photos."""
+"""PCKh: answers known by hand, head sizes, bad annotations, and real images."""
 
 import json
 import shutil
@@ -49,16 +49,16 @@ def read(tmp_path):
 
 @pytest.fixture(scope="module")
 def plain():
-    """A model with COCO's joints."""
+    """A model with COCO's keypoints."""
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
         yield predictor
 
 
-def predicted(of, joints=COCO, **moved):
-    """The true joints in the order of a model, some moved to the right by so many pixels."""
-    true = {name: of["joints"][MPII.index(name)] for name in joints if name in MPII}
-    places = [np.add(true.get(name, (9, 9)), (moved.get(name, 0) - 1, -1)) for name in joints]
-    return np.column_stack([places, np.full(len(joints), 0.9)]).astype(np.float32)
+def predicted(of, names=COCO, **moved):
+    """The true keypoints in the order of a model, some moved to the right by so many pixels."""
+    true = {name: of["joints"][MPII.index(name)] for name in names if name in MPII}
+    places = [np.add(true.get(name, (9, 9)), (moved.get(name, 0) - 1, -1)) for name in names]
+    return np.column_stack([places, np.full(len(names), 0.9)]).astype(np.float32)
 
 
 def test_known_answers_from_the_head_segment(read):
@@ -66,8 +66,8 @@ def test_known_answers_from_the_head_segment(read):
     one = entry()
     one["joints_vis"][MPII.index("left_ankle")] = 0
     dataset = read(one)
-    joints = predicted(one, left_wrist=20.5, right_elbow=20, right_wrist=4, left_knee=4.5, left_ankle=500)
-    predictions = {0: [Person((0, 0, 1, 1), annotation=0, joints=joints)]}
+    found = predicted(one, left_wrist=20.5, right_elbow=20, right_wrist=4, left_knee=4.5, left_ankle=500)
+    predictions = {0: [Person((0, 0, 1, 1), annotation=0, joints=found)]}
     figures = dataset.figures(predictions, PREDICTOR)
     assert figures == pytest.approx(
         {
@@ -90,7 +90,7 @@ def test_known_answers_from_the_head_segment(read):
 
 @pytest.mark.parametrize("suffix", [".json", ".mat"])
 def test_known_answers_from_head_boxes(read, tmp_path, suffix):
-    """Head boxes of 30 x 40 px: 0.6 x 50 px = 30 px, so 15 px and 3 px. All of MPII's joints but two count."""
+    """Head boxes of 30 x 40 px: 0.6 x 50 px = 30 px, so 15 px and 3 px. All of MPII's keypoints but two count."""
     boxes = np.zeros((2, 2, 2))
     boxes[1, :, 0], boxes[1, :, 1] = (30, 40), (300, 400)
     file = tmp_path / f"heads{suffix}"
@@ -116,25 +116,25 @@ def test_known_answers_from_head_boxes(read, tmp_path, suffix):
 
 def test_crops_come_from_center_and_scale(read):
     """As in HRNet: 15 x scale further down, from pixel 0; 200 x scale wide before the padding."""
-    (photo,) = read(entry()).photos
+    (image,) = read(entry()).photos
     center = np.array([200, 220 + 15 * 1.5])
-    assert photo.given[0].box == pytest.approx((*(center - 150), *(center + 150)))
+    assert image.given[0].box == pytest.approx((*(center - 150), *(center + 150)))
 
 
 def test_people_without_a_head_size_are_counted(read):
     headless = [1] * 16
     headless[MPII.index("head_top")] = 0
     dataset = read(entry(), entry(joints_vis=headless), entry(joints_vis=[0] * 16), entry(image="missing.png"))
-    assert dataset.counts == {"photos without a file": 1, "people without a head size or a labelled joint": 2}
-    assert [[person.annotation for person in photo.given] for photo in dataset.photos] == [[0]]
+    assert dataset.counts == {"images without a file": 1, "people without a head size or a labelled keypoint": 2}
+    assert [[person.annotation for person in image.given] for image in dataset.photos] == [[0]]
     assert set(dataset.figures({}, PREDICTOR).values()) == {None}
 
 
-def test_people_without_center_or_scale_are_told(read, plain):
+def test_people_without_center_or_scale_are_counted(read, plain):
     """-1, as MPII's toolkit writes where they are missing."""
     dataset = read(entry(), entry(scale=-1), entry(center=[-1, -1]))
     assert dataset.counts == {"people without center or scale": 2}
-    assert [[person.annotation for person in photo.given] for photo in dataset.photos] == [[0]]
+    assert [[person.annotation for person in image.given] for image in dataset.photos] == [[0]]
     assert dataset.check(plain) == ["left out: 2 people without center or scale, number 1, 2 (from 0)"]
 
 
@@ -144,17 +144,17 @@ def test_head_boxes_of_no_size_measure_nobody(read, tmp_path, plain):
     file = tmp_path / "heads.json"
     file.write_text(json.dumps({"headboxes_src": boxes.tolist()}))
     dataset = read(entry(), entry(), entry(), headboxes=file)
-    assert dataset.counts == {"people without a head size or a labelled joint": 2}
+    assert dataset.counts == {"people without a head size or a labelled keypoint": 2}
     assert "number 1, 2 (from 0)" in dataset.check(plain)[0]
     file.write_text(json.dumps({"headboxes_src": (boxes / 100).tolist()}))
     with pytest.raises(InputError, match="none of its 3 people can be measured"):
         read(entry(), entry(), entry(), headboxes=file)
 
 
-def test_missing_joints_that_are_labelled_are_told(read, plain):
+def test_missing_keypoints_that_are_labelled_are_warned_of(read, plain):
     nowhere, beyond = entry(), entry()
     nowhere["joints"][0], beyond["joints"][0] = [-1, -1], [0, 0]
-    assert "people number 1, 2 (from 0): a joint at 0, 0" in read(entry(), nowhere, beyond).check(plain)[0]
+    assert "people number 1, 2 (from 0): a keypoint at 0, 0" in read(entry(), nowhere, beyond).check(plain)[0]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_center_and_scale_in_other_units_are_refused(read, change, fits):
     if fits:
         assert len(read(*people).photos) == 1
     else:
-        with pytest.raises(InputError, match="do not frame the joints"):
+        with pytest.raises(InputError, match="do not frame the keypoints"):
             read(*people)
 
 
@@ -186,7 +186,7 @@ def test_center_and_scale_in_other_units_are_refused(read, change, fits):
         ({"center": [1, float("inf")]}, "0.center.1"),
         ({"joints_vis": None}, "0.joints_vis"),
         ({"image": ""}, "0.image"),
-        ({"image": "none.png"}, "none of the 1 photos"),
+        ({"image": "none.png"}, "none of the 1 images"),
     ],
 )
 def test_bad_annotations_are_one_error(read, wrong, said):
@@ -210,9 +210,9 @@ def test_bad_head_boxes_are_one_error(read, tmp_path):
             read(entry(), headboxes=tmp_path / name)
 
 
-def test_a_model_with_other_joints_is_refused(read):
+def test_predictions_with_other_keypoints_are_refused(read):
     person = Person((0, 0, 1, 1), annotation=0, joints=np.zeros((5, 3), np.float32))
-    with pytest.raises(ConfigError, match="5 joints"):
+    with pytest.raises(ConfigError, match="5 keypoints"):
         read(entry()).figures({0: [person]}, PREDICTOR)
 
 
@@ -235,7 +235,7 @@ def as_mpii(one, name):
     }
 
 
-def test_real_photos(shared, tmp_path):
+def test_a_real_model_on_real_images(shared, tmp_path):
     folder = shared / "data" / "coco_val"
     content = json.loads((folder / "person_keypoints.json").read_text())
     names = {image["id"]: image["file_name"] for image in content["images"]}
@@ -243,7 +243,7 @@ def test_real_photos(shared, tmp_path):
     file = tmp_path / "mpii.json"
     file.write_text(json.dumps([as_mpii(one, names[one["image_id"]]) for one in whole]))
     dataset = MpiiDataset(file, folder / "images")
-    people = sum(len(photo.given) for photo in dataset.photos)
+    people = sum(len(image.given) for image in dataset.photos)
     assert people >= 4
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
         predictions = predict(predictor, dataset.photos, Journal(None), 4, failed=pytest.fail)

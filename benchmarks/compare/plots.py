@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hpi.benchmarks.comparison import Breakdown, Entrant, Pick
+from hpi.benchmarks.compare.findings import Breakdown, Entrant, Pick, candidate_of
+from hpi.benchmarks.plots import stack_stages
 from hpi.selection.priors import Prior
 
 if TYPE_CHECKING:
@@ -102,22 +103,10 @@ def stages(breakdowns: Sequence[Breakdown]) -> str:
     """A bar for each runtime, made of the pipeline's stages."""
     with _settings():
         figure, axes = _figure(1.4 + 0.4 * len(breakdowns))
-        places, left = range(len(breakdowns)), [0.0] * len(breakdowns)
-        for number, stage in enumerate(breakdowns[0].stages):
-            widths = [one.stages[stage] for one in breakdowns]
-            axes.barh(places, widths, 0.6, left, color=SERIES[number % len(SERIES)], label=stage)
-            left = [start + width for start, width in zip(left, widths, strict=True)]
-        axes.set_yticks(places, [one.asked for one in breakdowns])
-        axes.invert_yaxis()
+        stack_stages(axes, [one.asked for one in breakdowns], [one.stages for one in breakdowns], SERIES)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("ms")
         figure.legend(loc="outside lower center", ncols=5)
         return _inline(figure)
-
-
-def candidate_of(row: Prior) -> str:
-    """The name of the candidate that a row is of."""
-    return f"{row.backend} {row.variant}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Annotations in COCO's form: the one reader of the evaluation and of the data-set check.
 
 It takes whatever it can understand, with fields missing and numbers that contradict each other, so that
-:mod:`hpi.evaluation.coco_checks` can tell everything that is wrong at once, by the ids of the annotations.
+:mod:`hpi.evaluation.coco.checks` can say everything that is wrong at once, by the ids of the annotations.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pydantic import BeforeValidator, Field
 from hpi.errors import InputError
 from hpi.evaluation.annotations import Entry, Pixels, Size, read_json
 from hpi.io.validation import parse
+from hpi.skeletons import COCO, load_skeleton
 
-KEYPOINTS = 17
+KEYPOINTS = len(load_skeleton(COCO))
 """Keypoints of a person whose category does not list them."""
 PERSON = "person"
 
@@ -139,7 +140,7 @@ class CocoFile:
 
     @classmethod
     def of(cls, path: Path, raw: Any) -> CocoFile:
-        """What a file has, or shall have, in it; errors as :meth:`read`."""
+        """A file with this content, read already; errors as :meth:`read`."""
         if not isinstance(raw, dict):
             raise InputError(f"{path}: not COCO's form, an object with images, annotations and categories")
         content = parse(_Content, raw, str(path), InputError, owner=lambda place: _owner(raw, place))

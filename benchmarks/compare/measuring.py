@@ -1,12 +1,11 @@
-"""What ``compare`` finds out: every candidate's figures, what ``auto`` takes, and where the pipeline's time goes."""
+"""Measuring every candidate of a model, and the stages of a pipeline with each runtime."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.progress import Progress
@@ -14,97 +13,20 @@ from rich.progress import Progress
 from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.base import SessionOptions
-from hpi.benchmarks.cold_start import ColdStart, cold_start
+from hpi.benchmarks.compare.findings import Breakdown, Entrant, Findings, Pick
+from hpi.benchmarks.compare.starts import cold_start
 from hpi.benchmarks.pipeline import Stages, pipeline_of
+from hpi.benchmarks.regret import choice_and_best
 from hpi.errors import BackendError, HpiError
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Candidate, Request, rank
+from hpi.selection.choice import Candidate
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
-from hpi.selection.parity import Verdict
-from hpi.selection.priors import Prior, Priors, device_class
+from hpi.selection.priors import Priors, device_class
 
 Evaluate = Callable[[Predictor], float | None]
 """The AP of a model on some dataset, percent."""
-Photo = tuple[str, bytes]
+ImageFile = tuple[str, bytes]
 """Name and encoded content."""
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A candidate of a model, as far as the batch makes no difference.
-
-    Attributes:
-        verdict: of the parity gate.
-        start: None where it is not measured.
-        ap: percent; None without a dataset.
-    """
-
-    model: str
-    candidate: str
-    version: str
-    threads: int
-    verdict: Verdict
-    start: ColdStart | None = None
-    ap: float | None = None
-
-
-@dataclass(frozen=True)
-class Pick:
-    """The automatic choice for a batch size, beside the best candidate of this run."""
-
-    model: str
-    batch: int
-    auto: str
-    auto_ms: float
-    best: str
-    best_ms: float
-
-    @property
-    def regret(self) -> float:
-        """Time of the choice over that of the best."""
-        return self.auto_ms / self.best_ms
-
-
-@dataclass(frozen=True)
-class Breakdown:
-    """Milliseconds (median) of each stage of the pipeline, with a runtime that was asked for.
-
-    Attributes:
-        asked: a runtime's name, or ``auto``.
-        runs_on: runtime and variant of the detector and of the keypoint model.
-        stages: in their order.
-    """
-
-    asked: str
-    runs_on: tuple[str, ...]
-    stages: Mapping[str, float]
-
-
-@dataclass
-class Findings:
-    """All that is known so far.
-
-    Attributes:
-        rows: the figures of each candidate at each batch size.
-        entrants: by model and candidate.
-        failures: model, candidate, reason.
-    """
-
-    rows: list[Prior] = field(default_factory=list)
-    entrants: dict[tuple[str, str], Entrant] = field(default_factory=dict)
-    picks: list[Pick] = field(default_factory=list)
-    breakdowns: list[Breakdown] = field(default_factory=list)
-    failures: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """In plain types."""
-        return {
-            "rows": [row.model_dump(exclude_none=True) for row in self.rows],
-            "candidates": [asdict(entrant) for entrant in self.entrants.values()],
-            "auto": [{**asdict(pick), "regret": pick.regret} for pick in self.picks],
-            "stages": [asdict(breakdown) for breakdown in self.breakdowns],
-            "failures": self.failures,
-        }
 
 
 @dataclass(frozen=True)
@@ -148,7 +70,7 @@ def _measure(model: Model, protocol: Protocol, findings: Findings, progress: Pro
     name = model.spec.name
     task = progress.add_task(f"{name}: loading, memory", total=None)
 
-    def told(result: Measurement | Failure) -> None:
+    def on_progress(result: Measurement | Failure) -> None:
         candidate = str(result.candidate)
         if isinstance(result, Failure):
             findings.failures.append((name, candidate, result.reason))
@@ -159,7 +81,7 @@ def _measure(model: Model, protocol: Protocol, findings: Findings, progress: Pro
             (name, candidate), Entrant(name, candidate, result.session_version, result.threads, result.verdict)
         )
 
-    measured = measure(model.spec, model.options, protocol, told)
+    measured = measure(model.spec, model.options, protocol, on_progress)
     progress.update(task, description=f"{name}: times and memory", total=1, completed=1)
     return measured
 
@@ -178,9 +100,7 @@ def pick_of(model: Model, batch: int, measured: Sequence[Measurement]) -> Pick |
         return None
     options = model.options
     basis = model.priors.basis(model.spec.name, device_class(options.device), options.thread_count)
-    ranking = rank(model.spec, Request(options, batches=[batch]), basis)
-    auto = next(one.candidate for one in ranking if one.candidate in times)
-    best = min(times, key=times.__getitem__)
+    auto, best = choice_and_best(model.spec, options, batch, basis, times)
     return Pick(model.spec.name, batch, str(auto), times[auto], str(best), times[best])
 
 
@@ -231,7 +151,7 @@ def _add_accuracy(model: Model, alike: Sequence[Candidate], findings: Findings, 
 
 def break_down(
     pipeline: str,
-    photo: Photo,
+    image: ImageFile,
     seconds: float,
     rounds: int,
     options: SessionOptions,
@@ -242,7 +162,7 @@ def break_down(
 
     Args:
         pipeline: its name or YAML file.
-        photo: what goes through it.
+        image: what goes through it.
         seconds: time of one runtime.
         rounds: turns in which it gets that time.
         options: device and threads.
@@ -264,12 +184,12 @@ def break_down(
                 opened[asked] = predictor, Stages(pipeline_of(predictor))
         turns = [stages for _ in range(rounds) for _, stages in opened.values()]
         for stages in progress.track(turns, description="stages of the pipeline"):
-            _take_turn(stages, photo, seconds / rounds)
+            _take_turn(stages, image, seconds / rounds)
         findings.breakdowns += [_breakdown(asked, *of_one) for asked, of_one in opened.items()]
 
 
-def _take_turn(stages: Stages, photo: Photo, seconds: float) -> None:
-    name, data = photo
+def _take_turn(stages: Stages, image: ImageFile, seconds: float) -> None:
+    name, data = image
     end = time.perf_counter() + seconds
     stages.run([data], [name])
     while time.perf_counter() < end:

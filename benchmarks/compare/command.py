@@ -1,12 +1,12 @@
 """Every runtime beside every other: speed, memory, start, accuracy, the pipeline's stages, and the automatic choice.
 
-All candidates of a model take turns at each batch size, on real crops or photos. Memory is what a process of its own
+All candidates of a model take turns at each batch size, on real crops or images. Memory is what a process of its own
 grows by. A start is the time to the first answer in a fresh process, Python and this package being there: with an empty
 artifact cache, when what the runtime needs is built, and with all of that kept. The deviation is the largest distance
-of a clear joint of the parity exam from the reference's, in pixels of the crop. What auto takes is its choice in FP32
-where just that batch size is expected (by default it expects few people, and keeps its choice at any size), by this
-machine's own measurements where there are any; its regret is its time over that of the best FP32 candidate of this run
-that passes the parity gate.
+of a clear keypoint from the reference's in the reference images, in pixels of the crop. What auto takes is its choice
+in FP32 where just that batch size is expected (by default it expects few people, and keeps its choice at any size), by
+this machine's own measurements where there are any; its regret is its time over that of the best FP32 candidate of this
+run that passes the parity gate.
 """
 
 from __future__ import annotations
@@ -22,9 +22,21 @@ from rich.progress import Progress
 from hpi import Predictor
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
-from hpi.benchmarks.compare_report import cells_of, summary_of, write_compared
-from hpi.benchmarks.comparison import Evaluate, Findings, Model, Photo, break_down, compare
-from hpi.benchmarks.options import Backend, OneDevice, Output, Pipeline, Rounds, Threads, name_and_folder, one_device
+from hpi.benchmarks.compare.cells import cells_of, summary_of
+from hpi.benchmarks.compare.findings import Findings
+from hpi.benchmarks.compare.measuring import Evaluate, ImageFile, Model, break_down, compare
+from hpi.benchmarks.compare.report import write_compared
+from hpi.benchmarks.options import (
+    Backend,
+    OneDevice,
+    Output,
+    Pipeline,
+    Rounds,
+    Threads,
+    name_and_folder,
+    one_device,
+    read_file,
+)
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
@@ -37,7 +49,7 @@ from hpi.selection.priors import Priors
 from hpi.zoo import Zoo
 
 BATCH_SIZE = 8
-"""Photos of the dataset that go together."""
+"""Images of the dataset that go together."""
 
 
 def main(
@@ -45,7 +57,7 @@ def main(
         list[str], typer.Option("--model", help="NAME or NAME=FOLDER; repeat for several. By default the pipeline's.")
     ] = [],  # noqa: B006
     pipeline: Pipeline = "human_keypoint_detection_lite",
-    photo: Annotated[Path | None, typer.Option(help="Photo for the stages; by default the parity exam's.")] = None,
+    photo: Annotated[Path | None, typer.Option(help="Image for the stages; default: the parity gate's.")] = None,
     batch: Annotated[list[int], typer.Option(min=1, help="Batch size; repeat for several.")] = [1, 2, 4, 8, 16],  # noqa: B006
     precision: Annotated[list[str], typer.Option(help="fp32, bf16, fp16; repeat for several. By default all.")] = [],  # noqa: B006
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for the runs of one model and batch.")] = 20,
@@ -58,7 +70,7 @@ def main(
     output: Output = None,
 ) -> None:
     """Compare all runtimes in one report, which --output also writes as a page: .html."""
-    zoo, findings, of_photo, evaluate = Zoo.default(), Findings(), _photo(photo), _evaluator(annotations, images)
+    zoo, findings, image, evaluate = Zoo.default(), Findings(), _image(photo), _evaluator(annotations, images)
     options = SessionOptions(ArtifactCache(zoo.artifacts), one_device(device), threads=threads)
     sizes = sorted(set(batch))
     protocol = Protocol(
@@ -72,7 +84,7 @@ def main(
                 one = Model(spec, options, Priors(zoo.own_priors))
                 compare(one, protocol, findings, progress, evaluate)
                 _write(output, findings)
-            break_down(pipeline, of_photo, seconds, rounds, options, findings, progress)
+            break_down(pipeline, image, seconds, rounds, options, findings, progress)
         finally:  # what is there is kept, should the rest be interrupted
             _write(output, findings)
     Console().print(
@@ -97,11 +109,11 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
         return None
     if annotations is None or images is None:
         raise ConfigError("--annotations and --images go together")
-    of_people, of_photos = (CocoDataset(annotations, images, boxes) for boxes in ("gt", "detector"))
+    of_people, of_images = (CocoDataset(annotations, images, boxes) for boxes in ("gt", "detector"))
 
     def evaluate(predictor: Predictor) -> float | None:
         failed: list[InputError] = []
-        dataset = of_photos if finds_boxes(predictor) else of_people
+        dataset = of_images if finds_boxes(predictor) else of_people
         found = predict(predictor, dataset.photos, Journal(None), BATCH_SIZE, failed=failed.append)
         if failed:
             raise failed[0]
@@ -110,11 +122,8 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
     return evaluate
 
 
-def _photo(path: Path | None) -> Photo:
+def _image(path: Path | None) -> ImageFile:
     if path is None:
-        with as_file(FOLDER / ReferenceImages.load().config.image) as of_exam:
-            return of_exam.name, of_exam.read_bytes()
-    try:
-        return path.name, path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with as_file(FOLDER / ReferenceImages.load().config.image) as reference:
+            return reference.name, reference.read_bytes()
+    return path.name, read_file(path)

@@ -1,0 +1,1 @@
+"""Every runtime beside every other: ``hpi compare``."""

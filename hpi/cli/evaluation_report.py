@@ -1,0 +1,114 @@
+"""What ``hpi evaluate`` reports: a table in the terminal, and a file in Markdown and one in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from hpi.errors import ConfigError
+from hpi.evaluation.predictions import Dataset, Figures
+from hpi.evaluation.report import write_report
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one runtime in one precision reached.
+
+    Attributes:
+        title: of the column.
+        models: what they ran on; see :func:`hpi.evaluation.report.describe_models`.
+        figures: percent.
+        flip: whether predictions were averaged with those of the mirrored crop.
+        photos: how many images were predicted.
+        people: how many annotated people are in them; None without a keypoint model.
+        failed: a sentence for each image that could not be used.
+        warnings: what makes the figures other than one might expect.
+        predictions: name of the file that keeps them.
+        worst: a row for each picture of the people with the largest errors.
+    """
+
+    title: str
+    models: list[dict[str, Any]]
+    figures: Figures
+    flip: bool
+    photos: int
+    people: int | None
+    failed: list[str]
+    warnings: list[str]
+    predictions: str | None
+    worst: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was measured.
+
+    Attributes:
+        title: what was evaluated.
+        columns: at least one.
+        published: by name of the figure, the published value and its source.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    published: Mapping[str, tuple[str, str]]
+
+    @property
+    def headings(self) -> list[str]:
+        """Above the columns of the table."""
+        return ["%", "published", *(column.title for column in self.columns)]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """A row for each figure."""
+        return [
+            [name, self.published.get(name, ("", ""))[0], *(_percent(column.figures[name]) for column in self.columns)]
+            for name in self.columns[0].figures
+        ]
+
+    def table(self) -> Table:
+        """The table for the terminal."""
+        first, *others = self.headings
+        table = Table(first, box=SIMPLE, pad_edge=False)
+        for heading in others:
+            table.add_column(heading, justify="right")
+        for row in self.cells:
+            table.add_row(*row)
+        return table
+
+    def write(self, stem: Path, dataset: Dataset) -> None:
+        """Write ``stem.md`` and ``stem.json``.
+
+        Raises:
+            ConfigError: they cannot be written.
+        """
+        rows = [{**vars(column), "failed": list(column.failed), "left_out": dataset.counts} for column in self.columns]
+        protocol = f"{dataset.protocol}\n"
+        try:
+            write_report(stem, self.title, protocol, self.headings, self.cells, rows, self._remarks())
+        except OSError as error:
+            raise ConfigError(f"{stem.parent}: cannot be written: {error.strerror or error}") from error
+
+    def _remarks(self) -> str:
+        """What stands below the table: whose figures, on how many people, and the people with the largest errors."""
+        first = self.columns[0]
+        people = "" if first.people is None else f", {first.people} annotated people"
+        lines = [f"{metric}: published by {source}" for metric, (_, source) in self.published.items()]
+        lines += [f"{first.photos} images{people}", *first.warnings]
+        lines += [
+            f"{one.title}: images that could not be used: {len(one.failed)}" for one in self.columns if one.failed
+        ]
+        text = "\n".join(f"- {line}" for line in lines)
+        if not first.worst:
+            return f"{text}\n"
+        pictures = "\n\n".join(f"![number {rank}]({one['picture']})" for rank, one in enumerate(first.worst, 1))
+        return f"{text}\n\n## Largest errors of {first.title}\n\n{pictures}\n\n## Environment\n"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,5 @@
+"""COCO: reading its annotations, checking them, and the AP of keypoints and boxes."""
+
+from hpi.evaluation.coco.dataset import Boxes, CocoDataset
+
+__all__ = ["Boxes", "CocoDataset"]

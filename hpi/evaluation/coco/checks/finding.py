@@ -1,0 +1,73 @@
+"""What a check finds, and what that means for each use of the annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from hpi.evaluation.coco.file import Annotation, CocoFile, Image
+from hpi.evaluation.messages import ids
+
+Use = Literal["keypoints", "boxes", "training"]
+"""What annotations are for: the AP of keypoints, the AP of boxes, training."""
+Kind = Literal["image", "annotation", "category"]
+
+
+class Level(IntEnum):
+    """What a finding is for a use."""
+
+    NONE = 0
+    WARN = 1
+    REFUSE = 2
+
+
+NONE, WARN, REFUSE = Level
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong, and what to do. Without an id it is about the file."""
+
+    said: str
+    kind: Kind | None = None
+    id: int | None = None
+
+
+Find = Callable[[CocoFile], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What to look for, and what it is for each use."""
+
+    find: Find
+    keypoints: Level
+    boxes: Level
+    training: Level
+
+    def level(self, use: Use) -> Level:
+        """What it is for one of them."""
+        return {"keypoints": self.keypoints, "boxes": self.boxes, "training": self.training}[use]
+
+
+def sentence(findings: Sequence[Finding]) -> str:
+    """What was found first, and the ids of the others."""
+    first, *others = findings
+    if first.kind is None or first.id is None:
+        return first.said
+    text = f"{ids(first.kind, [first.id])}: {first.said}"
+    numbers = [one.id for one in others if one.id is not None and one.id != first.id]
+    return f"{text} (likewise {ids(first.kind, numbers)})" if numbers else text
+
+
+def each(wrong: Callable[[Annotation, Image | None], str | None]) -> Find:
+    """Look at each annotation and its image: ``wrong`` gives a sentence where something is wrong with it."""
+
+    def find(file: CocoFile) -> Iterator[Finding]:
+        for one in file.annotations:
+            if said := wrong(one, file.image_of.get(one.image_id)):
+                yield Finding(said, "annotation", one.id)
+
+    return find
