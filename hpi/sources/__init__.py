@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "READERS",
     "VIDEO_SUFFIXES",
     "Image",
     "Input",
@@ -106,7 +107,7 @@ def count_items(source: Input) -> int:
     if is_several(source):
         return sum(map(count_items, source)) if isinstance(source, Collection) else 1
     if _is_folder(source):
-        return sum(_count_pictures(found) for found in list_folder(_path(source), log=False) if isinstance(found, str))
+        return sum(_count_pictures(found) for found in list_folder(_path(source), _suffixes(), log=False) if isinstance(found, str))
     return _count_pictures(source)
 
 
@@ -162,6 +163,11 @@ def _suffix(source: object) -> str:
     return os.path.splitext(url_path(path) if is_url(path) else path)[1].lower()  # noqa: PTH122 - for each image
 
 
+def _suffixes() -> set[str]:
+    """Of the files that are read from folders."""
+    return IMAGE_SUFFIXES | READERS.keys()
+
+
 def _is_folder(source: object) -> bool:
     path = _path(source)
     return bool(path) and not is_url(path) and os.path.isdir(path)  # noqa: PTH112 - never raises
@@ -172,14 +178,14 @@ def _read_one(source: Input) -> Iterator[Item]:
         yield from _read_leaf(source)
         return
     empty = True
-    for found in list_folder(_path(source)):
+    for found in list_folder(_path(source), _suffixes()):
         empty = False
         if isinstance(found, InputError):
             yield Item(_path(source), found, from_folder=True)
         else:
             yield from (replace(item, from_folder=True) for item in _read_leaf(found))
     if empty:
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+        suffixes = ", ".join(sorted(_suffixes()))
         yield Item(_path(source), InputError(f"{_path(source)}: no images in this folder ({suffixes})"))
 
 
@@ -221,7 +227,7 @@ def _open_path(path: str) -> tuple[str, Iterator[Picture]]:
         raise InputError('the path is empty; for the current folder give "."')
     if is_url(path):
         return shown(path), _read_url(path)
-    return path, _read_video(path) if is_video(path) else _read_file(path)
+    return path, READERS.get(_suffix(path), _read_file)(path)
 
 
 def _read_array(source: Any) -> Iterator[Picture]:
@@ -253,3 +259,7 @@ def _read_url(url: str) -> Iterator[Picture]:
 def _read_video(path: str) -> Iterator[Picture]:
     for index, image in enumerate(read_frames(Path(path), partial(check_size, label=path))):
         yield Picture(image, frame=index)
+
+
+READERS: dict[str, Callable[[str], Iterator[Picture]]] = dict.fromkeys(VIDEO_SUFFIXES, _read_video)
+"""How files are read that are not images, by suffix. A new kind of file needs its module and a line here."""

@@ -6,21 +6,18 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from hpi.errors import InputError
-from hpi.sources.images import IMAGE_SUFFIXES
-from hpi.sources.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-_READ = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # Folders of thumbnails, of macOS archives and of deleted files; other hidden ones start with a dot.
 _HIDDEN = {"@eadir", "__macosx", "$recycle.bin", "#recycle"}
 _DIGITS = re.compile(r"(\d+)")
 
 
-def list_folder(folder: str, *, log: bool = True) -> Iterator[str | InputError]:
+def list_folder(folder: str, suffixes: Collection[str], *, log: bool = True) -> Iterator[str | InputError]:
     """List the images, documents and videos of a folder and its subfolders, lazily.
 
     Names are in natural order: frame_2 comes before frame_10. Files and folders that start with a dot, ``@eaDir``,
@@ -29,6 +26,7 @@ def list_folder(folder: str, *, log: bool = True) -> Iterator[str | InputError]:
 
     Args:
         folder: its path.
+        suffixes: of the files that are read, in lower case.
         log: whether to log skipped entries.
 
     Yields:
@@ -36,7 +34,7 @@ def list_folder(folder: str, *, log: bool = True) -> Iterator[str | InputError]:
     """
     others: Counter[str] = Counter()
     links: list[str] = []
-    yield from _walk(folder, others, links)
+    yield from _walk(folder, suffixes, others, links)
     if others and log:
         kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
         logger.warning("%s: skipped files whose names are not those of images, PDFs or videos: %s", folder, kinds)
@@ -44,7 +42,9 @@ def list_folder(folder: str, *, log: bool = True) -> Iterator[str | InputError]:
         logger.warning("%s: skipped a link to a folder; to read it, give it as an input", link)
 
 
-def _walk(folder: str, others: Counter[str], links: list[str]) -> Iterator[str | InputError]:
+def _walk(
+    folder: str, suffixes: Collection[str], others: Counter[str], links: list[str]
+) -> Iterator[str | InputError]:
     waiting: list[os.DirEntry[str] | str] = [folder]  # in reverse order: the next one is last
     while waiting:
         entry = waiting.pop()
@@ -53,7 +53,7 @@ def _walk(folder: str, others: Counter[str], links: list[str]) -> Iterator[str |
                 waiting += _listed(entry)
             except OSError as error:
                 yield InputError(f"{os.fspath(entry)}: cannot be listed: {error.strerror or error}")
-        elif (suffix := os.path.splitext(entry.name)[1].lower()) in _READ:  # noqa: PTH122 - for each of many files
+        elif (suffix := os.path.splitext(entry.name)[1].lower()) in suffixes:  # noqa: PTH122 - for each of many files
             yield entry.path
         elif os.path.isdir(entry.path):  # noqa: PTH112 - never raises, even on cyclic links
             links.append(entry.path)

@@ -1,0 +1,80 @@
+"""Transforms: from an image to the input of a network, and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpi.instances import Instances
+from hpi.models.device import OnHost
+from hpi.transforms import Inverse, Letterbox, Regions, Stretch, TopDownAffine
+
+HOST = OnHost({})
+
+place = st.floats(-200, 2000, width=32)
+extent = st.floats(2, 2000, width=32)
+
+
+def image(rng, width, height):
+    return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+@given(x=place, y=place, width=extent, height=extent, udp=st.booleans(), data=st.data())
+def test_keypoints_come_back_to_where_they_were(x, y, width, height, udp, data):
+    """From the image through the crop's matrix into the crop, and back."""
+    from hpi.kernels.affine import crop_matrices
+
+    size = (192, 256)
+    center, scale = np.array([[x, y]], np.float32), np.array([[width, height]], np.float32)
+    share = data.draw(st.lists(st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)), min_size=1, max_size=5))
+    points = center[:, None] + np.array([share]) * scale[:, None]
+    (matrix,) = crop_matrices(center, scale, size, udp=udp)
+    in_crop = points @ matrix[:, :2].T + matrix[:, 2]
+    prepared = TopDownAffine(size, udp).prepare(HOST, [np.zeros((4, 4, 3), np.uint8)], [Regions(center, scale)])
+    found = Instances(np.ones(1), keypoints=in_crop, keypoint_scores=np.ones(in_crop.shape[:2]))
+    back = prepared.inverse.apply(found, np.zeros(1, np.int64)).keypoints
+    assert back.dtype == np.float32
+    # The matrix is made from points rounded to float32, and so are the points in the crop: half a unit in the last
+    # place of ~4000, over the crop's width.
+    tolerance = 1e-3 * max(1.0, width / 96, height / 96, abs(x) / width, abs(y) / width)
+    assert np.abs(back - points).max() < tolerance
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (100, 300), (31, 17), (320, 320), (5000, 10)])
+def test_a_letterbox_keeps_the_aspect_ratio(rng, width, height):
+    prepared = Letterbox((320, 320), fill=(1, 2, 3)).prepare(HOST, [image(rng, width, height)])
+    ratio = min(320 / width, 320 / height)
+    inner_height, inner_width = (max(1, int(side * ratio + 1e-9)) for side in (height, width))
+    assert prepared.batch.shape == (1, 320, 320, 3)
+    assert prepared.scaled.tolist() == [[inner_height, inner_width]]
+    assert prepared.scale == pytest.approx(np.full((1, 2), ratio))
+    padding = np.ones((320, 320), bool)
+    padding[:inner_height, :inner_width] = False
+    assert (prepared.batch[0][padding] == (3, 2, 1)).all()  # BGR
+    corner = Instances([1.0], boxes=[[0, 0, width * ratio, height * ratio]])
+    assert prepared.inverse.apply(corner, np.zeros(1, np.int64)).boxes == pytest.approx(
+        np.array([[0, 0, width, height]]), rel=1e-6
+    )
+
+
+def test_an_image_of_the_input_s_size_is_left_as_it_is(rng):
+    original = image(rng, 64, 32)
+    for transform in (Letterbox((64, 32)), Stretch((64, 32))):
+        prepared = transform.prepare(HOST, [original])
+        assert np.array_equal(prepared.batch[0], original)
+        assert prepared.inverse.factor.tolist() == [[1, 1]]
+
+
+def test_a_stretch_scales_each_side_by_its_own(rng):
+    prepared = Stretch((50, 40)).prepare(HOST, [image(rng, 100, 200), image(rng, 25, 40)])
+    assert prepared.inverse.factor.tolist() == [[2, 5], [0.5, 1]]
+    assert prepared.scale.tolist() == [[0.2, 0.5], [1, 2]]
+    assert prepared.scaled.tolist() == [[40, 50], [40, 50]]
+
+
+def test_an_inverse_moves_each_instance_by_its_own_item():
+    inverse = Inverse(np.array([[1.0, 2.0], [10.0, 10.0]]), np.array([[0.0, 0.0], [5.0, 7.0]]))
+    found = Instances([1, 1], boxes=[[1, 1, 2, 2]] * 2, keypoints=[[[1, 1]]] * 2, keypoint_scores=[[1], [1]])
+    moved = inverse.apply(found, np.array([1, 0]))
+    assert moved.boxes.tolist() == [[15, 17, 25, 27], [1, 2, 2, 4]]
+    assert moved.keypoints.tolist() == [[[15, 17]], [[1, 2]]]
