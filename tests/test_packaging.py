@@ -48,7 +48,7 @@ def test_the_wheel_is_one_import_package(wheel):
         "backends/base.py",
         "kernels/heatmaps.py",
         "configs/__init__.py",
-        "evaluation/coco.py",
+        "evaluation/coco/dataset.py",
         "py.typed",
     ):
         assert f"hpi/{part}" in names
