@@ -96,7 +96,7 @@ class Instances:
         """The rows of several, in their order; all must have the same arrays.
 
         Raises:
-            ValueError: there are none, or an array is missing in one of them.
+            ValueError: there are none, an array is missing in one of them, or has another number of keypoints.
         """
         if not parts:
             raise ValueError("Instances.concatenate: nothing to concatenate; use Instances.empty()")
@@ -104,6 +104,12 @@ class Instances:
         if any(one.keys() != arrays[0].keys() for one in arrays):
             missing = {name for one in arrays for name in one if not all(name in other for other in arrays)}
             raise ValueError(f"Instances.concatenate: only some have {', '.join(sorted(missing))}")
+        if any(part.boxes_derived != first.boxes_derived for part in parts):
+            raise ValueError("Instances.concatenate: only some have boxes that come from keypoints")
+        for name, array in arrays[0].items():
+            unlike = next((one[name] for one in arrays if one[name].shape[1:] != array.shape[1:]), None)
+            if unlike is not None:
+                raise ValueError(f"Instances.concatenate: {name} of {list(array.shape)} and {list(unlike.shape)}")
         return first.replaced(**{name: np.concatenate([one[name] for one in arrays]) for name in arrays[0]})
 
     @property
@@ -124,9 +130,11 @@ class Instances:
         return len(self.scores)
 
     def __getitem__(self, rows: int | slice | ArrayLike) -> Instances:
-        index: Any = [rows] if isinstance(rows, (int, np.integer)) else rows
-        if not isinstance(index, slice):
-            index = np.asarray(index)
+        index: Any = rows
+        if not isinstance(rows, slice):
+            index = np.atleast_1d(rows) if not isinstance(rows, (bool, np.bool_)) else np.asarray(rows)
+            if index.ndim != 1 or (index.dtype == np.bool_ and len(index) != len(self)):
+                raise IndexError(f"Instances: {rows!r} is neither row numbers nor a mask of {len(self)} rows")
             index = index.astype(np.int64) if index.size == 0 and index.dtype != np.bool_ else index
         return self.replaced(**{name: array[index] for name, array in self._arrays().items()})
 

@@ -6,9 +6,10 @@ else knows of strides, padding or UDP.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -75,7 +76,7 @@ class Prepared:
         return len(self.scaled)
 
 
-class Transform(Protocol):
+class Transform(ABC):
     """How the input comes about.
 
     Attributes:
@@ -84,12 +85,11 @@ class Transform(Protocol):
         on_gpu: whether it can take images that are on a GPU.
     """
 
+    size: tuple[int, int]
     takes_regions: ClassVar[bool]
     on_gpu: ClassVar[bool]
 
-    @property
-    def size(self) -> tuple[int, int]: ...  # noqa: D102
-
+    @abstractmethod
     def prepare(
         self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
     ) -> Prepared:
@@ -108,7 +108,7 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Stretch(Transform):
     """The whole image, scaled to the input regardless of its aspect ratio.
 
     Attributes:
@@ -131,7 +131,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Letterbox:
+class Letterbox(Transform):
     """The whole image, scaled as far as it fits, in the upper left corner; the rest is filled.
 
     ``Resize`` with ``keep_ratio``, then ``Pad``. The sides are cut to whole pixels and the way back is the exact ratio,
@@ -172,7 +172,7 @@ class Letterbox:
 
 
 @dataclass(frozen=True)
-class TopDownAffine:
+class TopDownAffine(Transform):
     """One person, cut out with an affine map; see :mod:`hpi.kernels.affine`.
 
     Attributes:

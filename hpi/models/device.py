@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 
-class DeviceArrays(Protocol):
+class DeviceArrays(ABC):
     """What a device does with arrays; ``Any`` is a NumPy array on the host and a CuPy array on a GPU.
 
     Attributes:
@@ -40,28 +41,33 @@ class DeviceArrays(Protocol):
     """
 
     device: str
+    kernels: CudaKernels | None
 
-    @property
-    def kernels(self) -> CudaKernels | None: ...  # noqa: D102
-
+    @abstractmethod
     def active(self) -> AbstractContextManager[Any]:
         """Within it the device is the one that new arrays are made on."""
 
+    @abstractmethod
     def placed(self, images: Sequence[Any]) -> Sequence[Any]:
         """Images ``[H, W, 3]`` uint8 BGR where the methods below want them; those that are there stay as they are."""
 
+    @abstractmethod
     def resized(self, images: Sequence[Any], size: tuple[int, int], interpolation: int) -> Any:
         """Placed images resized to ``(width, height)``, as one batch."""
 
+    @abstractmethod
     def crops(self, images: Sequence[Any], matrices: Sequence[Float64], size: tuple[int, int]) -> Any:
         """One crop for each matrix ``[N_i, 2, 3]`` of each placed image, as one batch."""
 
+    @abstractmethod
     def mirrored(self, batch: Any) -> Any:
         """A batch of either kind, mirrored left to right."""
 
+    @abstractmethod
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs of the session as it takes them; that of images is a batch of either kind."""
 
+    @abstractmethod
     def wait(self) -> None:
         """Until all that was begun is done."""
 
@@ -95,11 +101,11 @@ def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
     return taken
 
 
-class OnHost:
+class OnHost(DeviceArrays):
     """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR."""
 
     device = "cpu"
-    kernels: CudaKernels | None = None
+    kernels = None
 
     def __init__(self, normalizations: Mapping[str, Normalization]) -> None:
         """Remember which inputs to normalise, and how; none for a session that does so itself."""
@@ -135,7 +141,7 @@ class OnHost:
         """Nothing is ever under way."""
 
 
-class OnGpu:
+class OnGpu(DeviceArrays):
     """CUDA kernels; frames go to the GPU once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
 
     def __init__(self, device: str, normalization: Normalization) -> None:
@@ -147,7 +153,7 @@ class OnGpu:
         self.device = device
         self._normalization = normalization
         try:
-            self.kernels = CudaKernels(device_index(device))
+            self.kernels: CudaKernels = CudaKernels(device_index(device))
         except Exception as error:
             raise BackendError(f"{device}: the CUDA kernels cannot be compiled: {summarize(str(error))}") from error
 

@@ -24,7 +24,8 @@ class ImpatientProtocol(H11Protocol):
         super().connection_made(transport)
         self._await_head()
 
-    def handle_events(self) -> None:  # noqa: D102
+    def handle_events(self) -> None:
+        """Stop the timer when a request begins, besides what the base class does."""
         super().handle_events()
         if self._is_busy():
             self._stop_timer()

@@ -107,7 +107,8 @@ def count_items(source: Input) -> int:
     if is_several(source):
         return sum(map(count_items, source)) if isinstance(source, Collection) else 1
     if _is_folder(source):
-        return sum(_count_pictures(found) for found in list_folder(_path(source), _suffixes(), log=False) if isinstance(found, str))
+        listed = list_folder(_path(source), _suffixes(), log=False)
+        return sum(_count_pictures(found) for found in listed if isinstance(found, str))
     return _count_pictures(source)
 
 

@@ -42,9 +42,7 @@ def list_folder(folder: str, suffixes: Collection[str], *, log: bool = True) -> 
         logger.warning("%s: skipped a link to a folder; to read it, give it as an input", link)
 
 
-def _walk(
-    folder: str, suffixes: Collection[str], others: Counter[str], links: list[str]
-) -> Iterator[str | InputError]:
+def _walk(folder: str, suffixes: Collection[str], others: Counter[str], links: list[str]) -> Iterator[str | InputError]:
     waiting: list[os.DirEntry[str] | str] = [folder]  # in reverse order: the next one is last
     while waiting:
         entry = waiting.pop()

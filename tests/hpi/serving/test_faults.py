@@ -37,14 +37,14 @@ from pathlib import Path
 import hpi.serving.protocol
 from hpi.pipelines.topdown import TopDownPipeline
 predict = TopDownPipeline.run
-def failing(pipeline, images, threshold=None):
-    if any(image.shape[1] == 33 for image in images):
+def failing(pipeline, frames, **options):
+    if any(frame.image.shape[1] == 33 for frame in frames):
         raise RuntimeError("the runtime failed at /secret/path")
-    if any(image.shape[1] == 34 for image in images):
+    if any(frame.image.shape[1] == 34 for frame in frames):
         Path(os.environ["TEST_FOLDER"], "busy").touch()
         while Path(os.environ["TEST_FOLDER"], "held").exists():
             time.sleep(0.01)
-    return predict(pipeline, images, threshold)
+    return predict(pipeline, frames, **options)
 TopDownPipeline.run = failing
 hpi.serving.protocol.HEAD_S = 1
 from hpi.cli import main

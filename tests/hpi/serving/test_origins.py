@@ -18,10 +18,10 @@ IMAGE = {"Content-Type": "image/jpeg", "Authorization": "Bearer secret"}
 FAILING = """
 from hpi.pipelines.topdown import TopDownPipeline
 predict = TopDownPipeline.run
-def failing(pipeline, images, threshold=None):
-    if any(image.shape[1] == 33 for image in images):
+def failing(pipeline, frames, **options):
+    if any(frame.image.shape[1] == 33 for frame in frames):
         raise RuntimeError("the runtime failed")
-    return predict(pipeline, images, threshold)
+    return predict(pipeline, frames, **options)
 TopDownPipeline.run = failing
 from hpi.cli import main
 main()

@@ -25,7 +25,8 @@ def fill(tmp_path):
         for name in names:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(EXAMPLE.read_bytes())
-        return [os.path.relpath(found, tmp_path) for found in list_folder(str(tmp_path), IMAGE_SUFFIXES | VIDEO_SUFFIXES) if isinstance(found, str)]
+        listed = list_folder(str(tmp_path), IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        return [os.path.relpath(found, tmp_path) for found in listed if isinstance(found, str)]
 
     return listed
 
