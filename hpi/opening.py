@@ -138,6 +138,7 @@ class Opener:
         request = Request(
             SessionOptions(ArtifactCache(self.zoo.artifacts), device=device, threads=options.threads),
             backend=options.backend,
+            backend_options=options.backend_options,
             precisions=PRECISIONS if options.precision == AUTO else (options.precision,),
             objective=options.objective,
             batches=options.batches if spec.transform.takes_regions else None,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Options:
         max_deviation_px: largest distance of a keypoint from the reference's, pixels of the crop.
         batches: numbers of people to expect in a run.
         threads: CPU threads of one inference.
+        backend_options: options of single runtimes by their own names: ``{"openvino": {"NUM_STREAMS": 1}}``.
         flip: average with the mirrored crop.
         use_udp: crop by the UDP convention.
         batch_size: images that go through the models together.
@@ -58,6 +59,7 @@ class Options:
     max_deviation_px: float | None = None
     batches: Sequence[int] | None = None
     threads: int | None = None
+    backend_options: Mapping[str, Mapping[str, Any]] | None = None
     flip: bool | None = None
     use_udp: bool | None = None
     batch_size: int | None = None
@@ -74,6 +76,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise ConfigError(f"{name} is {value!r}: give True, False, or None for the default")
+        _check_backend_options(self.backend_options)
         for name in ("device", "backend", "precision", "objective"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -99,6 +102,7 @@ class Resolved(Options):
     objective: str = "latency"
     flip: bool = False
     batch_size: int = 1
+    backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def resolve(*levels: Options) -> Resolved:
@@ -114,6 +118,26 @@ def resolve(*levels: Options) -> Resolved:
     for level in reversed(levels):
         decided.update(level.said)
     return Resolved(**decided)
+
+
+def _check_backend_options(options: object) -> None:
+    """Only the form; what a runtime has no such option for, it says itself.
+
+    Raises:
+        ConfigError: it is not a mapping of runtimes to mappings of names.
+    """
+    if options is None:
+        return
+    form = 'give the options of each runtime by its name: {"openvino": {"NUM_STREAMS": 1}}'
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"backend_options is {options!r}: {form}")
+    for backend, values in options.items():
+        if (
+            not isinstance(backend, str)
+            or not isinstance(values, Mapping)
+            or not all(isinstance(k, str) for k in values)
+        ):
+            raise ConfigError(f"backend_options has {backend!r}: {values!r}; {form}")
 
 
 def check_count(name: str, value: int | None, most: int, error: type[HpiError]) -> int | None:

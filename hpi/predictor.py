@@ -58,6 +58,7 @@ class Predictor:
         max_deviation_px: float | None = None,
         batches: Sequence[int] | None = None,
         threads: int | None = None,
+        backend_options: Mapping[str, Mapping[str, Any]] | None = None,
         config: Mapping[str, Any] | None = None,
         flip: bool | None = None,
         use_udp: bool | None = None,
@@ -87,6 +88,8 @@ class Predictor:
             batches: numbers of people to expect in a run, which the choice of the runtime goes by.
             threads: CPU threads of one inference; by default ``OMP_NUM_THREADS``, else all cores that the process may
                 use.
+            backend_options: options of single runtimes by their own names, handed through as they are, such as
+                ``{"openvino": {"NUM_STREAMS": 1}}``. One that the runtime does not know is an error.
             config: content of a pipeline YAML; it replaces the one that ``name`` stands for.
             flip: average each person with the mirrored crop: twice the work, a little more accurate. None: as the
                 pipeline says.
@@ -111,6 +114,7 @@ class Predictor:
             max_deviation_px=max_deviation_px,
             batches=batches or None,
             threads=threads,
+            backend_options=backend_options or None,
             flip=flip,
             use_udp=use_udp,
             batch_size=batch_size,

@@ -20,7 +20,7 @@ from hpi.kernels.affine import crop_matrices
 from hpi.kernels.boxes import boxes_to_center_scale, whole_image_center_scale
 
 if TYPE_CHECKING:
-    from hpi.models.device import DeviceArrays
+    from hpi.devices import DeviceArrays
 
 Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]

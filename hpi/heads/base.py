@@ -37,6 +37,11 @@ class Head(Record):
     reads: ClassVar[int] = 1
     decodes_on_gpu: ClassVar[bool] = False
 
+    @property
+    def finds_keypoints(self) -> bool:
+        """Whether its instances have keypoints."""
+        return self.task == "keypoint_detection"
+
     @abstractmethod
     def decode(
         self, outputs: Sequence[Any], count: int, size: tuple[int, int], kernels: CudaKernels | None = None

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Array, Session, to_host
+from hpi.backends.base import Array, Session, TensorSpec, image_input, to_host
+from hpi.devices import device_arrays
 from hpi.errors import BackendError, ModelError
 from hpi.instances import Instances, Skeleton
-from hpi.models.device import device_arrays
 from hpi.models.reference_images import ReferenceImages
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared
@@ -86,7 +86,9 @@ class Model(ABC):
         self.spec = spec
         self.session = session
         self.options = ModelOptions()
-        self.device = device_arrays(spec, session)
+        normalization = spec.files.normalization
+        assert normalization is not None  # every model that was read from a folder has one
+        self.device = device_arrays(session, _image_input(spec, session), normalization)
         self._outputs = _output_indices(spec, session)
 
     @classmethod
@@ -187,3 +189,26 @@ def _output_indices(spec: ModelSpec, session: Session) -> list[int]:
             f"{session.info.model_path}: has {len(there)} outputs, but {head.type} are read from {head.reads}"
         )
     return [there.index(name) for name in head.outputs] or list(range(head.reads))
+
+
+def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
+    """The input that takes images: as uint8 ``[N, H, W, 3]``, or normalised as float32 ``[N, 3, H, W]``.
+
+    Raises:
+        ModelError: there is none for images of the size that the yml states.
+    """
+    width, height = spec.input_size
+    forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
+    inputs = {of_input.name: of_input for of_input in session.info.inputs}
+    taken = inputs.get(spec.image_input or image_input(list(inputs)) or "")
+    if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
+        takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
+        raise ModelError(
+            f"{session.info.model_path}: takes {takes or 'nothing'}, but the yml in {spec.folder} makes an image "
+            f"float32 [N, 3, {height}, {width}]"
+        )
+    return taken
+
+
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and all(have in {None, want} for have, want in zip(shape[1:], wanted, strict=True))

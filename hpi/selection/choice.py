@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import content_hash
@@ -81,6 +82,7 @@ class Request:
         objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
         batches: batch sizes to expect; None: those of the model and the objective.
         max_p99_ms: the p99 that each expected batch must keep, as measured.
+        backend_options: options of single runtimes, by the name of the runtime.
         max_deviation_px: how far a joint may be from the reference's, pixels of the crop; for keypoint models, on top
             of the parity gate's own limits.
     """
@@ -92,6 +94,12 @@ class Request:
     batches: Sequence[int] | None = None
     max_p99_ms: float | None = None
     max_deviation_px: float | None = None
+    backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+
+    def session_options(self, candidate: Candidate) -> SessionOptions:
+        """What a candidate is loaded with."""
+        own = self.backend_options.get(candidate.backend, {})
+        return replace(self.options, variant=candidate.variant, backend_options=own)
 
 
 class RefusedError(BackendError):
@@ -153,8 +161,9 @@ def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked
     Raises:
         ConfigError: no runtime has the name that is asked for.
     """
-    if request.backend != AUTO and request.backend not in BACKENDS:
-        raise ConfigError(f"unknown backend {request.backend!r}; known are {AUTO}, {', '.join(BACKENDS)}")
+    for name in [request.backend, *request.backend_options]:
+        if name != AUTO and name not in BACKENDS:
+            raise ConfigError(f"unknown backend {name!r}; known are {AUTO}, {', '.join(BACKENDS)}")
     batches = request.batches or model_class(spec).expected_batches(request.objective)
     kind = device_kind(request.options.device)
     ranked = []
@@ -162,7 +171,8 @@ def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked
         if request.backend == name or (request.backend == AUTO and kind in backend.devices):
             for variant in _allowed(backend, request):
                 estimate = basis.estimate(name, variant, batches) if basis else None
-                unavailable = backend.unavailable(spec.files, replace(request.options, variant=variant))
+                options = request.session_options(Candidate(name, variant))
+                unavailable = backend.unavailable(spec.files, options)
                 ranked.append(
                     Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, basis, request))
                 )
@@ -218,10 +228,11 @@ def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
     if ranked.unavailable is not None:
         raise BackendError(ranked.unavailable)
     candidate = ranked.candidate
+    options = request.session_options(candidate)
     named = request.backend != AUTO
     if named and candidate.variant.precision == "fp32" and request.max_deviation_px is None:  # asked for as it is
-        return _load(spec, candidate, request.options)
-    session, verdict = open_validated(spec, candidate, request.options)
+        return _load(spec, candidate, options)
+    session, verdict = open_validated(spec, candidate, options)
     try:
         _check_deviation(spec, verdict, request)
         # One that dies at its first call, or returns NaN, shall do so here.
@@ -234,7 +245,7 @@ def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
 
 def _check_deviation(spec: ModelSpec, verdict: Verdict, request: Request) -> None:
     most = request.max_deviation_px
-    if most is None or spec.head.task == "object_detection":
+    if most is None or not spec.head.finds_keypoints:
         return
     if verdict.pixels is None or verdict.pixels > most:
         raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.summary}")
@@ -280,7 +291,7 @@ def validated(spec: ModelSpec, session: Session, candidate: Candidate, options: 
         HpiError: the candidate failed.
     """
     for reference in _references(spec.files, options):
-        if reference == candidate and session.info.device == "cpu":
+        if reference == candidate and session.info.device == "cpu" and not options.backend_options:
             return Verdict(True, "it is the reference", 0.0)
         try:
             return _validate_against(reference, spec, session, candidate, options)
@@ -310,11 +321,12 @@ def _validate_against(
         "device": str(device_class(options.device) or options.device),
         "reference images": ReferenceImages.load().config.model_dump_json(),
         "rules": RULES,
+        **options.key,
     }
 
     def build(target: Path) -> None:
         try:
-            with _load(spec, reference, replace(options, device="cpu")) as trusted:
+            with _load(spec, reference, replace(options, device="cpu", backend_options={})) as trusted:
                 expected = reference_results(spec, trusted)
         except HpiError as error:
             raise _NoReferenceError(str(error)) from error
@@ -325,7 +337,7 @@ def _validate_against(
 
 def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
     """The candidates that others may be compared with, the most trusted first; on whatever device, these run on CPU."""
-    on_cpu = replace(options, device="cpu", variant=Variant())
+    on_cpu = replace(options, device="cpu", variant=Variant(), backend_options={})
     able = (
         (backend.trust, backend.name)
         for backend in BACKENDS.values()

@@ -20,7 +20,8 @@ class ImpatientProtocol(H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:  # noqa: D102
+    def connection_made(self, transport: Any) -> None:
+        """Start the timer of the first request, besides what the base class does."""
         super().connection_made(transport)
         self._await_head()
 
@@ -30,12 +31,14 @@ class ImpatientProtocol(H11Protocol):
         if self._is_busy():
             self._stop_timer()
 
-    def on_response_complete(self) -> None:  # noqa: D102
+    def on_response_complete(self) -> None:
+        """Start the timer of the next request, besides what the base class does."""
         super().on_response_complete()
         if not self._is_busy():  # a pipelined request may have begun
             self._await_head()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer, besides what the base class does."""
         self._stop_timer()
         super().connection_lost(exc)
 

@@ -15,8 +15,8 @@ from hpi import Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.gpu import Gpu, gpu_count
 from hpi.backends.onnxruntime import OnnxRuntime, OnnxRuntimeSession, providers_of
+from hpi.devices import OnGpu
 from hpi.errors import BackendError
-from hpi.models.device import OnGpu
 
 from host_cupy import HostArray, make_host_cupy
 from support import assert_same_keypoints, assert_same_people, quick_first

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import yaml
 
-from hpi import ConfigError, Predictor
+from hpi import BackendError, ConfigError, Predictor
+from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.cpu import usable_cores
 from hpi.compat.paddlex.config import options_of, pipeline_text, read_pipeline
 from hpi.options import MAX_BATCH_SIZE, MAX_THREADS, Options, Resolved, resolve
 
-from support import quick_first
+from support import assert_same_keypoints, missing_backend, quick_first
 
 LEVELS = ("argument", "module", "pipeline")
 # For each option a value for each level, and the default.
@@ -22,6 +23,7 @@ TABLE = {
     "max_deviation_px": ((0.1, 0.2, 0.3), None),
     "batches": ((1, 2), (4,), (8,)),
     "threads": ((1, 2, 3), None),
+    "backend_options": (({"a": {}}, {"b": {}}, {"c": {}}), {}),
     "flip": ((False, True, True), False),
     "use_udp": ((False, True, True), None),
     "batch_size": ((4, 2, 8), 1),
@@ -172,3 +174,57 @@ def test_whole_numbers_of_any_type_will_do():
     options = Options(threads=np.int64(2), batch_size=np.uint8(4), threshold=np.float32(0.5))
     assert (options.threads, options.batch_size, options.threshold) == (2, 4, 0.5)
     assert type(options.threads) is int
+
+
+# Options of single runtimes
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "note"),
+    [
+        ("onnxruntime", {"graph_optimization_level": "ORT_ENABLE_BASIC"}, "graph_optimization_level=ORT_ENABLE_BASIC"),
+        ("openvino", {"NUM_STREAMS": 1}, "NUM_STREAMS=1"),
+    ],
+)
+def test_a_runtime_s_own_options_reach_it(backend, options, note, photo):
+    if reason := missing_backend(backend):
+        pytest.skip(reason)
+    name = "MoveNet-Thunder_256x256"
+    given = {backend: options, "paddle": {"switch_ir_optim": False}}
+    with Predictor(name, backend=backend, backend_options=given) as mine, Predictor(name, backend=backend) as plain:
+        (model,) = mine.describe()["models"]
+        (found,), (expected,) = (one.predict(photo) for one in (mine, plain))
+    assert note in model["notes"]
+    assert_same_keypoints(found.instances.points, expected.instances.points)
+
+
+def test_with_options_a_runtime_is_not_its_own_reference(tmp_path, monkeypatch):
+    """The parity gate compares it with the reference as it is without options."""
+    monkeypatch.setenv("HPI_HOME", str(tmp_path))
+    options = {"onnxruntime": {"graph_optimization_level": "ORT_DISABLE_ALL"}}
+    name = "MoveNet-Thunder_256x256"
+    with Predictor(name, backend="onnxruntime", backend_options=options, max_deviation_px=1) as predictor:
+        assert predictor.backend == "onnxruntime"
+    (entry,) = [one for one in ArtifactCache(tmp_path / "artifacts").entries() if one.kind == "parity"]
+    assert "ORT_DISABLE_ALL" in entry.key["options"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"openvinno": {}}, "unknown backend 'openvinno'"),
+        ({"openvino": 5}, "backend_options has 'openvino': 5"),
+        (["openvino"], "give the options of each runtime by its name"),
+        ({"onnxruntime": {5: 1}}, "backend_options has 'onnxruntime'"),
+    ],
+)
+def test_wrong_options_of_runtimes_are_refused(options, what):
+    with pytest.raises(ConfigError, match=what):
+        Predictor("MoveNet-Thunder_256x256", backend_options=options)
+
+
+def test_an_option_that_a_runtime_does_not_know_is_an_error():
+    with pytest.raises(BackendError, match="no_such_option"):
+        Predictor(
+            "MoveNet-Thunder_256x256", backend="onnxruntime", backend_options={"onnxruntime": {"no_such_option": 1}}
+        )

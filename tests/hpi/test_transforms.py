@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpi.devices import OnHost
 from hpi.instances import Instances
-from hpi.models.device import OnHost
 from hpi.transforms import Inverse, Letterbox, Regions, Stretch, TopDownAffine
 
 HOST = OnHost({})

@@ -17,15 +17,13 @@ from hpi.backends.base import (
     TensorSpec,
     device_index,
     device_kind,
-    image_input,
 )
 from hpi.backends.messages import summarize
-from hpi.errors import BackendError, ModelError
+from hpi.errors import BackendError
 from hpi.kernels.affine import stack_crops
 from hpi.kernels.cuda import CudaKernels
 from hpi.kernels.flip import mirror
 from hpi.kernels.normalize import normalize
-from hpi.models.spec import ModelSpec
 
 Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -72,33 +70,17 @@ class DeviceArrays(ABC):
         """Until all that was begun is done."""
 
 
-def device_arrays(spec: ModelSpec, session: Session) -> DeviceArrays:
-    """For a session.
+def device_arrays(session: Session, images: TensorSpec, normalization: Normalization) -> DeviceArrays:
+    """Those for the device that a session runs on.
 
-    Raises:
-        ModelError: the graph does not take images of the size that the yml states.
+    Args:
+        session: a loaded model.
+        images: its input that takes images.
+        normalization: of the images, where the session does not normalise them itself.
     """
-    normalization = spec.files.normalization
-    assert normalization is not None  # every model that was read from a folder has one
-    images = _image_input(spec, session)
     if session.accepts_gpu_arrays and device_kind(session.info.device) == "gpu":
         return OnGpu(session.info.device, normalization)
     return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
-
-
-def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
-    """What takes images: as uint8 ``[N, H, W, 3]``, or normalised as float32 ``[N, 3, H, W]``."""
-    width, height = spec.input_size
-    forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
-    inputs = {of_input.name: of_input for of_input in session.info.inputs}
-    taken = inputs.get(spec.image_input or image_input(list(inputs)) or "")
-    if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
-        takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
-        raise ModelError(
-            f"{session.info.model_path}: takes {takes or 'nothing'}, but the yml in {spec.folder} makes an image "
-            f"float32 [N, 3, {height}, {width}]"
-        )
-    return taken
 
 
 class OnHost(DeviceArrays):
@@ -186,7 +168,3 @@ class OnGpu(DeviceArrays):
 
     def wait(self) -> None:  # noqa: D102
         self.kernels.wait()
-
-
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == 4 and all(have in {None, want} for have, want in zip(shape[1:], wanted, strict=True))
