@@ -148,6 +148,8 @@ class Opener:
         choice = choose(spec, request, self.priors)
         try:
             model = open_model(spec, choice.session, ModelOptions(options.flip, options.use_udp))
+            if spec.skeleton_is_stated:
+                _ = model.skeleton  # whether it fits shows now, not at the first image
         except BaseException:
             choice.session.close()
             raise

@@ -198,9 +198,11 @@ class Result(ABC):
         return data.tobytes()
 
     def __repr__(self) -> str:
-        what = "instances" if self.skeleton is None else "people"
+        count = len(self.instances)
+        one, many = ("instance", "instances") if self.skeleton is None else ("person", "people")
         keypoints = "" if self.skeleton is None else f", {len(self.skeleton)} keypoints each"
-        return f"{type(self).__name__}({self.path or 'image in memory'}: {len(self.instances)} {what}{keypoints})"
+        where = self.path or "image in memory"
+        return f"{type(self).__name__}({where}: {count} {one if count == 1 else many}{keypoints})"
 
     def _boxes_of_keypoints(self) -> NDArray[np.float32]:
         """``[M, 4]``: the extent of each one's keypoints."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hpi import BackendError, ModelError, Predictor
+from hpi import BackendError, ConfigError, ModelError, Predictor
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
@@ -21,7 +21,7 @@ from hpi.models.readers.paddle import read_model
 from hpi.selection.choice import Candidate, validated
 from hpi.zoo import Zoo
 
-from support import EXAMPLE, quick_first, require, run_hpi
+from support import EXAMPLE, assert_same_keypoints, quick_first, require, run_hpi
 
 onnx = pytest.importorskip("onnx")
 
@@ -382,3 +382,52 @@ def test_the_command_line_says_it_in_one_line(pose, tmp_path):
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert not list(tmp_path.glob("*.json"))
+
+
+# Skeletons, heads and outputs
+
+
+def test_a_model_that_names_no_skeleton_has_numbered_keypoints(pose, photo):
+    folder = pose.save()
+    with Predictor("mine", model_dir=folder, device="cpu") as predictor:
+        (result,) = predictor.predict(photo)
+    assert result.keypoint_names == [str(index) for index in range(17)]
+    assert result.skeleton.bones == ()
+    with pytest.raises(ConfigError, match=r"flip needs to know left and right.*hpi: \{skeleton: coco17\}"):
+        Predictor("mine", model_dir=folder, device="cpu", flip=True)
+
+
+def test_a_skeleton_of_another_number_of_keypoints_is_refused(pose):
+    pose.yml["hpi"] = {"skeleton": "mpii16"}
+    with pytest.raises(ModelError, match="names the skeleton mpii16 of 16 keypoints, but the model finds 17"):
+        Predictor("mine", model_dir=pose.save(), device="cpu")
+
+
+def test_a_head_reads_the_outputs_that_the_yml_names(pose, backend, photo):
+    """Of a graph with several outputs in any order, and an input of any name."""
+    heatmaps = pose.graph.output[0].name
+    pose.rename_input("image", "pixels")
+    pose.graph.node.append(onnx.helper.make_node("Identity", ["pixels"], ["aside"]))
+    pose.graph.output.insert(0, onnx.helper.make_tensor_value_info("aside", onnx.TensorProto.FLOAT, None))
+    head = {"type": "heatmap", "offset": 0.5, "outputs": [heatmaps]}
+    pose.yml["hpi"] = {"skeleton": "coco17", "head": head}
+    known = {"backend": backend, "device": "cpu"}
+    with Predictor("mine", model_dir=pose.save(), **known) as mine, Predictor(POSE, **known) as theirs:
+        (found,), (expected,) = (one.predict(photo) for one in (mine, theirs))
+    assert_same_keypoints(found.instances.points, expected.instances.points)
+    head["outputs"] = ["other"]
+    with pytest.raises(ModelError, match=r"has no output other, which the yml in .* names"):
+        Predictor("mine", model_dir=pose.save(), **known)
+
+
+def test_quarter_offset_decoding_through_the_predictor(pose, photo):
+    """Peaks that are refined by a quarter of a cell in place of DARK's step: less than a cell away."""
+    pose.yml["hpi"] = {"skeleton": "coco17", "head": {"type": "heatmap", "offset": 0.5, "decoder": "quarter"}}
+    known = {"backend": "onnxruntime", "device": "cpu"}
+    boxes = [[39, 77, 160, 478]]
+    with Predictor("mine", model_dir=pose.save(), **known) as mine, Predictor(POSE, **known) as theirs:
+        (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (mine, theirs))
+    cell = 4 * 1.1 * (478 - 77) / 256
+    assert np.abs(found.keypoints - expected.keypoints).max() < cell
+    assert not np.array_equal(found.keypoints, expected.keypoints)
+    assert np.array_equal(found.keypoint_scores, expected.keypoint_scores)

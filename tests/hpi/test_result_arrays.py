@@ -62,6 +62,7 @@ def test_a_whole_image_has_no_boxes_and_the_keypoints_score(photo):
 
 def test_a_result_is_short_to_look_at(result):
     assert repr(result) == "KeypointResult(image in memory: 2 people, 17 keypoints each)"
+    assert result.class_names == ["person", "person"]
     empty = DetectionResult(Frame(NOBODY, "a.jpg"), Instances.empty(), ())
     assert repr(empty) == "DetectionResult(a.jpg: 0 instances)"
 

@@ -119,7 +119,15 @@ class KeypointResult(_Dictionary):
 
     skeleton: Skeleton
 
-    def __init__(self, frame: Frame, instances: Instances, skeleton: Skeleton, *, detected: bool) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        instances: Instances,
+        skeleton: Skeleton,
+        labels: tuple[Text, ...] = (),
+        *,
+        detected: bool,
+    ) -> None:
         """PaddleX's dictionary of people; ``detected`` where a detector has found them."""
         people = [
             {"keypoints": points, "kpt_score": score}
@@ -128,7 +136,7 @@ class KeypointResult(_Dictionary):
         if detected and instances.boxes is not None:
             boxes = zip(instances.boxes, instances.scores, people, strict=True)
             people = [{"coordinate": list(box), "det_score": float(score), **person} for box, score, person in boxes]
-        super().__init__(frame, instances, skeleton)
+        super().__init__(frame, instances, skeleton, labels)
         self._fill({"input_path": frame.path, "input_img": frame.image, "boxes" if detected else "kpts": people})
 
     @property
@@ -176,7 +184,7 @@ def paddlex_result(
     """
     if skeleton is None:
         return DetectionResult(frame, instances, labels)
-    return KeypointResult(frame, instances, skeleton, detected=detected)
+    return KeypointResult(frame, instances, skeleton, labels, detected=detected)
 
 
 def _plain(value: Any) -> Any:
