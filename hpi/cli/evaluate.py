@@ -37,7 +37,7 @@ from hpi.zoo import Zoo
 
 WORST = 8
 PUBLISHED = "keypoint AP"
-"""The metric of the model configs that stands beside AP."""
+"""The metric in model configs that is comparable to AP."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Asked:
         headboxes: MPII: file with the head boxes.
         flip: average with the mirrored crop.
         backends: a column for each of these ...
-        precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
-        device: where to run; None likewise.
-        batch_size: images that go together.
+        precisions: ... with each of these; None: that of the pipeline's YAML, else the default.
+        device: where to run; None: likewise.
+        batch_size: images per batch.
         output: folder for the report, the pictures and the predictions.
-        fresh: start anew, without the predictions that are in ``output``.
+        fresh: start over, without the predictions that are in ``output``.
     """
 
     dataset: str
@@ -83,7 +83,7 @@ def run(asked: Asked) -> None:
     """Evaluate, print the table, and write the report.
 
     Raises:
-        typer.Exit: with code 1, at the end, when images could not be used.
+        typer.Exit: with code 1, at the end, if images could not be used.
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
     dataset = _read_dataset(asked)
@@ -116,7 +116,7 @@ def _read_dataset(asked: Asked) -> Dataset:
             raise ConfigError("--boxes: MPII is evaluated with its own centers and scales")
         return MpiiDataset(asked.annotations, asked.images, asked.headboxes)
     if asked.headboxes is not None:
-        raise ConfigError("--headboxes is for --dataset mpii")
+        raise ConfigError("--headboxes needs --dataset mpii")
     return CocoDataset(asked.annotations, asked.images, _boxes(asked))
 
 
@@ -135,9 +135,9 @@ def _boxes(asked: Asked) -> Boxes:
 
 
 def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor:
-    """The predictor that finds what is asked for: of a pipeline only the keypoint model where boxes are given."""
+    """The predictor to evaluate; if the boxes are given, only the keypoint model of a pipeline."""
     if asked.model is None and asked.model_dir is not None:
-        raise ConfigError("--model_dir is for --model; a pipeline's YAML has a folder for each model")
+        raise ConfigError("--model_dir needs --model; in a pipeline, the YAML has a folder for each model")
     arguments: dict[str, Any] = {
         "device": asked.device,
         "backend": backend,
@@ -157,7 +157,7 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
     if finds_people != finds_boxes(predictor):
         predictor.close()
         raise ConfigError(
-            f"{predictor.name} finds no people: give --boxes gt or a file of boxes"
+            f"{predictor.name} has no detector: give --boxes gt or a file of boxes"
             if finds_people
             else f"{predictor.name} is a detector: give --boxes detector"
         )
@@ -196,12 +196,12 @@ def _predict(
         failed.append(str(error).replace(f"{asked.images}/", ""))
         _print(f"error: {error}")
 
-    numbers = {image.number for image in dataset.photos}
+    numbers = {image.number for image in dataset.images}
     with Journal(path, fresh=asked.fresh) as journal:
         found = {number: people for number, people in journal.read().items() if number in numbers}
         if found:
-            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); --fresh starts anew")
-        waiting = [image for image in dataset.photos if image.number not in found]
+            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); start over with --fresh")
+        waiting = [image for image in dataset.images if image.number not in found]
         with _progress() as progress:
             task = progress.add_task(title, total=len(numbers), completed=len(found))
             found |= predict(
@@ -209,8 +209,8 @@ def _predict(
                 waiting,
                 journal,
                 asked.batch_size,
-                done=partial(progress.advance, task),
-                failed=report,
+                on_progress=partial(progress.advance, task),
+                on_error=report,
             )
     return {number: found[number] for number in sorted(found)}
 
@@ -221,7 +221,7 @@ def _progress() -> Progress:
 
 
 def _digest(asked: Asked, predictor: Predictor) -> str:
-    """Hash of everything that predictions depend on, but for the content of the images."""
+    """Hash of everything that predictions depend on, except the content of the images."""
     facts = ("backend", "version", "variant", "precision", "device")
     pipeline = predictor.pipelines[0]
     files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
@@ -238,12 +238,12 @@ def _digest(asked: Asked, predictor: Predictor) -> str:
 
 
 def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Pictures of people, and a line of the report for each."""
+    """Write a picture of each person; returns their rows of the report."""
     folder = Path("worst") / re.sub(r"[^A-Za-z0-9]+", "_", title)
     rows = []
     for rank, case in enumerate(cases, 1):
         (item,) = read_items(str(case.path), one_each=True)
-        if isinstance(item.image, InputError):  # gone since it was predicted
+        if isinstance(item.image, InputError):  # removed since it was predicted
             continue
         name = folder / f"{rank}.jpg"
         picture = draw_case(case, item.image, skeleton)
@@ -260,9 +260,9 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
 
 
 def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]:
-    """The published figure of a keypoint model: name of the measure here; value; by whom, on what.
+    """The published figure of a keypoint model: its name here, its value, and its source.
 
-    Only one of the same protocol, with ground-truth boxes.
+    Only if it was measured with the same protocol, on ground-truth boxes.
     """
     if asked.dataset != "coco" or _boxes(asked) != "gt" or predictor.pipelines[0].skeleton is None:
         return {}

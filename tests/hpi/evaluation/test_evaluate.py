@@ -71,7 +71,7 @@ def test_a_later_run_continues_an_interrupted_one(people, capsys):
     assert "are done" not in capsys.readouterr().err
     assert report(people)["rows"][0]["figures"] == figures
 
-    for damaged in (b'{"photo": 1}\n', re.sub(rb'"joints": \[\[[^,]*', b'"joints": [[NaN', whole)):
+    for damaged in (b'{"image": 1}\n', re.sub(rb'"keypoints": \[\[[^,]*', b'"keypoints": [[NaN', whole)):
         journal.write_bytes(damaged)
         with pytest.raises(ConfigError, match=r"line \d is damaged; --fresh"):
             run(people)
@@ -207,7 +207,7 @@ def test_images_that_cannot_be_read_are_reported(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"boxes": "detector"}, "finds no people"),
+        ({"boxes": "detector"}, "no detector"),
         ({"model": DETECTOR}, "is a detector"),
         ({"boxes": "mine"}, "--boxes 'mine'"),
         ({"headboxes": EXAMPLE}, "--headboxes"),
@@ -268,8 +268,16 @@ def test_a_journal_keeps_every_bit(tmp_path, rng):
         journal.append(4, [])
     found = Journal(path).read()
     assert list(found) == [3, 4]
-    assert [one.joints.tolist() for one in found[3]] == [one.joints.tolist() for one in people]
-    assert [replace(one, joints=None) for one in found[3]] == [replace(one, joints=None) for one in people]
+    assert [one.keypoints.tolist() for one in found[3]] == [one.keypoints.tolist() for one in people]
+    assert [replace(one, keypoints=None) for one in found[3]] == [replace(one, keypoints=None) for one in people]
+
+
+def test_a_journal_of_version_0_1_can_be_read(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    person = {"box": [1, 2, 3, 4], "score": 0.5, "annotation": None, "joints": [[5, 6, 0.25]]}
+    path.write_text(json.dumps({"photo": 3, "people": [person]}) + "\n")
+    ((found,),) = Journal(path).read().values()
+    assert found.keypoints.tolist() == [[5, 6, 0.25]]
 
 
 def test_hostile_cases_have_a_picture_too():
