@@ -153,7 +153,7 @@ def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor
         pipeline = read_pipeline(str(asked.pipeline))
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
-        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.said)
+        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.specified)
     if finds_people != finds_boxes(predictor):
         predictor.close()
         raise ConfigError(

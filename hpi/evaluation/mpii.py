@@ -225,8 +225,8 @@ class MpiiDataset:
         """Probable mistakes: labelled keypoints at the coordinates that mark missing ones."""
         missing = np.isin(self._truth + FIRST_PIXEL, (MISSING, 0)).all(axis=-1)
         people = np.flatnonzero((missing & self._labelled).any(axis=1)).tolist()
-        said = "a keypoint at 0, 0 or -1, -1 is labelled; set joints_vis to 0 if it is missing"
-        return [f"people number {listed(people)} (from 0): {said}"] if people else []
+        message = "a keypoint at 0, 0 or -1, -1 is labelled; set joints_vis to 0 if it is missing"
+        return [f"people number {listed(people)} (from 0): {message}"] if people else []
 
     def _head_segments(self) -> NDArray[np.float64]:
         """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""

@@ -186,7 +186,7 @@ def test_center_and_scale_in_other_units_are_refused(read, change, fits):
         ({"center": [1, float("inf")]}, "0.center.1"),
         ({"joints_vis": None}, "0.joints_vis"),
         ({"image": ""}, "0.image"),
-        ({"image": "none.png"}, "none of the 1 images"),
+        ({"image": "none.png"}, "none of the 1 annotated images"),
     ],
 )
 def test_bad_annotations_are_one_error(read, wrong, said):

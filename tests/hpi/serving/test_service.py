@@ -116,7 +116,7 @@ def test_concurrent_requests_are_batched_and_not_mixed_up(client, post, lite, ph
         ({"json": {"image": "not base64"}}, 422, "neither a URL nor base64"),
         ({"json": {"image": ""}}, 422, "empty"),
         ({"json": as_json(b"not an image")}, 422, "the image: not an image"),
-        ({"json": as_json(IMAGE[:3000])}, 422, "damaged or cut-off"),
+        ({"json": as_json(IMAGE[:3000])}, 422, "damaged or truncated"),
         ({"json": {"image": "http://127.0.0.1/people.jpg"}}, 422, "fetches no URLs"),
         ({"json": {"image": "file:///etc/passwd"}}, 422, "only http and https"),
         ({"content": b"", "headers": PNG}, 422, "empty"),

@@ -251,7 +251,7 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
     run(module, split)
     assert result("check_dataset")["attributes"]["train_samples"] == 3
     assert "Split dataset successfully !\nCheck dataset passed !" in capsys.readouterr().err
-    with pytest.raises(InputError):  # the annotations as they were would be lost
+    with pytest.raises(InputError):  # the earlier annotations would be lost
         run(module, split)
     assert result("check_dataset")["done_flag"] is False
 
