@@ -101,9 +101,8 @@ class _BodyDrain:
         if scope["type"] != "http" or not _is_last(scope):
             await self._app(scope, receive, send)
             return
-        sending = "expect" not in Headers(
-            scope=scope
-        )  # with Expect, the client waits for "100 Continue" before it sends
+        # With Expect, the client waits for "100 Continue" before it sends the body.
+        sending = "expect" not in Headers(scope=scope)
         unread = True
 
         async def received() -> Message:

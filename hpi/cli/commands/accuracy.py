@@ -47,11 +47,11 @@ def evaluate(
     """Measure accuracy on annotated images: COCO's keypoint and box AP, or MPII's PCKh."""
     name = given.predictor_name(pipeline, model)
     others = {"pipeline", "backend", "precision", "debug"}
-    asked = {key: value for key, value in context.params.items() if key not in others and value is not None}
-    asked["pipeline"] = None if model else name
-    from hpi.cli.evaluate import Asked, run
+    request = {key: value for key, value in context.params.items() if key not in others and value is not None}
+    request["pipeline"] = None if model else name
+    from hpi.cli.evaluate import EvaluationRequest, run
 
-    run(Asked(**asked, backends=backend or (None,), precisions=precision or (None,)))
+    run(EvaluationRequest(**request, backends=backend or (None,), precisions=precision or (None,)))
 
 
 def check_dataset(

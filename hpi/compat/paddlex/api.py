@@ -188,11 +188,11 @@ def _on_device(
     kind: type[AnyPredictor], name: str | PathLike[str], device: str | None, strict_device: bool, **arguments: Any
 ) -> AnyPredictor:
     """A predictor on a device, or on the CPU if a GPU cannot be used and ``strict_device`` does not forbid that."""
-    asked = device or AUTO
+    requested = device or AUTO
     try:
-        predictor = kind(name, device=asked, **arguments)
+        predictor = kind(name, device=requested, **arguments)
     except BackendError as error:
-        wants_gpu = asked.strip().lower().startswith(("gpu", "cuda"))
+        wants_gpu = requested.strip().lower().startswith(("gpu", "cuda"))
         if strict_device or not wants_gpu or os.environ.get(NO_FALLBACK) in _TRUE:
             raise
         try:
@@ -201,7 +201,7 @@ def _on_device(
             raise error from None
         logger.warning(
             "the device %s cannot be used, the CPU is used instead (strict_device=True makes this an error): %s",
-            asked,
+            requested,
             error,
         )
     return predictor

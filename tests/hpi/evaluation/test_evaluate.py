@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
 import typer
 
-from hpi.cli.evaluate import WORST, Asked, run
+from hpi.cli.evaluate import WORST, EvaluationRequest, run
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Journal, Person
@@ -35,17 +35,17 @@ def people(shared, tmp_path):
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
     annotations = tmp_path / "annotations.json"
     annotations.write_text(json.dumps(content))
-    return Asked(
+    return EvaluationRequest(
         "coco", annotations, folder / "images", model=POSE, backends=["onnxruntime"], output=tmp_path / "output"
     )
 
 
-def report(asked):
-    return json.loads((asked.output / f"{asked.dataset}.json").read_text())
+def report(request):
+    return json.loads((request.output / f"{request.dataset}.json").read_text())
 
 
-def journals(asked):
-    return sorted(asked.output.glob("predictions-*.jsonl"))
+def journals(request):
+    return sorted(request.output.glob("predictions-*.jsonl"))
 
 
 @pytest.mark.full
@@ -231,13 +231,13 @@ def test_mpii_is_evaluated_by_pckh(people, tmp_path):
     entry = {"image": EXAMPLE.name, "center": [270, 240], "scale": 2, "joints": joints, "joints_vis": [1] * 16}
     file = tmp_path / "mpii.json"
     file.write_text(json.dumps([entry]))
-    asked = replace(people, dataset="mpii", annotations=file, images=EXAMPLE.parent)
-    run(asked)
-    (row,) = report(asked)["rows"]
+    request = replace(people, dataset="mpii", annotations=file, images=EXAMPLE.parent)
+    run(request)
+    (row,) = report(request)["rows"]
     assert row["figures"]["Head"] is None
     assert 0 <= row["figures"]["PCKh@0.1"] <= row["figures"]["PCKh@0.5"] <= 100
     assert row["worst"][0]["PCKh"] == pytest.approx(row["figures"]["PCKh@0.5"] / 100, abs=1e-4)
-    assert "| Head |  | - |" in (asked.output / "mpii.md").read_text()
+    assert "| Head |  | - |" in (request.output / "mpii.md").read_text()
 
 
 def test_the_command_prints_the_table_or_one_error(people, tmp_path):
