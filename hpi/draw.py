@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Drawing people and boxes on images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _DOT = (255, 255, 255)
 _RIM = (0, 0, 0)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
-_ROOM_FOR_A_DOT = 5  # pixels from keypoint to keypoint: with less, dots would hide the bones
+_MIN_BONE = 5  # pixels; dots on shorter bones would hide them
 _SUBPIXEL_BITS = 4
 
 
 def draw_people(image: Image, people: Sequence[NDArray[np.float32]], skeleton: Skeleton) -> Image:
-    """Draw skeletons; keypoints that score too little are left out.
+    """Draw the skeletons of people, without keypoints of low score.
 
-    Lines and dots are as thick as the size of a person allows. Where keypoints are dense, as on a face or a hand, they
-    are finer, so that the dots do not hide the bones.
+    The thickness of lines and dots depends on the size of the person. Where keypoints are dense, as on a face or a
+    hand, lines and dots are finer, so that the dots do not hide the bones.
 
     Args:
-        image: ``[H, W, 3]`` uint8 BGR; is not changed.
+        image: ``[H, W, 3]`` uint8 BGR; not modified.
         people: ``[K, 3]`` float32 each: x, y in pixels, score.
-        skeleton: which keypoints are connected; someone with another number of keypoints gets dots only.
+        skeleton: which keypoints are connected; people with another number of keypoints are drawn without bones.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
@@ -53,40 +53,40 @@ def _draw_person(canvas: Image, keypoints: NDArray[np.float32], skeleton: Skelet
     if not visible.any():
         return
     points = np.where(visible[:, None], keypoints[:, :2], 0)
-    thickness = _whole(float(np.ptp(points[visible], axis=0).max()) / 100)
+    thickness = _line_width(float(np.ptp(points[visible], axis=0).max()) / 100)
     known = skeleton.bones if len(keypoints) == len(skeleton) else ()
     bones = [bone for bone in known if visible[bone.start] and visible[bone.end]]
     ends = np.array([(bone.start, bone.end) for bone in bones], np.int64).reshape(-1, 2)
     lengths = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
     places = [(x, y) for x, y in np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int).tolist()]
     for bone, length in zip(bones, lengths.tolist(), strict=True):
-        bgr, width = skeleton.colors[bone.group][::-1], min(thickness, _whole(length / 4))
+        bgr, width = skeleton.colors[bone.group][::-1], min(thickness, _line_width(length / 4))
         cv2.line(canvas, places[bone.start], places[bone.end], bgr, width, cv2.LINE_AA, _SUBPIXEL_BITS)
-    rooms = _mean_lengths(ends, lengths, len(points))
+    lengths_at = _mean_lengths(ends, lengths, len(points))
     for index in np.flatnonzero(visible).tolist():
-        if rooms[index] >= _ROOM_FOR_A_DOT:
-            radius = min(0.6 * thickness, rooms[index] / 6)
-            _dot(canvas, places[index], radius + min(1, rooms[index] / 12), _RIM)
+        if lengths_at[index] >= _MIN_BONE:
+            radius = min(0.6 * thickness, lengths_at[index] / 6)
+            _dot(canvas, places[index], radius + min(1, lengths_at[index] / 12), _RIM)
             _dot(canvas, places[index], radius, _DOT)
 
 
 def _mean_lengths(ends: NDArray[np.int64], lengths: NDArray[np.float32], count: int) -> list[float]:
-    """Mean length of the bones at each keypoint, pixels; infinite where there are none."""
+    """Mean length of the bones at each keypoint, pixels; infinite without bones."""
     totals = np.bincount(ends.ravel(), np.repeat(lengths, 2), count)
     numbers = np.bincount(ends.ravel(), minlength=count)
     means: list[float] = np.where(numbers > 0, totals / np.maximum(numbers, 1), np.inf).tolist()
     return means
 
 
-def _whole(thickness: float) -> int:
-    """A thickness that OpenCV takes, pixels."""
+def _line_width(thickness: float) -> int:
+    """A thickness as a whole number of pixels that OpenCV accepts."""
     return min(max(round(thickness), 1), 8)
 
 
 def _drawable(keypoints: NDArray[np.float32], canvas: Image) -> NDArray[np.bool_]:
-    """Finite, and near enough to the image that OpenCV's 32-bit fixed-point coordinates hold."""
+    """Whether keypoints are finite, and close enough to the image for OpenCV's 32-bit fixed-point coordinates."""
     limit = 4 * max(canvas.shape)
-    # NaN fails the comparison too.
+    # False for NaN too.
     near: NDArray[np.bool_] = (np.abs(keypoints[:, :2]) < limit).all(axis=1)
     return near
 
@@ -97,10 +97,10 @@ def _dot(canvas: Image, center: tuple[int, int], radius: float, color: tuple[int
 
 
 def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[str]) -> Image:
-    """Draw labelled boxes; lines and letters are as large as the image allows.
+    """Draw labelled boxes; the size of lines and text depends on the size of the image.
 
     Args:
-        image: ``[H, W, 3]`` uint8 BGR; is not changed.
+        image: ``[H, W, 3]`` uint8 BGR; not modified.
         boxes: (x1, y1, x2, y2) each, pixels.
         labels: a text for each.
 

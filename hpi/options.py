@@ -1,7 +1,7 @@
-"""Options of a Predictor: which level decides each of them, and what is allowed.
+"""Options of a Predictor: their allowed values, and where each of them is set.
 
-An option can be given as an argument, in a model's section of the pipeline's YAML, or for the whole pipeline. The first
-of these that says something wins; :class:`Resolved` has the defaults.
+An option can be set by an argument, in a model's section of the pipeline's YAML, or for the whole pipeline. The first
+of these levels that sets it wins; :class:`Resolved` has the defaults.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _DEVICE = re.compile(r"cpu|(?P<kind>gpu|cuda|npu|xpu|mlu|dcu|gcu)(:(?P<indices>\
 
 @dataclass(frozen=True)
 class Options:
-    """What one level says. None: it leaves the option to the next level.
+    """The options of one level. None leaves an option to the next level.
 
     Attributes:
-        device: ``"auto"``, ``"cpu"``, ``"gpu:0"`` and the like.
+        device: ``"auto"``, ``"cpu"``, ``"gpu:0"`` and so on.
         backend: name of a runtime, or ``"auto"``.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
-        objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
-        max_p99_ms: largest p99 of the expected batches, ms.
-        max_deviation_px: largest distance of a keypoint from the reference's, pixels of the crop.
-        batches: numbers of people to expect in a run.
+        objective: what to optimise: ``"latency"``, ``"throughput"`` or ``"memory"``.
+        max_p99_ms: largest allowed p99 of the expected batches, ms.
+        max_deviation_px: largest allowed distance of a keypoint from that of the reference, pixels of the crop.
+        batches: expected numbers of people per run.
         threads: CPU threads of one inference.
         backend_options: options of single runtimes by their own names: ``{"openvino": {"NUM_STREAMS": 1}}``.
-        flip: average with the mirrored crop.
-        use_udp: crop by the UDP convention.
+        flip: average the keypoints with those of the mirrored crop.
+        use_udp: crop with UDP.
         batch_size: images that go through the models together.
-        threshold: people that score above it are kept.
-        classes: labels of the detector that are people.
+        threshold: keep people that score above it, 0 to 1.
+        classes: labels of the detector that count as people.
 
     Raises:
         ConfigError: a value is not allowed.
@@ -67,8 +67,8 @@ class Options:
     classes: Sequence[str] | None = None
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The options of which this level says something."""
+    def specified(self) -> dict[str, Any]:
+        """The options that this level sets."""
         return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Options:
         for name in ("device", "backend", "precision", "objective"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise ConfigError(f"{name} is {value!r}: give its name, or None for the default")
+                raise ConfigError(f"{name} is {value!r}: give a name, or None for the default")
         for name, most in (("threads", MAX_THREADS), ("batch_size", MAX_BATCH_SIZE)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), most, ConfigError))
         for batch in self.batches or ():
@@ -94,7 +94,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Resolved(Options):
-    """What applies: every option that has a default is set."""
+    """The options that apply: every option that has a default is set."""
 
     device: str = AUTO
     backend: str = AUTO
@@ -106,18 +106,18 @@ class Resolved(Options):
 
 
 def resolve(*levels: Options) -> Resolved:
-    """Decide every option: the first level that says something wins, then the default.
+    """Resolve every option: the first level that sets it wins, then the default.
 
     Args:
-        levels: the strongest first: arguments, the model's section, the pipeline's.
+        levels: the highest priority first: arguments, the model's section, the pipeline.
 
     >>> resolve(Options(precision="fp32"), Options(precision="fp16", threads=2)).precision
     'fp32'
     """
-    decided: dict[str, Any] = {}
+    resolved: dict[str, Any] = {}
     for level in reversed(levels):
-        decided.update(level.said)
-    return Resolved(**decided)
+        resolved.update(level.specified)
+    return Resolved(**resolved)
 
 
 def _check_backend_options(options: object) -> None:
@@ -132,19 +132,15 @@ def _check_backend_options(options: object) -> None:
     if not isinstance(options, Mapping):
         raise ConfigError(f"backend_options is {options!r}: {form}")
     for backend, values in options.items():
-        if (
-            not isinstance(backend, str)
-            or not isinstance(values, Mapping)
-            or not all(isinstance(k, str) for k in values)
-        ):
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in (backend, *values)):
             raise ConfigError(f"backend_options has {backend!r}: {values!r}; {form}")
 
 
 def check_count(name: str, value: int | None, most: int, error: type[HpiError]) -> int | None:
-    """A whole number from 1 to ``most``, or None; of whatever integer type it was given.
+    """Check a whole number from 1 to ``most``, of any integer type, or None.
 
     Raises:
-        HpiError: of the kind ``error``: it is something else.
+        HpiError: of the type ``error``: it is anything else.
     """
     if value is None:
         return None
@@ -158,10 +154,10 @@ def check_count(name: str, value: int | None, most: int, error: type[HpiError]) 
 
 
 def check_score(name: str, value: float | None, error: type[HpiError] = InputError) -> float | None:
-    """A score in [0, 1], or None.
+    """Check a score from 0 to 1, or None.
 
     Raises:
-        HpiError: of the kind ``error``: it is something else.
+        HpiError: of the type ``error``: it is anything else.
     """
     if value is not None and not (_is_number(value) and 0 <= value <= 1):
         raise error(f"{name} is {value!r}: give a number from 0 to 1, or None for the default")
@@ -173,27 +169,27 @@ def _is_number(value: object) -> bool:
 
 
 def read_devices(device: str) -> list[str]:
-    """The devices that a device string of PaddleX names, each by its own; upper case will do.
+    """Split a device string of PaddleX into single devices; upper or lower case.
 
     Args:
-        device: ``cpu``, ``gpu``, ``gpu:0``, ``gpu:0,1``, ``npu:0`` and the like; ``cuda`` is another word for ``gpu``.
+        device: ``cpu``, ``gpu``, ``gpu:0``, ``gpu:0,1``, ``npu:0`` and so on; ``cuda`` means ``gpu``.
 
     Returns:
-        ``["cpu"]``, ``["gpu:0", "gpu:1"]`` and the like.
+        Such as ``["cpu"]`` or ``["gpu:0", "gpu:1"]``.
 
     Raises:
-        ConfigError: it is none, or names a device twice.
+        ConfigError: it is not a device string, or names a device twice.
 
     >>> read_devices("GPU:0,1")
     ['gpu:0', 'gpu:1']
     """
     match = _DEVICE.fullmatch(device.strip().lower()) if isinstance(device, str) else None
     if match is None:
-        raise ConfigError(f"device {device!r}: give cpu, gpu, gpu:0 and the like, or auto")
+        raise ConfigError(f"device {device!r}: give cpu, gpu, gpu:0 or similar, or auto")
     if match["kind"] is None:
         return ["cpu"]
     kind = "gpu" if match["kind"] == "cuda" else match["kind"]
     devices = [f"{kind}:{int(index)}" for index in (match["indices"] or "0").split(",")]
     if len(set(devices)) < len(devices):
-        raise ConfigError(f"device {device!r}: names a device twice")
+        raise ConfigError(f"device {device!r}: it names a device twice")
     return devices

@@ -123,7 +123,7 @@ class Predictor:
         self.name = fspath(name)
         self._given = given
         others = {"model_dir": model_dir and Path(model_dir).absolute(), "config": config, "hpi_config": hpi_config}
-        self._arguments = str(Path(name).absolute()) if is_yaml(self.name) else self.name, {**given.said, **others}
+        self._arguments = str(Path(name).absolute()) if is_yaml(self.name) else self.name, {**given.specified, **others}
         self._process = os.getpid()
         self._opener = Opener(self.name)
         pipeline = self._read_pipeline(config)

@@ -1,4 +1,4 @@
-"""Saving results beside the work on the next ones."""
+"""Saving results while the next ones are computed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ SAVING_THREADS = 2
 
 
 def check_save_path(folder: Path) -> None:
-    """Make the folder for results, so that one that cannot be made is reported before the work.
+    """Create the folder for results, so that an unusable one is reported before any work is done.
 
     Raises:
-        InputError: files cannot be written there.
+        InputError: files cannot be written to it.
     """
     check_folder(folder, InputError)
 
 
 def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Path] | InputError]:
-    """Save a JSON file and a picture of each result, while the caller goes on taking in the next.
+    """Save a JSON file and a picture of each result, while the next results are computed.
 
     Args:
         results: what to save.
-        folder: where to; None: nowhere.
+        folder: where to save them; None: nowhere.
 
     Yields:
-        For each result, in order, its files, or why they cannot be written.
+        For each result, in order, its files, or the error if they cannot be written.
     """
     for _, saved in side_by_side(partial(_save, folder=folder), results, SAVING_THREADS):
         try:

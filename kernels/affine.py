@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 MAX_WARP_SIDE = 32766
-"""Longest image side, in pixels, that OpenCV's ``warpAffine`` takes (its coordinates are 16-bit)."""
+"""Longest image side, in pixels, that OpenCV's ``warpAffine`` supports (its coordinates are 16-bit)."""
 
 
 def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp: bool = False) -> Float64:
@@ -31,7 +31,7 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
         center: ``[N, 2]`` float32, pixels of the image.
         scale: ``[N, 2]`` float32, width and height of the region, pixels of the image.
         size: ``(width, height)`` of the crop, pixels.
-        udp: use the UDP convention (anisotropic, between pixel centres).
+        udp: crop with UDP (anisotropic, between pixel centres).
 
     Returns:
         ``[N, 2, 3]`` float64.
@@ -66,7 +66,7 @@ def crop(image: NDArray[np.uint8], matrices: Float64, out: NDArray[np.uint8]) ->
     Args:
         image: ``[H, W, 3]`` uint8, both sides at most :data:`MAX_WARP_SIDE`.
         matrices: ``[N, 2, 3]`` float64 from :func:`crop_matrices`.
-        out: ``[N, height, width, 3]`` uint8, C-contiguous; is overwritten.
+        out: ``[N, height, width, 3]`` uint8, C-contiguous; overwritten.
     """
     size = (out.shape[2], out.shape[1])
     for matrix, target in zip(matrices, out, strict=True):

@@ -1,4 +1,4 @@
-"""Batches of things that belong to several images."""
+"""Batches with rows of several images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def split_by_count(rows: NDArray[Scalar], counts: Iterable[int]) -> list[NDArray[Scalar]]:
-    """Give each image its rows; views, and several times faster than ``np.split`` on a few images.
+    """Split rows by image into views; several times faster than ``np.split`` for a few images.
 
     Args:
         rows: ``[N, ...]``, in the order of the images.
-        counts: rows of each image, N in all.
+        counts: rows of each image, N in total.
 
     Returns:
         For each image ``[count, ...]``.

@@ -23,7 +23,7 @@ def clip_boxes(boxes: Float32, width: int, height: int) -> Float32:
 
 
 def has_area(boxes: Float32) -> NDArray[np.bool_]:
-    """Tell which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool."""
+    """Which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 

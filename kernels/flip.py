@@ -10,7 +10,7 @@ UInt8 = NDArray[np.uint8]
 
 
 def mirror(images: UInt8) -> UInt8:
-    """Mirror ``[N, H, W, C]`` left to right; C-contiguous, as the runtimes want it."""
+    """Mirror ``[N, H, W, C]`` left to right; C-contiguous, as the runtimes need it."""
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
@@ -20,7 +20,7 @@ def fuse_flipped(heatmaps: Float32, mirrored: Float32, order: NDArray[np.int64],
     Args:
         heatmaps: ``[N, K, H, W]`` float32 of the crop.
         mirrored: ``[N, K, H, W]`` float32 of the mirrored crop.
-        order: ``[K]`` int64: which keypoint is where in a mirror image.
+        order: ``[K]`` int64: for each keypoint, the index of its mirrored partner.
         shift: move the mirrored map one cell to the right (column 0 stays) before averaging. A model whose cell
             ``i`` means pixel ``i * stride`` needs it, since mirroring then misplaces the map by almost one cell;
             one whose cell means ``(i + 0.5) * stride`` does not.

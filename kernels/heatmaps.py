@@ -1,8 +1,8 @@
-"""Joints from heatmaps: argmax and DARK refinement, for all people and joints at once.
+"""Keypoints from heatmaps: argmax and refinement, for all people and keypoints at once.
 
 DARK (Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", CVPR 2020, eq. 9):
-the logarithm of a blurred heatmap is close to a paraboloid round its peak, so one Newton step from the largest
-cell, ``-H^-1 g`` with gradient ``g`` and Hessian ``H`` of the log-heatmap, lands on the joint.
+the logarithm of a blurred heatmap is close to a paraboloid around its peak, so one Newton step from the largest
+cell, ``-H^-1 g`` with gradient ``g`` and Hessian ``H`` of the log-heatmap, lands on the keypoint.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 _FLOOR = 1e-10  # the reference's lower bound before the logarithm
-_REACH = 3  # cells each side of the peak: 2 for the second differences, 1 more for the blur
+_REACH = 3  # cells on each side of the peak: 2 for the second differences, 1 more for the blur
 
 
 def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
-    """The largest cell of every heatmap (the first of equals) and its value.
+    """The largest cell of every heatmap, the first of equal ones, and its value.
 
     Args:
         heatmaps: ``[N, K, H, W]`` float32.
@@ -28,8 +28,8 @@ def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
         ``peaks [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, the raw maxima. Where a maximum
         is not positive the peak is (0, 0), as in the reference.
     """
-    count, joints, height, width = heatmaps.shape
-    flat = heatmaps.reshape(count, joints, height * width)
+    count, keypoints, height, width = heatmaps.shape
+    flat = heatmaps.reshape(count, keypoints, height * width)
     index = flat.argmax(axis=-1)
     scores = np.take_along_axis(flat, index[..., None], axis=-1)[..., 0]
     peaks = np.stack([index % width, index // width], axis=-1).astype(np.float64)
@@ -44,24 +44,24 @@ def decode_dark(heatmaps: Float32) -> tuple[Float64, Float32]:
     multiplies it by ``r = max(raw) / max(blurred)``, takes ``log(max(. , 1e-10))`` and makes one Newton step when
     the peak is at least two cells from the border and the Hessian is invertible.
 
-    Only the 7x7 raw values round the peak can reach that step, and of them only the five rows and columns of
-    blurred values. The factor ``r`` becomes the constant ``log r`` there, and a constant cancels in every
-    difference; the one exception is a blurred value under the floor, whose logarithm is not shifted with the
-    others. So ``r`` is computed for just the maps where that happens, and the result is the reference's for all.
+    That step depends on 5x5 blurred values, and so on the 7x7 raw values around the peak. There the factor ``r``
+    becomes the constant ``log r``, which cancels in every difference, except for a blurred value below the lower
+    bound, whose logarithm is not shifted with the others. So ``r`` is computed only for maps with such values, and
+    the results equal those of the reference for all.
 
     Args:
-        heatmaps: ``[N, K, H, W]`` float32, raw network output; is not changed.
+        heatmaps: ``[N, K, H, W]`` float32, raw model output; not modified.
 
     Returns:
-        ``joints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
+        ``keypoints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
     """
-    joints, scores = heatmap_peaks(heatmaps)
+    keypoints, scores = heatmap_peaks(heatmaps)
     height, width = heatmaps.shape[2:]
-    x, y = joints[..., 0], joints[..., 1]
+    x, y = keypoints[..., 0], keypoints[..., 1]
     refinable = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
     if refinable.any():
-        joints[refinable] += _newton_step(_log_blurred_windows(heatmaps, joints, refinable))
-    return joints, scores
+        keypoints[refinable] += _newton_step(_log_blurred_windows(heatmaps, keypoints, refinable))
+    return keypoints, scores
 
 
 def decode_quarter(heatmaps: Float32) -> tuple[Float64, Float32]:
@@ -71,7 +71,7 @@ def decode_quarter(heatmaps: Float32) -> tuple[Float64, Float32]:
     ``x <= 1``, ``y <= 1``, ``x = W - 1`` or ``y = H - 1`` stays where it is, as in the reference.
 
     Args:
-        heatmaps: ``[N, K, H, W]`` float32, raw network output; is not changed.
+        heatmaps: ``[N, K, H, W]`` float32, raw model output; not modified.
 
     Returns:
         ``keypoints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
@@ -90,7 +90,7 @@ def decode_quarter(heatmaps: Float32) -> tuple[Float64, Float32]:
 
 
 def _log_blurred_windows(heatmaps: Float32, peaks: Float64, chosen: NDArray[np.bool_]) -> Float64:
-    """``[M, 5, 5]`` log of the blurred, rescaled heatmaps round the chosen peaks."""
+    """``[M, 5, 5]`` log of the blurred, rescaled heatmaps around the chosen peaks."""
     height, width = heatmaps.shape[2:]
     which = np.flatnonzero(chosen)
     x, y = peaks[chosen].astype(np.intp).T
@@ -98,7 +98,7 @@ def _log_blurred_windows(heatmaps: Float32, peaks: Float64, chosen: NDArray[np.b
     start = which * (height * width) + y * width + x
     cells = start[:, None, None] + (around[:, None] * width + around)
     raw = heatmaps.take(cells, mode="clip").astype(np.float64)
-    # Round a peak two cells from a border, the outermost row or column is that of a neighbour: outside the map.
+    # For a peak two cells from a border, the outermost row or column was read from outside the map.
     raw[x == _REACH - 1, :, 0] = 0
     raw[x == width - _REACH, :, -1] = 0
     raw[y == _REACH - 1, 0] = 0
@@ -120,10 +120,12 @@ def _blur(maps: Float64) -> Float64:
 def _rescale_factor(maps: Float32) -> Float64:
     """``max(raw) / max(blurred)`` of whole maps ``[M, H, W]``: ``[M]``.
 
-    1 where no blurred value is positive: the reference divides by zero there and returns NaN joints.
+    1 if no blurred value is positive: the reference divides by zero there and returns NaN keypoints.
     """
     count, height, width = maps.shape
-    padded = np.zeros((count, height + 1, width), np.float32)  # the zeros below a map border the next one too
+    padded = np.zeros(
+        (count, height + 1, width), np.float32
+    )  # the row of zeros below a map also separates it from the next
     padded[:, :height] = maps
     kernel = np.array([1, 2, 1], np.float32) / 4
     blurred = cv2.sepFilter2D(padded.reshape(-1, width), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of a detector's candidates, in place of the one in its graph."""
+"""Non-maximum suppression of a detector's candidates, instead of the one in its graph."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hpi.kernels.boxes import box_iou
 Float32 = NDArray[np.float32]
 
 _BLOCK = 64
-"""Candidates compared at once: many calls on few boxes take as long as few calls on many, most of which go anyway."""
+"""Candidates that are compared at once: a compromise between many calls and comparing boxes that are dropped anyway."""
 
 
 @dataclass(frozen=True)
 class NmsSpec:
-    """What a detector was exported with.
+    """The parameters of NMS that a detector was exported with.
 
     Attributes:
         score_threshold: candidates must score above it.
-        iou_threshold: a candidate that overlaps a better one of its class by more than this goes.
+        iou_threshold: a candidate that overlaps a better one of its class by more than this is dropped.
         per_class: most boxes of one class in an image.
         per_image: most boxes of an image.
     """
@@ -35,7 +35,7 @@ class NmsSpec:
 def multiclass_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> Float32:
     """Keep the best of overlapping boxes, class by class, as ONNX's NonMaxSuppression does.
 
-    Of equal scores the first class and the first box win.
+    For equal scores, the first class and the first box win.
 
     Args:
         boxes: ``[A, 4]`` float32, (x1, y1, x2, y2).

@@ -1,4 +1,4 @@
-"""From a batch of uint8 BGR images to the float tensor that the models take."""
+"""From a batch of uint8 BGR images to the float tensor of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def normalize(images: NDArray[np.uint8], scale: Sequence[float], shift: Sequence[float]) -> NDArray[np.float32]:
     """Normalise a batch, turn BGR into RGB and put channels first.
 
-    ``x * scale + shift`` in float32, to the bit as the reference computes it with ``scale = (1/255) / std`` and
+    ``x * scale + shift`` in float32, bit-identical to the reference with ``scale = (1/255) / std`` and
     ``shift = -mean / std``.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the kernels use of CuPy, with the 'card' in the memory of the host and the CUDA source compiled for it."""
+"""The part of CuPy that the kernels use, on a simulated GPU: memory of the host, and CUDA source compiled for it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 RUNTIME = Path(__file__).parent / "kernels" / "cuda" / "host_cuda.h"
-MOST_ROWS_OF_BLOCKS = 65535  # of a grid, on every card
-OUTCOMES = {1: "arguments of other sizes than the kernel's parameters", 2: "a barrier that not all threads came to"}
+MOST_ROWS_OF_BLOCKS = 65535  # of a grid, on every GPU
+OUTCOMES = {1: "arguments of other sizes than the kernel's parameters", 2: "a barrier that not all threads reached"}
 
 
 class HostArray(np.ndarray):
-    """An array on the 'card': memory of the host."""
+    """An array on the simulated GPU: memory of the host."""
 
     @property
     def data(self) -> Any:
@@ -31,12 +31,12 @@ class HostArray(np.ndarray):
 
 
 class HostCuPy:
-    """What the kernels use of CuPy, with the CUDA source compiled for the host."""
+    """The part of CuPy that the kernels use, with the CUDA source compiled for the host."""
 
     def __init__(self, compiler: str, folder: Path) -> None:
         self._compiler = compiler
         self._folder = folder
-        self._running = threading.Lock()  # the host's 'card' runs one kernel at a time
+        self._running = threading.Lock()  # the simulated GPU runs one kernel at a time
         stream = SimpleNamespace(synchronize=lambda: None)
         self.cuda = SimpleNamespace(Device=nullcontext, get_current_stream=lambda: stream)
 
@@ -47,7 +47,7 @@ class HostCuPy:
         return np.ascontiguousarray(array).view(HostArray)
 
     def empty(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        return np.full(shape, np.nan, dtype).view(HostArray)  # what a kernel leaves out does not pass for a result
+        return np.full(shape, np.nan, dtype).view(HostArray)  # NaN shows what a kernel does not write
 
     def asnumpy(self, array: np.ndarray) -> np.ndarray:
         return np.asarray(array)
@@ -88,16 +88,16 @@ class HostModule:
 
 
 def _value(argument: np.ndarray | np.generic) -> np.ndarray:
-    """What a kernel gets: the address of an array on the card; what is on the host, by value."""
+    """The argument of a kernel: the address of an array on the GPU, or a value on the host."""
     if isinstance(argument, HostArray):
         return np.array(argument.data.ptr, np.uint64)
     value = np.asarray(argument)
-    assert value.size == 1, "an array of the host is passed by value, and CuPy takes none but of size 1"
+    assert value.size == 1, "CuPy passes arrays on the host by value, and only those of size 1"
     return value
 
 
 def make_host_cupy(folder: Path) -> HostCuPy:
-    """The stand-in; skips the test where there is no compiler."""
+    """The stand-in for CuPy; skips the test without a compiler."""
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("needs a C++ compiler, g++ or clang++")

@@ -114,7 +114,7 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
     def evaluate(predictor: Predictor) -> float | None:
         failed: list[InputError] = []
         dataset = of_images if finds_boxes(predictor) else of_people
-        found = predict(predictor, dataset.photos, Journal(None), BATCH_SIZE, failed=failed.append)
+        found = predict(predictor, dataset.images, Journal(None), BATCH_SIZE, on_error=failed.append)
         if failed:
             raise failed[0]
         return dataset.figures(found, predictor)["box AP" if finds_boxes(predictor) else "AP"]

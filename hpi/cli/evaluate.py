@@ -37,11 +37,11 @@ from hpi.zoo import Zoo
 
 WORST = 8
 PUBLISHED = "keypoint AP"
-"""The metric of the model configs that stands beside AP."""
+"""The metric in model configs that is comparable to AP."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What to evaluate, and how.
 
     Attributes:
@@ -55,11 +55,11 @@ class Asked:
         headboxes: MPII: file with the head boxes.
         flip: average with the mirrored crop.
         backends: a column for each of these ...
-        precisions: ... with each of these; None: as the pipeline's YAML says, else the default.
-        device: where to run; None likewise.
-        batch_size: images that go together.
+        precisions: ... with each of these; None: that of the pipeline's YAML, else the default.
+        device: where to run; None: likewise.
+        batch_size: images per batch.
         output: folder for the report, the pictures and the predictions.
-        fresh: start anew, without the predictions that are in ``output``.
+        fresh: start over, without the predictions that are in ``output``.
     """
 
     dataset: str
@@ -79,51 +79,51 @@ class Asked:
     fresh: bool = False
 
 
-def run(asked: Asked) -> None:
+def run(request: EvaluationRequest) -> None:
     """Evaluate, print the table, and write the report.
 
     Raises:
-        typer.Exit: with code 1, at the end, when images could not be used.
+        typer.Exit: with code 1, at the end, if images could not be used.
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
-    dataset = _read_dataset(asked)
+    dataset = _read_dataset(request)
     columns, published, warned = [], {}, set()
-    for backend in dict.fromkeys(asked.backends):
-        for precision in dict.fromkeys(asked.precisions):
-            with _open(asked, backend, precision) as predictor:
+    for backend in dict.fromkeys(request.backends):
+        for precision in dict.fromkeys(request.precisions):
+            with _open(request, backend, precision) as predictor:
                 warnings = dataset.check(predictor)
                 for warning in (one for one in warnings if one not in warned):
                     _print(f"warning: {warning}")
                 warned |= set(warnings)
                 runtime = predictor.backend if backend in {None, AUTO} else backend
                 title = f"{runtime} {precision or predictor.describe()['models'][-1]['precision']}"
-                columns.append(_evaluate(asked, dataset, predictor, title, warnings))
-                published = _published(asked, predictor)
-    name = asked.pipeline or asked.model or ""
+                columns.append(_evaluate(request, dataset, predictor, title, warnings))
+                published = _published(request, predictor)
+    name = request.pipeline or request.model or ""
     flip = ", flip" if columns[0].flip else ""
     evaluation = Evaluation(f"{dataset.title}: {Path(name).stem if is_yaml(name) else name}{flip}", columns, published)
     Console().print(evaluation.table())
-    if asked.output is not None:
-        evaluation.write(asked.output / asked.dataset, dataset)
-        _print(f"wrote {asked.output / asked.dataset}.md and .json")
+    if request.output is not None:
+        evaluation.write(request.output / request.dataset, dataset)
+        _print(f"wrote {request.output / request.dataset}.md and .json")
     if any(column.failed for column in columns):
         raise typer.Exit(1)
 
 
-def _read_dataset(asked: Asked) -> Dataset:
-    if asked.dataset == "mpii":
-        if asked.boxes not in {None, "gt"}:
+def _read_dataset(request: EvaluationRequest) -> Dataset:
+    if request.dataset == "mpii":
+        if request.boxes not in {None, "gt"}:
             raise ConfigError("--boxes: MPII is evaluated with its own centers and scales")
-        return MpiiDataset(asked.annotations, asked.images, asked.headboxes)
-    if asked.headboxes is not None:
-        raise ConfigError("--headboxes is for --dataset mpii")
-    return CocoDataset(asked.annotations, asked.images, _boxes(asked))
+        return MpiiDataset(request.annotations, request.images, request.headboxes)
+    if request.headboxes is not None:
+        raise ConfigError("--headboxes needs --dataset mpii")
+    return CocoDataset(request.annotations, request.images, _boxes(request))
 
 
-def _boxes(asked: Asked) -> Boxes:
-    match asked.boxes:
+def _boxes(request: EvaluationRequest) -> Boxes:
+    match request.boxes:
         case None:
-            return "gt" if asked.model else "detector"
+            return "gt" if request.model else "detector"
         case "gt":
             return "gt"
         case "detector":
@@ -134,44 +134,46 @@ def _boxes(asked: Asked) -> Boxes:
             raise ConfigError(f"--boxes {other!r}: give gt, detector, or a .json file of COCO's detection results")
 
 
-def _open(asked: Asked, backend: str | None, precision: str | None) -> Predictor:
-    """The predictor that finds what is asked for: of a pipeline only the keypoint model where boxes are given."""
-    if asked.model is None and asked.model_dir is not None:
-        raise ConfigError("--model_dir is for --model; a pipeline's YAML has a folder for each model")
+def _open(request: EvaluationRequest, backend: str | None, precision: str | None) -> Predictor:
+    """The predictor to evaluate; if the boxes are given, only the keypoint model of a pipeline."""
+    if request.model is None and request.model_dir is not None:
+        raise ConfigError("--model_dir needs --model; in a pipeline, the YAML has a folder for each model")
     arguments: dict[str, Any] = {
-        "device": asked.device,
+        "device": request.device,
         "backend": backend,
         "precision": precision,
-        "flip": asked.flip or None,
+        "flip": request.flip or None,
     }
-    finds_people = asked.dataset == "coco" and _boxes(asked) == "detector"
-    if asked.model is not None:
-        predictor = Predictor(asked.model, model_dir=asked.model_dir, **arguments)
+    finds_people = request.dataset == "coco" and _boxes(request) == "detector"
+    if request.model is not None:
+        predictor = Predictor(request.model, model_dir=request.model_dir, **arguments)
     elif finds_people:
-        predictor = Predictor(str(asked.pipeline), **arguments)
+        predictor = Predictor(str(request.pipeline), **arguments)
     else:
-        pipeline = read_pipeline(str(asked.pipeline))
+        pipeline = read_pipeline(str(request.pipeline))
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
-        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.said)
+        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.specified)
     if finds_people != finds_boxes(predictor):
         predictor.close()
         raise ConfigError(
-            f"{predictor.name} finds no people: give --boxes gt or a file of boxes"
+            f"{predictor.name} has no detector: give --boxes gt or a file of boxes"
             if finds_people
             else f"{predictor.name} is a detector: give --boxes detector"
         )
     return predictor
 
 
-def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]) -> Column:
-    output, pipeline = asked.output, predictor.pipelines[0]
+def _evaluate(
+    request: EvaluationRequest, dataset: Dataset, predictor: Predictor, title: str, warnings: list[str]
+) -> Column:
+    output, pipeline = request.output, predictor.pipelines[0]
     skeleton = pipeline.skeleton
-    path = None if output is None else output / f"predictions-{_digest(asked, predictor)}.jsonl"
+    path = None if output is None else output / f"predictions-{_digest(request, predictor)}.jsonl"
     failed: list[str] = []
-    predictions = _predict(asked, dataset, predictor, title, path, failed)
+    predictions = _predict(request, dataset, predictor, title, path, failed)
     if not predictions:
-        raise InputError(f"{asked.images}: none of its images could be used; the first: {failed[0]}")
+        raise InputError(f"{request.images}: none of its images could be used; the first: {failed[0]}")
     cases = dataset.cases(predictions) if skeleton else []
     return Column(
         title=title,
@@ -188,29 +190,29 @@ def _evaluate(asked: Asked, dataset: Dataset, predictor: Predictor, title: str, 
 
 
 def _predict(
-    asked: Asked, dataset: Dataset, predictor: Predictor, title: str, path: Path | None, failed: list[str]
+    request: EvaluationRequest, dataset: Dataset, predictor: Predictor, title: str, path: Path | None, failed: list[str]
 ) -> Predictions:
     """Predictions of all images: those of earlier runs, and the rest."""
 
     def report(error: InputError) -> None:
-        failed.append(str(error).replace(f"{asked.images}/", ""))
+        failed.append(str(error).replace(f"{request.images}/", ""))
         _print(f"error: {error}")
 
-    numbers = {image.number for image in dataset.photos}
-    with Journal(path, fresh=asked.fresh) as journal:
+    numbers = {image.number for image in dataset.images}
+    with Journal(path, fresh=request.fresh) as journal:
         found = {number: people for number, people in journal.read().items() if number in numbers}
         if found:
-            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); --fresh starts anew")
-        waiting = [image for image in dataset.photos if image.number not in found]
+            _print(f"{title}: {len(found)} of {len(numbers)} images are done already ({path}); start over with --fresh")
+        waiting = [image for image in dataset.images if image.number not in found]
         with _progress() as progress:
             task = progress.add_task(title, total=len(numbers), completed=len(found))
             found |= predict(
                 predictor,
                 waiting,
                 journal,
-                asked.batch_size,
-                done=partial(progress.advance, task),
-                failed=report,
+                request.batch_size,
+                on_progress=partial(progress.advance, task),
+                on_error=report,
             )
     return {number: found[number] for number in sorted(found)}
 
@@ -220,15 +222,15 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _digest(asked: Asked, predictor: Predictor) -> str:
-    """Hash of everything that predictions depend on, but for the content of the images."""
+def _digest(request: EvaluationRequest, predictor: Predictor) -> str:
+    """Hash of everything that predictions depend on, except the content of the images."""
     facts = ("backend", "version", "variant", "precision", "device")
     pipeline = predictor.pipelines[0]
-    files = [asked.annotations, *([asked.headboxes] if asked.headboxes else [])]
-    boxes = _boxes(asked) if asked.dataset == "coco" else "gt"
+    files = [request.annotations, *([request.headboxes] if request.headboxes else [])]
+    boxes = _boxes(request) if request.dataset == "coco" else "gt"
     key = {
         "version": describe_environment()["hpi-pose"],
-        "dataset": [asked.dataset, content_hash(files), str(asked.images.resolve())],
+        "dataset": [request.dataset, content_hash(files), str(request.images.resolve())],
         "boxes": content_hash([boxes]) if isinstance(boxes, Path) else boxes,
         "models": [[one.spec.files.content, content_hash([one.spec.yml])] for one in pipeline.models],
         "runtimes": [[model[name] for name in facts] for model in predictor.describe()["models"]],
@@ -238,12 +240,12 @@ def _digest(asked: Asked, predictor: Predictor) -> str:
 
 
 def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skeleton) -> list[dict[str, Any]]:
-    """Pictures of people, and a line of the report for each."""
+    """Write a picture of each person; returns their rows of the report."""
     folder = Path("worst") / re.sub(r"[^A-Za-z0-9]+", "_", title)
     rows = []
     for rank, case in enumerate(cases, 1):
         (item,) = read_items(str(case.path), one_each=True)
-        if isinstance(item.image, InputError):  # gone since it was predicted
+        if isinstance(item.image, InputError):  # removed since it was predicted
             continue
         name = folder / f"{rank}.jpg"
         picture = draw_case(case, item.image, skeleton)
@@ -259,12 +261,12 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
     return rows
 
 
-def _published(asked: Asked, predictor: Predictor) -> dict[str, tuple[str, str]]:
-    """The published figure of a keypoint model: name of the measure here; value; by whom, on what.
+def _published(request: EvaluationRequest, predictor: Predictor) -> dict[str, tuple[str, str]]:
+    """The published figure of a keypoint model: its name here, its value, and its source.
 
-    Only one of the same protocol, with ground-truth boxes.
+    Only if it was measured with the same protocol, on ground-truth boxes.
     """
-    if asked.dataset != "coco" or _boxes(asked) != "gt" or predictor.pipelines[0].skeleton is None:
+    if request.dataset != "coco" or _boxes(request) != "gt" or predictor.pipelines[0].skeleton is None:
         return {}
     config = Zoo.default().models.get(predictor.pipelines[0].models[-1].spec.name)
     accuracy = config.accuracy if config else None

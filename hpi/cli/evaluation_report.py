@@ -1,4 +1,4 @@
-"""What ``hpi evaluate`` reports: a table in the terminal, and a file in Markdown and one in JSON."""
+"""The report of ``hpi evaluate``: a table in the terminal, a Markdown file and a JSON file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hpi.evaluation.report import write_report
 
 @dataclass(frozen=True)
 class Column:
-    """What one runtime in one precision reached.
+    """The figures of one runtime in one precision.
 
     Attributes:
         title: of the column.
-        models: what they ran on; see :func:`hpi.evaluation.report.describe_models`.
+        models: what the models ran on; see :func:`hpi.evaluation.report.describe_models`.
         figures: percent.
         flip: whether predictions were averaged with those of the mirrored crop.
-        photos: how many images were predicted.
+        photos: how many images were predicted; the name is that of the key in the JSON.
         people: how many annotated people are in them; None without a keypoint model.
         failed: a sentence for each image that could not be used.
-        warnings: what makes the figures other than one might expect.
-        predictions: name of the file that keeps them.
+        warnings: about the figures, a sentence each.
+        predictions: name of the journal.
         worst: a row for each picture of the people with the largest errors.
     """
 
@@ -46,12 +46,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured.
+    """The figures of all columns.
 
     Attributes:
         title: what was evaluated.
         columns: at least one.
-        published: by name of the figure, the published value and its source.
+        published: the published value of a figure and its source, by the name of the figure.
     """
 
     title: str
@@ -60,12 +60,12 @@ class Evaluation:
 
     @property
     def headings(self) -> list[str]:
-        """Above the columns of the table."""
+        """The column headings of the table."""
         return ["%", "published", *(column.title for column in self.columns)]
 
     @property
     def cells(self) -> list[list[str]]:
-        """A row for each figure."""
+        """The table's rows: one per figure."""
         return [
             [name, self.published.get(name, ("", ""))[0], *(_percent(column.figures[name]) for column in self.columns)]
             for name in self.columns[0].figures
@@ -95,7 +95,7 @@ class Evaluation:
             raise ConfigError(f"{stem.parent}: cannot be written: {error.strerror or error}") from error
 
     def _remarks(self) -> str:
-        """What stands below the table: whose figures, on how many people, and the people with the largest errors."""
+        """The text below the table: sources, the number of images and people, and the largest errors."""
         first = self.columns[0]
         people = "" if first.people is None else f", {first.people} annotated people"
         lines = [f"{metric}: published by {source}" for metric, (_, source) in self.published.items()]

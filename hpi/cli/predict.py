@@ -1,4 +1,4 @@
-"""Predicting from the command line: printing, saving, progress."""
+"""``hpi predict``: printing, saving and progress."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Output:
-    """What becomes of results.
+    """Where results go.
 
     Attributes:
         folder: where to save them.
-        as_json: print a line of JSON for each, and nothing else; by default a table for people.
-        quiet: neither tables nor where results were saved, nor a progress bar.
+        as_json: print one line of JSON per result, and nothing else; by default, tables.
+        quiet: print no tables, no names of saved files, and no progress bar.
     """
 
     folder: Path | None = None
@@ -47,31 +47,31 @@ class Output:
         elif not self.quiet:
             show(result)
 
-    def tell_saved(self, files: Sequence[Path]) -> None:
-        """Say where a result was saved."""
+    def show_saved(self, files: Sequence[Path]) -> None:
+        """Print the names of saved files."""
         if files and not self.quiet:
             stream = sys.stderr if self.as_json else sys.stdout
             print(f"saved {' and '.join(map(str, files))}", file=stream)
 
     def progress(self, total: int) -> Progress:
-        """A bar on a terminal, which moves down for what is printed on the same one."""
+        """A progress bar on a terminal, below the printed output if that goes to the same terminal."""
         on_screen = sys.stdout.isatty()
         hidden = self.quiet or total < 2 or not sys.stderr.isatty() or (self.as_json and on_screen)
         return Progress(console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=on_screen)
 
 
 def run(open_predictor: Callable[[], Predictor], inputs: Sequence[str], output: Output, **arguments: Any) -> None:
-    """Predict everything, show and save each result; what cannot be read or saved is reported and the rest go on.
+    """Predict all inputs; print and save each result. Errors of single inputs are reported, and the others still run.
 
     Args:
-        open_predictor: loads the models; called when it is known that results can be saved.
+        open_predictor: loads the models; called once it is certain that results can be saved.
         inputs: images, videos, folders and URLs.
-        output: what becomes of the results.
+        output: where results go.
         arguments: of :meth:`Predictor.predict`.
 
     Raises:
         InputError: results cannot be saved.
-        typer.Exit: with code 1, at the end, when something was reported.
+        typer.Exit: with code 1, at the end, if an error was reported.
     """
     if output.folder is not None:
         check_save_path(output.folder)
@@ -83,7 +83,7 @@ def run(open_predictor: Callable[[], Predictor], inputs: Sequence[str], output: 
 
 
 def _predict(predictor: Predictor, inputs: list[str], output: Output, **arguments: Any) -> bool:
-    """Whether everything could be read and saved."""
+    """Predict and save; False if there was an error."""
     failed = 0
 
     def report(error: InputError) -> None:
@@ -102,7 +102,7 @@ def _predict(predictor: Predictor, inputs: list[str], output: Output, **argument
             if isinstance(saved, InputError):
                 report(saved)
             else:
-                output.tell_saved(saved)
+                output.show_saved(saved)
                 progress.advance(task)
     seconds = time.perf_counter() - start
     logger.info("%d images in %.2f s, %.1f ms each", count, seconds, 1000 * seconds / max(count, 1))
@@ -123,9 +123,9 @@ def _log_choice(predictor: Predictor, seconds: float) -> None:
 
 
 def show(result: Result) -> None:
-    """Print a result for people to read."""
+    """Print a result as a table."""
     console = Console(highlight=False)
-    with console.capture() as text:  # printed as text it moves a progress bar down; a console's output does not
+    with console.capture() as text:  # printed as text, it stays above the progress bar; a console's output does not
         if isinstance(result, KeypointResult):
             _show_people(console, result)
         elif isinstance(result, DetectionResult):
@@ -134,16 +134,16 @@ def show(result: Result) -> None:
 
 
 def _show_people(console: Console, result: KeypointResult) -> None:
-    """Keypoints down, people across: x, y and score; as many people side by side as the width has room for."""
+    """A row per keypoint, a column per person with x, y and score; several tables if they do not fit side by side."""
     people = result.people
     count = "1 person" if len(people) == 1 else f"{len(people)} people"
     console.print(f"{result['input_path']}: {count}", markup=False, soft_wrap=True)
     names = result.keypoint_names
     columns = [_column(number, person) for number, person in enumerate(people, 1)]
     widest = max((len(line) for column in columns for cell in column for line in cell.splitlines()), default=0)
-    abreast = max(1, (console.width - max(map(len, names))) // (widest + 2))
-    for first in range(0, len(columns), abreast):
-        group = columns[first : first + abreast]
+    per_table = max(1, (console.width - max(map(len, names))) // (widest + 2))
+    for first in range(0, len(columns), per_table):
+        group = columns[first : first + per_table]
         table = new_table("keypoint")
         for heading, *_ in group:
             table.add_column(heading, justify="right", overflow="fold")
@@ -153,10 +153,10 @@ def _show_people(console: Console, result: KeypointResult) -> None:
 
 
 def _column(number: int, person: dict[str, Any]) -> list[str]:
-    """A heading, and a cell for each keypoint."""
+    """The heading of a person, and a cell per keypoint."""
     scores = {"found": person.get("det_score"), "keypoints": person["kpt_score"]}
-    told = [f"{name} {score:.2f}" for name, score in scores.items() if score is not None]
-    return ["\n".join([f"person {number}", *told]), *(f"{x:.1f} {y:.1f}  {s:.2f}" for x, y, s in person["keypoints"])]
+    lines = [f"{name} {score:.2f}" for name, score in scores.items() if score is not None]
+    return ["\n".join([f"person {number}", *lines]), *(f"{x:.1f} {y:.1f}  {s:.2f}" for x, y, s in person["keypoints"])]
 
 
 def _show_boxes(console: Console, result: DetectionResult) -> None:

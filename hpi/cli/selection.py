@@ -1,4 +1,4 @@
-"""Showing what the models run on and why, and measuring the candidates on this machine."""
+"""``hpi explain`` and ``hpi tune``: the choice of runtimes, and its measurements."""
 
 from __future__ import annotations
 

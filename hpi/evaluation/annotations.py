@@ -1,4 +1,4 @@
-"""Reading annotation files, which may come from anywhere and hold anything."""
+"""Reading annotation files, whose content is not trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpi.errors import InputError
 Pixels = Annotated[float, Field(ge=-1e5, le=1e5)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
 MANY = 10
-"""People: enough to judge a whole file by."""
+"""From this many people on, a problem that most of them have is one of the whole file."""
 
 
 def leads_out(name: str) -> bool:
@@ -49,11 +49,11 @@ def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
 
     Args:
         path: the file.
-        if_missing: what to do where it cannot be read, for the message.
-        if_broken: what to do where it is no JSON.
+        if_missing: what to do if it cannot be read, for the message.
+        if_broken: what to do if it is not JSON, for the message.
 
     Raises:
-        InputError: it cannot be read, or is no JSON.
+        InputError: it cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -64,7 +64,7 @@ def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
 
 
 def to_json(content: Any, indent: int | None = None) -> bytes:
-    """Content as JSON in UTF-8, letters as they are.
+    """Content as JSON in UTF-8, without escapes.
 
     Example:
         >>> to_json({"id": 1, "name": "person"})
@@ -74,20 +74,20 @@ def to_json(content: Any, indent: int | None = None) -> bytes:
 
 
 def existing(images: Path, names: Iterable[str]) -> set[str]:
-    """Those of the names that are files in the folder of images.
+    """The names for which there is a file in the folder of images.
 
     Raises:
-        InputError: none is.
+        InputError: there is none.
     """
     names = list(names)
     there = {name for name in names if is_file(images / name)}
     if not there:
-        raise InputError(f"{images}: none of the {len(names)} images of the annotations is here, such as {names[0]}")
+        raise InputError(f"{images}: none of the {len(names)} annotated images is in this folder, such as {names[0]}")
     return there
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is none."""
+    """Whether the file exists; False also for a name that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a NUL

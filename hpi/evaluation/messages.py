@@ -1,4 +1,4 @@
-"""Sentences about many entries of a file."""
+"""Messages about many entries of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_IDS = 5
 
 
 def several(problems: Sequence[str], where: str) -> str:
-    """Problems as one message: one on its line, several on lines of their own.
+    """Problems as one message: a single one on the first line, several on lines of their own.
 
     Example:
         >>> several(["no annotations"], "a.json")
@@ -25,7 +25,7 @@ def several(problems: Sequence[str], where: str) -> str:
 
 
 def ids(kind: str, numbers: Iterable[int]) -> str:
-    """The first few ids of a kind, and how many more there are.
+    """The first few ids of a kind, and the number of the others.
 
     Example:
         >>> ids("image", [3])
@@ -38,7 +38,7 @@ def ids(kind: str, numbers: Iterable[int]) -> str:
 
 
 def listed(numbers: Iterable[int]) -> str:
-    """:func:`ids` without their kind."""
+    """The ids of :func:`ids` without the kind."""
     numbers = list(numbers)
     more = f" and {len(numbers) - MAX_IDS} more" if len(numbers) > MAX_IDS else ""
     return ", ".join(map(reprlib.repr, numbers[:MAX_IDS])) + more

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, RootModel
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.annotations import MANY, Entry, FileName, Pixels, existing, read_json
 from hpi.evaluation.messages import listed
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, require_keypoints
+from hpi.evaluation.predictions import Box, Case, DatasetImage, Figures, Person, Predictions, require_keypoints
 from hpi.io.validation import parse
 from hpi.predictor import Predictor
 from hpi.skeletons import COCO, load_skeleton
@@ -44,16 +44,17 @@ DOWN = 15  # pixels at scale 1 that the box is moved down, so that no feet are c
 HEAD_BOX_SHARE = 0.6  # SC_BIAS
 MISSING = -1  # center and scale of a person without them
 SCALES = (1e-3, 1e3)
-SMALLEST_HEAD = 1  # pixels: less is no head that someone has marked
+SMALLEST_HEAD = 1  # pixels: anything smaller cannot be an annotated head
 LARGEST_BOX = 20  # times the extent of the keypoints; MPII's own are about twice as large
 
 _PROTOCOL = (
     "PCKh: share of the labelled keypoints that are within 0.5 (or 0.1) head sizes of the true place, over all "
     "keypoints but pelvis and thorax; Head to Ankle: at 0.5, mean of left and right. A person's crop comes from center "
-    "and scale as in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model says. "
-    "Of a model with COCO's 17 keypoints, those that both have count: shoulders, elbows, wrists, hips, knees, ankles. "
+    "and scale as in HRNet: a square of 200 x scale pixels, moved down by 15 x scale, then padded as the model "
+    "requires. For a model with COCO's 17 keypoints, the common ones count: shoulders, elbows, wrists, hips, knees, "
+    "ankles. "
 )
-_KEYPOINTS_OF = "PCKh is for those of MPII (16) and of COCO (17)"
+_KEYPOINTS_OF = "PCKh needs those of MPII (16) or COCO (17)"
 _HEAD_BOXES = "The head size is 0.6 times the diagonal of the head box (headboxes_src)."
 _HEAD_SEGMENT = (
     "The head size is the distance of head_top and upper_neck, which is what 0.6 times the diagonal of the head box "
@@ -76,7 +77,7 @@ class _Annotation(Entry):
 
     @property
     def is_placed(self) -> bool:
-        """Whether it is known where the person is."""
+        """Whether the annotation says where the person is."""
         return MISSING not in {self.center[0], self.scale}
 
 
@@ -99,12 +100,12 @@ class MpiiDataset:
         Args:
             annotations: JSON, a list of ``{image, center, scale, joints [16][2], joints_vis [16]}``; center and joints
                 in pixels from 1, scale in 200 pixels.
-            images: folder of the images; those that are not there are left out.
+            images: folder of the images; missing files are left out.
             headboxes: ``.mat`` (needs SciPy) or ``.json`` with ``headboxes_src`` ``[2, 2, N]``: upper left and lower
                 right corner, x and y, for each annotation. None: head sizes come from head_top and upper_neck.
 
         Raises:
-            InputError: a file is not what it should be; the message names file and field.
+            InputError: a file is invalid; the message names the file and the field.
             ConfigError: SciPy is needed and not installed.
         """
         self._coco = list(load_skeleton(COCO).keypoints)
@@ -126,8 +127,8 @@ class MpiiDataset:
                 f"{annotations}: none of its {len(self._people)} people can be measured: that needs center, scale, a "
                 f"head size of at least {SMALLEST_HEAD} pixel and a labelled keypoint"
             )
-        self.photos = [
-            Photo(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
+        self.images = [
+            DatasetImage(number, images / name, None, given[name]) for number, name in enumerate(names) if name in there
         ]
         left_out = {
             "images without a file": [number for number, name in enumerate(names) if name not in there],
@@ -147,10 +148,10 @@ class MpiiDataset:
         self._warnings += self._doubts()
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Check, before the work, whether this predictor's keypoints can be measured.
+        """Check, before any image is predicted, that this predictor's keypoints can be measured.
 
         Returns:
-            What makes the figures other than one might expect, a sentence each.
+            Warnings about the figures, a sentence each.
 
         Raises:
             ConfigError: the model has neither COCO's nor MPII's keypoints.
@@ -174,7 +175,7 @@ class MpiiDataset:
         if not people:
             return dict.fromkeys([f"PCKh@{limit}" for limit in LIMITS] + list(GROUPS))
         numbers = [_number(person) for person in people]
-        found = np.stack([_mpii_keypoints(person.joints, self._coco) for person in people])
+        found = np.stack([_mpii_keypoints(person.keypoints, self._coco) for person in people])
         counts = np.stack([self._counted(number) for number in numbers]) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[numbers], found, self._heads[numbers])
         totals = counts.sum(axis=0)
@@ -185,19 +186,19 @@ class MpiiDataset:
 
     def cases(self, predictions: Predictions) -> list[Case]:
         """The predicted people with the share of their keypoints within half a head size."""
-        paths = {image.number: image.path for image in self.photos}
+        paths = {image.number: image.path for image in self.images}
         return [self._case(paths[image], person) for image, people in predictions.items() for person in people]
 
     def _case(self, path: Path, person: Person) -> Case:
         number = _number(person)
-        found = _mpii_keypoints(person.joints, self._coco)
+        found = _mpii_keypoints(person.keypoints, self._coco)
         counts = self._counted(number) & np.isfinite(found).all(axis=-1)
         distances = head_distances(self._truth[number], found, self._heads[number])[counts]
         truth = np.column_stack([self._truth[number], self._labelled[number]]).astype(np.float32)
         pairs = np.stack([truth[:, :2], found], axis=1)[counts].astype(np.float32)
         share = float((distances <= LIMITS[0]).mean()) if counts.any() else 0.0
         error = float(distances.mean()) if counts.any() else np.inf
-        return Case(path, number, "PCKh", share, error, person.box, truth, SKELETON, person.joints, pairs)
+        return Case(path, number, "PCKh", share, error, person.box, truth, SKELETON, person.keypoints, pairs)
 
     def _counted(self, number: int) -> NDArray[np.bool_]:
         """Which keypoints of a person count: ``[16]``."""
@@ -205,7 +206,7 @@ class MpiiDataset:
         return counted
 
     def _check_places(self, annotations: Path) -> None:
-        """Refuse centers and scales in other units than the keypoints: the crops would show something else."""
+        """Refuse centers and scales in other units than the keypoints: the crops would be wrong."""
         people = [number for number, one in enumerate(self._people) if one.is_placed and self._labelled[number].any()]
         if len(people) < MANY:
             return
@@ -221,11 +222,11 @@ class MpiiDataset:
             )
 
     def _doubts(self) -> list[str]:
-        """What may be a mistake: keypoints that are labelled where missing ones are put."""
+        """Probable mistakes: labelled keypoints at the coordinates that mark missing ones."""
         missing = np.isin(self._truth + FIRST_PIXEL, (MISSING, 0)).all(axis=-1)
         people = np.flatnonzero((missing & self._labelled).any(axis=1)).tolist()
-        said = "a keypoint at 0, 0 or -1, -1 is labelled; joints_vis is 0 where one is missing"
-        return [f"people number {listed(people)} (from 0): {said}"] if people else []
+        message = "a keypoint at 0, 0 or -1, -1 is labelled; set joints_vis to 0 if it is missing"
+        return [f"people number {listed(people)} (from 0): {message}"] if people else []
 
     def _head_segments(self) -> NDArray[np.float64]:
         """Distance of head_top and upper_neck, ``[N]`` pixels; 0 where one of them is not labelled."""
@@ -234,7 +235,7 @@ class MpiiDataset:
 
 
 def head_distances(truth: NDArray[Any], found: NDArray[Any], heads: NDArray[Any]) -> NDArray[np.float64]:
-    """Distance of keypoints from their true places.
+    """Distance of keypoints from their true positions.
 
     Args:
         truth: ``[..., K, 2]`` pixels.
@@ -253,7 +254,7 @@ def head_distances(truth: NDArray[Any], found: NDArray[Any], heads: NDArray[Any]
 
 
 def _number(person: Person) -> int:
-    assert person.annotation is not None  # the people of this dataset are all given
+    assert person.annotation is not None  # this dataset gives the boxes of all people
     return person.annotation
 
 
@@ -282,9 +283,9 @@ def _head_sizes(path: Path, count: int) -> NDArray[np.float64]:
     try:
         boxes = np.asarray(content, np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: headboxes_src is no array of numbers") from error
+        raise InputError(f"{path}: headboxes_src is not an array of numbers") from error
     if boxes.shape != (2, 2, count):
-        raise InputError(f"{path}: headboxes_src has shape {boxes.shape} instead of (2, 2, {count}), one a person")
+        raise InputError(f"{path}: headboxes_src has shape {boxes.shape} instead of (2, 2, {count}), one per person")
     if not np.isfinite(boxes).all():
         raise InputError(f"{path}: headboxes_src has values that are not finite")
     return np.asarray(HEAD_BOX_SHARE * np.linalg.norm(boxes[1] - boxes[0], axis=0))

@@ -1,4 +1,4 @@
-"""Predicting a dataset photo by photo, in a file that a later run goes on with."""
+"""Predict the images of a dataset, with a journal from which a later run continues."""
 
 from __future__ import annotations
 
@@ -24,34 +24,37 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Person:
-    """Someone to look at, or found.
+    """A person of an image: annotated, or found by a model.
 
     Attributes:
-        box: (x1, y1, x2, y2), pixels of the photo.
-        score: of the box; 1 for an annotated one.
-        annotation: the annotated person whose box this is; None where a detector found it.
-        joints: ``[K, 3]`` float32: x, y in pixels of the photo, score; ``K = 0`` without a keypoint model.
+        box: (x1, y1, x2, y2), pixels of the image.
+        score: of the box; 1 if it is annotated.
+        annotation: id of the annotated person whose box this is; None if a detector found the box.
+        keypoints: ``[K, 3]`` float32: x, y in pixels of the image, score; ``K = 0`` without a keypoint model.
     """
 
     box: Box
     score: float = 1.0
     annotation: int | None = None
-    joints: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 3), np.float32))
+    keypoints: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 3), np.float32))
 
 
 Predictions = dict[int, list[Person]]
-"""The people of each photo that was looked at, by the photo's number in the dataset."""
+"""The people of each predicted image, by the number of the image in the dataset."""
+
+_CURRENT_KEYS = {"photo": "image", "joints": "keypoints"}
+"""The keys of a journal of version 0.1, and what they are called now."""
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One photo of a dataset.
+class DatasetImage:
+    """An image of a dataset.
 
     Attributes:
-        number: which it is in the dataset.
+        number: of the image in the dataset.
         path: its file.
-        size: (width, height) in pixels that the annotations are for; None where they do not say.
-        given: the people whose joints to find; None where the predictor shall find the people.
+        size: (width, height) in pixels according to the annotations; None if they do not say.
+        given: the people whose keypoints to find; None if the predictor has to find the people.
     """
 
     number: int
@@ -62,19 +65,19 @@ class Photo:
 
 @dataclass(frozen=True)
 class Case:
-    """How well one annotated person was met.
+    """How well a prediction matches one annotated person.
 
     Attributes:
-        path: the photo.
-        annotation: the person.
+        path: of the image.
+        annotation: id of the person.
         measure: what ``value`` is: ``"OKS"`` or ``"PCKh"``.
         value: in [0, 1]; 1 is perfect.
-        error: tells people of the same value apart: mean distance of their joints, relative to their size.
+        error: mean distance of the keypoints, relative to the size of the person; ranks people of equal ``value``.
         box: of the person, pixels.
-        truth: ``[K, 3]`` float32: x, y in pixels, 1 for labelled joints and 0 for the others.
+        truth: ``[K, 3]`` float32: x, y in pixels, 1 for labelled keypoints and 0 for the others.
         skeleton: of ``truth``.
-        found: ``[J, 3]`` float32, the predicted joints; None where there is no prediction.
-        pairs: ``[M, 2, 2]`` float32: true and predicted place of each joint that counts.
+        found: ``[J, 3]`` float32, the predicted keypoints; None without a prediction.
+        pairs: ``[M, 2, 2]`` float32: true and predicted position of each keypoint that counts.
     """
 
     path: Path
@@ -95,64 +98,67 @@ def finds_boxes(predictor: Predictor) -> bool:
     return len(pipeline.models) > 1 or not pipeline.takes_regions
 
 
-def require_keypoints(predictor: Predictor, skeletons: Sequence[Sequence[str]], because: str) -> None:
-    """Look, before the work, whether a model finds the keypoints that are measured.
+def require_keypoints(predictor: Predictor, skeletons: Sequence[Sequence[str]], reason: str) -> None:
+    """Check, before any image is predicted, that a model finds the keypoints that are measured.
 
     Args:
         predictor: of a pipeline that finds keypoints.
         skeletons: names of the keypoints that can be measured, in their order; one list, or several.
-        because: what a model with others is told.
+        reason: why only these can be measured, for the message.
 
     Raises:
-        ConfigError: it finds others.
+        ConfigError: the model has other keypoints.
     """
     pipeline = predictor.pipelines[0]
     skeleton, name = pipeline.skeleton, pipeline.models[-1].spec.name
     assert skeleton is not None  # it finds keypoints
     expected = next((one for one in skeletons if len(one) == len(skeleton)), None)
     if expected is None:
-        raise ConfigError(f"{name}: the model has {len(skeleton)} keypoints, but {because}")
-    if skeleton.name and skeleton.keypoints != tuple(expected):  # of numbered ones nobody knows better
-        raise ConfigError(f"{name}: its {len(skeleton)} keypoints are others than those measured: {because}")
+        raise ConfigError(f"{name}: the model has {len(skeleton)} keypoints, but {reason}")
+    if skeleton.name and skeleton.keypoints != tuple(expected):  # keypoints without names cannot be checked
+        raise ConfigError(f"{name}: its {len(skeleton)} keypoints are not those that are measured: {reason}")
 
 
 class Dataset(Protocol):
-    """Annotated photos, and how predictions are measured against them.
+    """Annotated images, and how predictions are measured against them.
 
     Attributes:
         title: name of the dataset.
-        protocol: how the figures come about.
-        photos: those whose files are there.
-        counts: what was left out, and how much of it.
+        protocol: how the figures are computed.
+        images: those whose files exist.
+        counts: how many images, people or boxes were left out, by reason.
     """
 
     title: str
     protocol: str
-    photos: list[Photo]
+    images: list[DatasetImage]
     counts: dict[str, int]
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Look, before the work, whether this predictor can be measured; gives what one should know of the figures.
+        """Check, before any image is predicted, that this predictor can be measured.
+
+        Returns:
+            Warnings about the figures, a sentence each.
 
         Raises:
-            HpiError: it cannot.
+            HpiError: it cannot be measured.
         """
         ...
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
-        """The measures of predictions that this predictor made."""
+        """The figures of the predictions of this predictor."""
         ...
 
     def cases(self, predictions: Predictions) -> list[Case]:
-        """Every annotated person of the predicted photos."""
+        """Every annotated person of the predicted images."""
         ...
 
 
 class Journal:
-    """A file with a line of JSON for each photo, written as the results come.
+    """A file with one line of JSON per image, written as results arrive.
 
-    A last line without an end, of a run that was broken off, does not count. Without a path nothing is kept; ``fresh``
-    empties what there is.
+    An incomplete last line, of an interrupted run, is ignored. Without a path nothing is written; ``fresh`` empties an
+    existing file.
     """
 
     def __init__(self, path: Path | None, *, fresh: bool = False) -> None:
@@ -161,10 +167,10 @@ class Journal:
         self._stream: BinaryIO | None = None
 
     def read(self) -> Predictions:
-        """What earlier runs have found.
+        """The predictions of earlier runs.
 
         Raises:
-            ConfigError: the file cannot be read, or is not one of these.
+            ConfigError: the file cannot be read, or is not a journal.
         """
         if self._path is None or not self._path.exists():
             return {}
@@ -175,21 +181,21 @@ class Journal:
         found: Predictions = {}
         for number, line in enumerate(lines, 1):
             try:
-                content = json.loads(line)
-                found[int(content["photo"])] = [_person(one) for one in content["people"]]
+                content = json.loads(line, object_hook=_with_current_keys)
+                found[int(content["image"])] = [_person(one) for one in content["people"]]
             except (ValueError, TypeError, KeyError, OverflowError) as error:
-                raise ConfigError(f"{self._path}: line {number} is damaged; --fresh starts anew") from error
+                raise ConfigError(f"{self._path}: line {number} is damaged; start over with --fresh") from error
         return found
 
-    def append(self, photo: int, people: Iterable[Person]) -> None:
-        """Add the results of a photo.
+    def append(self, image: int, people: Iterable[Person]) -> None:
+        """Write the results of an image.
 
         Raises:
             ConfigError: the file cannot be written.
         """
         if self._stream is None:
             return
-        line = json.dumps({"photo": photo, "people": [_plain(person) for person in people]})
+        line = json.dumps({"image": image, "people": [_plain(person) for person in people]})
         try:
             self._stream.write(f"{line}\n".encode())
             self._stream.flush()
@@ -201,7 +207,7 @@ class Journal:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self._path.open(self._mode)
-                _cut_torn_line(self._stream)
+                _drop_incomplete_line(self._stream)
             except OSError as error:
                 raise ConfigError(f"{self._path}: cannot be written: {error.strerror or error}") from error
         return self
@@ -215,96 +221,97 @@ class Journal:
 
 def predict(
     predictor: Predictor,
-    photos: Sequence[Photo],
+    images: Sequence[DatasetImage],
     journal: Journal,
     batch_size: int,
     *,
-    done: Callable[[], None] = lambda: None,
-    failed: Callable[[InputError], None],
+    on_error: Callable[[InputError], None],
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Find the people of photos, several photos at a time, and note the results of each.
+    """Predict images in batches, and write the results of each image to the journal.
 
     Args:
-        predictor: a keypoint model where the photos have boxes; else a pipeline or a detector, of which everything
-            that it finds is taken, however little it scores.
-        photos: each with a path of its own.
-        journal: keeps the results.
-        batch_size: photos that go together.
-        done: called for each photo.
-        failed: called for each photo that cannot be used, which is then left out; nothing is noted of it.
+        predictor: a keypoint model if the images have boxes; else a pipeline or a detector, which then runs with a
+            threshold of 0.
+        images: each with a different path.
+        journal: where the results are written.
+        batch_size: images per batch.
+        on_error: called with the error of each image that cannot be used; the image is skipped.
+        on_progress: called once for each image, used or skipped.
 
     Returns:
-        The people of all photos but those.
+        The people of all images that were not skipped.
 
     Raises:
         BackendError: a runtime failed, or returned NaN.
         ConfigError: the journal cannot be written.
     """
-    found: Predictions = {photo.number: [] for photo in photos if photo.given == []}
-    waiting = [photo for photo in photos if photo.given != []]
+    found: Predictions = {image.number: [] for image in images if image.given == []}
+    waiting = [image for image in images if image.given != []]
     for _ in found:
-        done()
-    for photo, result in _results(predictor, waiting, batch_size, done, failed):
-        if reason := _unlike_its_annotations(photo, result):
-            failed(InputError(f"{photo.path}: {reason}"))
+        on_progress()
+    for image, result in _results(predictor, waiting, batch_size, on_error, on_progress):
+        if reason := _mismatch(image, result):
+            on_error(InputError(f"{image.path}: {reason}"))
         else:
-            people = _people(photo, result)
-            journal.append(photo.number, people)
-            found[photo.number] = people
-        done()
+            people = _people(image, result)
+            journal.append(image.number, people)
+            found[image.number] = people
+        on_progress()
     return found
 
 
-def _unlike_its_annotations(photo: Photo, result: Result) -> str | None:
+def _mismatch(image: DatasetImage, result: Result) -> str | None:
+    """Why an image cannot be the annotated one; None if it can be."""
     height, width = result.image.shape[:2]
     if result.frame.page is not None or result.frame.index is not None:
-        return "shows more than one image, where one is needed; save the annotated one alone"
-    if photo.size is None or photo.size == (width, height):
+        return "the file has more than one image; save the annotated one in a file of its own"
+    if image.size is None or image.size == (width, height):
         return None
     return (
-        f"has {width}x{height} pixels as it is shown (EXIF orientation counts), but the annotations are for "
-        f"{photo.size[0]}x{photo.size[1]}"
+        f"the image has {width}x{height} pixels (after EXIF rotation), but the annotations are for "
+        f"{image.size[0]}x{image.size[1]}"
     )
 
 
 def _results(
     predictor: Predictor,
-    photos: Sequence[Photo],
+    images: Sequence[DatasetImage],
     batch_size: int,
-    done: Callable[[], None],
-    failed: Callable[[InputError], None],
-) -> Iterator[tuple[Photo, Result]]:
-    """The first result of each photo; those without one are passed over."""
+    on_error: Callable[[InputError], None],
+    on_progress: Callable[[], None],
+) -> Iterator[tuple[DatasetImage, Result]]:
+    """The first result of each image that has one."""
 
     def report(error: InputError) -> None:
-        failed(error)
-        done()
+        on_error(error)
+        on_progress()
 
-    given = [[person.box for person in photo.given] for photo in photos if photo.given is not None]
+    given = [[person.box for person in image.given] for image in images if image.given is not None]
     results = predictor.predict(
-        [str(photo.path) for photo in photos],
+        [str(image.path) for image in images],
         batch_size=batch_size,
         threshold=None if given else 0,
         boxes=given or None,
         on_error=report,
     )
-    by_path = {str(photo.path): photo for photo in photos}
+    by_path = {str(image.path): image for image in images}
     for result in results:
-        if photo := by_path.pop(result.path or "", None):
-            yield photo, result
+        if image := by_path.pop(result.path or "", None):
+            yield image, result
 
 
-def _people(photo: Photo, result: Result) -> list[Person]:
+def _people(image: DatasetImage, result: Result) -> list[Person]:
     found = result.instances
     points = np.empty((len(found), 0, 3), np.float32) if found.keypoints is None else found.points
-    if photo.given is None:
+    if image.given is None:
         rows = zip(result.boxes.tolist(), found.scores.tolist(), points, strict=True)
-        people = [Person(_box(box), score, joints=joints) for box, score, joints in rows]
+        people = [Person(_box(box), score, keypoints=keypoints) for box, score, keypoints in rows]
     else:
-        people = [replace(given, joints=joints) for given, joints in zip(photo.given, points, strict=True)]
+        people = [replace(given, keypoints=keypoints) for given, keypoints in zip(image.given, points, strict=True)]
     for person in people:
         if not _is_finite(person):
-            raise BackendError(f"{photo.path}: the model returned NaN or infinity for this image")
+            raise BackendError(f"{image.path}: the model returned NaN or infinity for this image")
     return people
 
 
@@ -313,31 +320,35 @@ def _box(corners: Sequence[float]) -> Box:
     return x1, y1, x2, y2
 
 
+def _with_current_keys(content: dict[str, object]) -> dict[str, object]:
+    return {_CURRENT_KEYS.get(key, key): value for key, value in content.items()}
+
+
 def _plain(person: Person) -> dict[str, object]:
-    # By way of text a float32 gets the shortest decimal that it is read back from to the bit.
-    joints = person.joints.astype(str).astype(float).tolist()
-    return {"box": person.box, "score": person.score, "annotation": person.annotation, "joints": joints}
+    # Through text, a float32 becomes the shortest decimal that reads back as the same float32.
+    keypoints = person.keypoints.astype(str).astype(float).tolist()
+    return {"box": person.box, "score": person.score, "annotation": person.annotation, "keypoints": keypoints}
 
 
 def _person(content: dict[str, object]) -> Person:
-    joints = np.array(content["joints"], np.float32).reshape(-1, 3)
+    keypoints = np.array(content["keypoints"], np.float32).reshape(-1, 3)
     annotation = content["annotation"]
     person = Person(
         _box(content["box"]),  # type: ignore[arg-type]
         float(content["score"]),  # type: ignore[arg-type]
         None if annotation is None else int(annotation),  # type: ignore[call-overload]
-        joints,
+        keypoints,
     )
-    if not _is_finite(person):  # pycocotools would take it for a perfect match
+    if not _is_finite(person):  # pycocotools would count it as a perfect match
         raise ValueError
     return person
 
 
 def _is_finite(person: Person) -> bool:
-    return bool(np.isfinite(person.joints).all() and np.isfinite([*person.box, person.score]).all())
+    return bool(np.isfinite(person.keypoints).all() and np.isfinite([*person.box, person.score]).all())
 
 
-def _cut_torn_line(stream: BinaryIO) -> None:
+def _drop_incomplete_line(stream: BinaryIO) -> None:
     stream.seek(0)
     content = stream.read()
     stream.truncate(content.rfind(b"\n") + 1)

@@ -12,7 +12,7 @@ from hpi.serving.forms import read_form
 from hpi.serving.limits import MIB, Memory, Received, RequestLimit
 from hpi.serving.metrics import Clock
 from hpi.serving.requests import ImageRequest, RequestParser, until_done_or_gone
-from hpi.serving.service import Photo, PoseService
+from hpi.serving.service import PoseRequest, PoseService
 from hpi.serving.settings import Settings
 
 
@@ -47,10 +47,10 @@ class RequestHandler:
         body = Received(self._largest, self._memory)
         try:
             await read_body(request, body, self._settings.read_s)
-            wanted = await self._parse(request, kind, body)
-            body.become(b"" if isinstance(wanted.image, str) else wanted.image)
+            parsed = await self._parse(request, kind, body)
+            body.become(b"" if isinstance(parsed.image, str) else parsed.image)
             with self.limit.admitted():
-                return await until_done_or_gone(request, self._fetch_and_find(wanted, clock), self._settings.deadline_s)
+                return await until_done_or_gone(request, self._fetch_and_find(parsed, clock), self._settings.deadline_s)
         finally:
             body.clear()
 
@@ -61,21 +61,21 @@ class RequestHandler:
             form = await asyncio.to_thread(read_form, request.headers["content-type"], body.content)
             return self._parser.of_form(request, form)
 
-    async def _fetch_and_find(self, wanted: ImageRequest, clock: Clock) -> InferResult:
-        if not isinstance(wanted.image, str):
-            return await self._find(wanted.image, wanted, clock)
+    async def _fetch_and_find(self, parsed: ImageRequest, clock: Clock) -> InferResult:
+        if not isinstance(parsed.image, str):
+            return await self._find(parsed.image, parsed, clock)
         fetched = Received(self._largest, self._memory)
         try:
-            await self._service.fetch(wanted.image, fetched, clock)
-            return await self._find(fetched.content, wanted, clock)
+            await self._service.fetch(parsed.image, fetched, clock)
+            return await self._find(fetched.content, parsed, clock)
         finally:
             fetched.clear()
 
-    async def _find(self, data: bytes | bytearray, wanted: ImageRequest, clock: Clock) -> InferResult:
+    async def _find(self, data: bytes | bytearray, parsed: ImageRequest, clock: Clock) -> InferResult:
         service = self._service
-        with self._memory.held(await service.size(data, wanted.label)):
+        with self._memory.held(await service.size(data, parsed.label)):
             image = await service.decode(data, clock)
-            found = await service.find(Photo(image, wanted.threshold), clock)
-            visualize = self._settings.visualize if wanted.visualize is None else wanted.visualize
-            picture = await service.draw(image, found, clock) if visualize else None
-        return InferResult(persons=persons_of(found), image=picture)
+            people = await service.find(PoseRequest(image, parsed.threshold), clock)
+            visualize = self._settings.visualize if parsed.visualize is None else parsed.visualize
+            picture = await service.draw(image, people, clock) if visualize else None
+        return InferResult(persons=persons_of(people), image=picture)

@@ -101,12 +101,13 @@ class _BodyDrain:
         if scope["type"] != "http" or not _is_last(scope):
             await self._app(scope, receive, send)
             return
-        begun = "expect" not in Headers(scope=scope)  # with Expect, the client sends nothing before it is told to
+        # With Expect, the client waits for "100 Continue" before it sends the body.
+        sending = "expect" not in Headers(scope=scope)
         unread = True
 
         async def received() -> Message:
-            nonlocal begun, unread
-            begun = True
+            nonlocal sending, unread
+            sending = True
             message = await receive()
             unread = message.get("more_body", False)
             return message
@@ -116,7 +117,7 @@ class _BodyDrain:
                 await received()
 
         async def answered(message: Message) -> None:
-            if message["type"] == "http.response.start" and begun and unread:
+            if message["type"] == "http.response.start" and sending and unread:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(drain(), DRAIN_S)
             await send(message)

@@ -34,7 +34,7 @@ class ImpatientProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Start the timer of the next request, besides what the base class does."""
         super().on_response_complete()
-        if not self._is_busy():  # a pipelined request may have begun
+        if not self._is_busy():  # a pipelined request may have started
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

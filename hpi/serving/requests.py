@@ -65,7 +65,7 @@ def check_token(request: Request, token: str | None) -> None:
 
 
 class RequestParser:
-    """Reads what requests ask for.
+    """Parses requests.
 
     ``detThreshold`` and ``visualize`` may be in the query of any request, or in the body of JSON and forms.
     """
@@ -123,7 +123,7 @@ def _image_request(image: str | bytes, threshold: float | None, visualize: bool 
 
 
 def _merged(body: Options, query: Options) -> Options:
-    """The options of the body and of the query, each of which may be in one of them only."""
+    """The options of the body and of the query; none may be in both."""
     given = {name: value for name, value in query if value is not None}
     for name in given:
         if getattr(body, name) is not None:
@@ -159,11 +159,11 @@ def _has_too_many_commas(body: bytes | bytearray) -> bool:
 
 
 async def until_done_or_gone(request: Request, work: Coroutine[Any, Any, T], deadline_s: float) -> T:
-    """Do work for a client, and cancel it if the client disconnects or the time is up.
+    """Run work for a client; cancel it if the client disconnects or the time is up.
 
     Args:
         request: of the client; its body has been read.
-        work: what to do.
+        work: the work.
         deadline_s: time limit, seconds.
 
     Raises:

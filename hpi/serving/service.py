@@ -1,4 +1,4 @@
-"""One photo in, its people out: decoding, batching and drawing, off the event loop and within limits."""
+"""From one image to its people: fetching, decoding, batching and drawing, off the event loop and within limits."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A decoded photo and what is wanted of it."""
+class PoseRequest:
+    """A decoded image, and the score above which people are kept; None for the default of the service."""
 
     image: Image
     threshold: float | None
@@ -40,15 +40,15 @@ class Photo:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was found in a photo, when its batch began and how long it took, seconds."""
+    """The people of an image, with the start and the duration of its batch, in seconds."""
 
-    found: Instances
-    began: float
+    people: Instances
+    start: float
     seconds: float
 
 
 class PoseService:
-    """The pipeline of a predictor for many callers at once."""
+    """Runs the pipelines of a predictor for many callers at once."""
 
     def __init__(self, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
         """Start the worker threads.
@@ -63,81 +63,86 @@ class PoseService:
         self._skeleton = skeleton
         self._decoders = ThreadPoolExecutor(4, thread_name_prefix="hpi-decode")
         self._drawers = ThreadPoolExecutor(2, thread_name_prefix="hpi-draw")
-        self._batcher: Batcher[Photo, Timed] = Batcher(
+        self._batcher: Batcher[PoseRequest, Timed] = Batcher(
             [partial(_run, pipeline, predictor.threshold) for pipeline in predictor.pipelines],
             largest=settings.max_batch,
             wait_s=settings.max_wait_ms / 1000,
             on_batch=metrics.batch_sizes.observe,
         )
-        metrics.watch("hpi_queue_depth", "Photos that wait for a batch.", lambda: self._batcher.depth)
+        metrics.watch("hpi_queue_depth", "Images that wait for a batch.", lambda: self._batcher.depth)
 
     async def fetch(self, url: str, into: Received, clock: Clock) -> None:
-        """Fetch the content of a URL of the internet.
+        """Fetch the content of a public URL.
 
         Raises:
-            InputError: not allowed here, not a public address, too large, or no answer.
+            InputError: fetching is not allowed, the address is not public, or there is no answer in time.
+            RequestError: the content is too large, or no memory is left.
         """
         if not self._settings.allow_url:
             raise InputError(
-                "image: this service fetches no URLs; send the photo itself as base64, or start it with --allow-url"
+                "image: this service fetches no URLs; send the image as base64, or start the service with --allow-url"
             )
         with clock.time("fetch"):
             await fetch_public(url, into, self._settings.fetch_s)
 
     async def size(self, data: Buffer, label: str) -> int:
-        """Bytes that a photo takes when it is decoded; ``label`` is what an error calls it.
+        """The size of an image once it is decoded, in bytes.
+
+        Args:
+            data: content of the image file.
+            label: what errors call it.
 
         Raises:
-            InputError: not a photo, or too large.
+            InputError: it is not an image, or has too many pixels.
         """
         width, height = await _in_thread(self._decoders, image_size, data, label, self._settings.max_pixels)
         return 3 * width * height
 
     async def decode(self, data: Buffer, clock: Clock) -> Image:
-        """A photo from the content of its file, of which :meth:`size` was asked.
+        """Decode an image whose :meth:`size` has been checked.
 
         Raises:
-            InputError: damaged, or too slow to decode.
+            InputError: it is damaged, or takes too long to decode.
         """
         with clock.time("decode"):
-            begun = asyncio.Event()
+            started = asyncio.Event()
             loop = asyncio.get_running_loop()
 
             def decode() -> Image:
-                loop.call_soon_threadsafe(begun.set)
+                loop.call_soon_threadsafe(started.set)
                 return decode_pixels(data, IMAGE_LABEL)
 
             decoding = asyncio.ensure_future(_in_thread(self._decoders, decode))
-            await begun.wait()  # for a thread; that is not the photo's fault
+            await started.wait()  # waiting for a free thread does not count as decoding
             try:
                 return await asyncio.wait_for(decoding, self._settings.decode_s)
             except asyncio.TimeoutError as error:
                 raise InputError(f"{IMAGE_LABEL}: takes longer than {self._settings.decode_s:g} s to decode") from error
 
-    async def find(self, photo: Photo, clock: Clock) -> Instances:
-        """The people of a photo, which goes through the models together with others.
+    async def find(self, request: PoseRequest, clock: Clock) -> Instances:
+        """Find the people of an image, in a batch with images of other callers.
 
-        Cancelled, it leaves the queue.
+        If it is cancelled, the image leaves the queue.
         """
         submitted = perf_counter()
-        timed = await asyncio.wrap_future(self._batcher.submit(photo))
-        clock.note("queue", timed.began - submitted)
+        timed = await asyncio.wrap_future(self._batcher.submit(request))
+        clock.note("queue", timed.start - submitted)
         clock.note("infer", timed.seconds)
-        return timed.found
+        return timed.people
 
-    async def draw(self, image: Image, found: Instances, clock: Clock) -> str:
-        """The photo with the people drawn on it, as a base64 JPEG."""
+    async def draw(self, image: Image, people: Instances, clock: Clock) -> str:
+        """The image with the people drawn on it, as a base64 JPEG."""
         with clock.time("draw"):
-            return await _in_thread(self._drawers, self._draw, image, found)
+            return await _in_thread(self._drawers, self._draw, image, people)
 
     def close(self) -> None:
-        """Finish what was begun."""
+        """Finish the queued work, and stop the threads."""
         self._batcher.close()
         self._decoders.shutdown()
         self._drawers.shutdown()
 
-    def _draw(self, image: Image, found: Instances) -> str:
-        picture = draw_people(image, list(found.points), self._skeleton)
+    def _draw(self, image: Image, people: Instances) -> str:
+        picture = draw_people(image, list(people.points), self._skeleton)
         _, data = cv2.imencode(".jpg", picture)
         return base64.b64encode(data.tobytes()).decode("ascii")
 
@@ -146,9 +151,9 @@ async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *argument
     return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
 
 
-def _run(pipeline: Pipeline, default: float | None, photos: Sequence[Photo]) -> list[Timed]:
-    began = perf_counter()
-    thresholds = [default if photo.threshold is None else photo.threshold for photo in photos]
-    found = pipeline.run([Frame(photo.image) for photo in photos], threshold=thresholds)
-    seconds = perf_counter() - began
-    return [Timed(of_photo, began, seconds) for of_photo in found]
+def _run(pipeline: Pipeline, default: float | None, requests: Sequence[PoseRequest]) -> list[Timed]:
+    start = perf_counter()
+    thresholds = [default if one.threshold is None else one.threshold for one in requests]
+    results = pipeline.run([Frame(one.image) for one in requests], threshold=thresholds)
+    seconds = perf_counter() - start
+    return [Timed(people, start, seconds) for people in results]

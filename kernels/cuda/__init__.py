@@ -1,4 +1,4 @@
-"""The kernels between image and joints on an NVIDIA card, with the results of those for the CPU."""
+"""The kernels from image to keypoints on an NVIDIA GPU, with the same results as those on the CPU."""
 
 from hpi.kernels.cuda.kernels import CudaKernels
 

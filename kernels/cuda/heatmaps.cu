@@ -1,4 +1,4 @@
-// Joints from heatmaps: argmax and the Newton step of DARK, one block per map. hpi.kernels.heatmaps says what and why.
+// Keypoints from heatmaps: argmax and the Newton step of DARK, one block per map. hpi.kernels.heatmaps explains them.
 
 struct Heatmap {
     const float* cells;
@@ -15,13 +15,14 @@ struct Peak {
     int cell;
 };
 
-// The greater value, and of equals the first. NaN is above all, as for NumPy, so that a broken map shows.
+// Whether one peak is higher than the other; of equal ones, the first. NaN is the highest, as in NumPy, so that a
+// broken map shows.
 __device__ bool beats(const Peak& one, const Peak& other) {
     if (isnan(one.value) != isnan(other.value)) return isnan(one.value);
     return one.value > other.value || (!(one.value < other.value) && one.cell < other.cell);
 }
 
-// The highest of value_at(0) ... value_at(count - 1); all threads of the block take part, and all get it.
+// The highest of value_at(0) ... value_at(count - 1); all threads of the block take part and get the result.
 template <class ValueAt>
 __device__ Peak highest(int count, ValueAt value_at) {
     __shared__ Peak found[THREADS];
@@ -40,7 +41,7 @@ __device__ Peak highest(int count, ValueAt value_at) {
     return found[0];
 }
 
-// The map under the kernel [1, 2, 1]/4 in both directions.
+// The map, blurred with the kernel [1, 2, 1]/4 in both directions.
 template <class Number>
 __device__ Number blurred_at(const Heatmap& map, int x, int y) {
     Number lines[3];
@@ -51,8 +52,8 @@ __device__ Number blurred_at(const Heatmap& map, int x, int y) {
     return (lines[0] + 2 * lines[1] + lines[2]) / 16;
 }
 
-// -H^-1 g at the centre of the window, added to the joint; nothing where H is singular.
-__device__ void add_newton_step(const double window[5][5], double* joint) {
+// -H^-1 g at the centre of the window, added to the keypoint; nothing if H is singular.
+__device__ void add_newton_step(const double window[5][5], double* keypoint) {
     const double middle = window[2][2];
     const double dx = (window[2][3] - window[2][1]) / 2, dy = (window[3][2] - window[1][2]) / 2;
     const double dxx = (window[2][4] - 2 * middle + window[2][0]) / 4;
@@ -60,11 +61,11 @@ __device__ void add_newton_step(const double window[5][5], double* joint) {
     const double dxy = (window[3][3] - window[1][3] - window[3][1] + window[1][1]) / 4;
     const double determinant = dxx * dyy - dxy * dxy;
     if (determinant == 0) return;
-    joint[0] += (dxy * dy - dyy * dx) / determinant;
-    joint[1] += (dxy * dx - dxx * dy) / determinant;
+    keypoint[0] += (dxy * dy - dyy * dx) / determinant;
+    keypoint[1] += (dxy * dx - dxx * dy) / determinant;
 }
 
-extern "C" __global__ void decode_dark(const float* heatmaps, int width, int height, double* joints, float* scores) {
+extern "C" __global__ void decode_dark(const float* heatmaps, int width, int height, double* keypoints, float* scores) {
     constexpr double lowest = 1e-10;  // the reference's lower bound before the logarithm
     __shared__ double window[5][5];
 
@@ -72,11 +73,11 @@ extern "C" __global__ void decode_dark(const float* heatmaps, int width, int hei
     const Peak peak = highest(width * height, [&](int cell) { return map.cells[cell]; });
     const int cell = peak.value <= 0 ? 0 : peak.cell;
     const int x = cell % width, y = cell / width;
-    double* joint = joints + 2LL * blockIdx.x;
+    double* keypoint = keypoints + 2LL * blockIdx.x;
     if (threadIdx.x == 0) {
         scores[blockIdx.x] = peak.value;
-        joint[0] = x;
-        joint[1] = y;
+        keypoint[0] = x;
+        keypoint[1] = y;
     }
     if (x < 2 || x >= width - 2 || y < 2 || y >= height - 2) return;
 
@@ -90,5 +91,5 @@ extern "C" __global__ void decode_dark(const float* heatmaps, int width, int hei
     }
     if (in_window) window[row][column] = log(blurred <= lowest ? lowest : blurred);
     __syncthreads();
-    if (threadIdx.x == 0) add_newton_step(window, joint);
+    if (threadIdx.x == 0) add_newton_step(window, keypoint);
 }

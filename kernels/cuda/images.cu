@@ -1,7 +1,7 @@
-// Crops and resized frames as the models take them: float32 RGB planes made of uint8 BGR frames.
+// Crops and resized frames as model inputs: float32 RGB planes from uint8 BGR frames.
 //
-// Levels are rounded to uint8 where OpenCV's functions for the CPU round them, by the same arithmetic, so that a model
-// sees the same input on both.
+// Levels are rounded to uint8 where OpenCV rounds them on the CPU, with the same arithmetic, so that a model gets the
+// same input on both.
 
 struct Frame {
     const unsigned char* pixels;  // BGR
@@ -50,8 +50,8 @@ __device__ void write_pixel(int width, int height, const Normalization& normaliz
 
 // ---- Crops, as warpAffine makes them ----
 
-// A coordinate in 1/32 px. The part that changes along a row and the part that is the same for all of it are each
-// rounded to 1/1024 px before they are added. Far out, where the parts saturate, the sum needs the wider type.
+// A coordinate in 1/32 px. The part that changes along a row and the part that is constant in it are each rounded to
+// 1/1024 px before they are added. Far outside the image the parts saturate, and the sum needs the wider type.
 __device__ int in_32nds(double along_row, double of_row) {
     const long long changing = __double2int_rn(along_row * 1024), constant = __double2int_rn(of_row * 1024);
     return static_cast<int>((changing + constant + 16) >> 5);
@@ -64,8 +64,8 @@ __device__ void add_weighted(const Frame& frame, int x, int y, int weight, Pixel
     for (int channel = 0; channel < 3; ++channel) sums.level[channel] += weight * neighbour[channel];
 }
 
-// OpenCV's table of 15-bit weights holds 32 times these products, save for the weight 32768, which it stores as 32767
-// and 1; neither changes a rounded level.
+// OpenCV's table of 15-bit weights holds 32 times these products, except for the weight 32768, which it stores as 32767
+// and 1; this changes no rounded level.
 __device__ Pixel bilinear(const Frame& frame, int x_32nds, int y_32nds) {
     const int x = x_32nds >> 5, y = y_32nds >> 5;
     const int right = x_32nds & 31, below = y_32nds & 31;

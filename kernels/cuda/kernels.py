@@ -1,4 +1,4 @@
-"""Crops, resized frames and joints on an NVIDIA card: the CUDA sources beside this file, run through CuPy."""
+"""Crops, resized frames and keypoints on an NVIDIA GPU: the CUDA sources in this folder, run through CuPy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from hpi.kernels.affine import Float64
 
 DeviceArray = Any
-"""``cupy.ndarray``; CuPy is not typed, and is not needed before a :class:`CudaKernels` is made."""
+"""``cupy.ndarray``; CuPy has no types, and is imported only when a :class:`CudaKernels` is created."""
 
 _SOURCES = ("images.cu", "heatmaps.cu")
 _THREADS = 256  # of a block
-# Contracting a product and a sum into one rounding would part from the CPU's results.
+# Fused multiply-add would round once instead of twice, unlike the CPU.
 _COMPILER_OPTIONS = ("--std=c++17", "--fmad=false", f"-DTHREADS={_THREADS}")
 
-# The structures of images.cu; every field lies at a multiple of its size, so that both sides agree without padding.
+# The structures of images.cu; every field is aligned to its size, so neither side adds padding.
 _FRAME = np.dtype([("pixels", np.uint64), ("pitch", np.int64), ("width", np.int32), ("height", np.int32)])
 _PERSON = np.dtype([("frame", _FRAME), ("to_image", np.float64, (2, 3))])
 _RESIZING = np.dtype([("frame", _FRAME), ("stride", np.float64, 2)])
@@ -28,16 +28,16 @@ _NORMALIZATION = np.dtype([("scale", np.float32, 3), ("shift", np.float32, 3)])
 
 
 class CudaKernels:
-    """The kernels, compiled for one card.
+    """The kernels, compiled for one GPU.
 
-    Every method works on CuPy's current stream of that card, and all but :meth:`wait` return before the work is done.
+    Every method works on CuPy's current stream of that GPU, and all but :meth:`wait` return before the work is done.
     """
 
     def __init__(self, device: int = 0) -> None:
         """Compile the kernels; CuPy keeps the result on disk.
 
         Args:
-            device: CUDA's number of the card.
+            device: CUDA's index of the GPU.
 
         Raises:
             ImportError: CuPy is not installed.
@@ -48,14 +48,14 @@ class CudaKernels:
         module = self._cupy.RawModule(code=code, options=_COMPILER_OPTIONS)
         with self.device:
             self._crop = module.get_function("crop_normalized")
-            # By OpenCV's numbers.
+            # OpenCV's numbers of the interpolations.
             self._resize = {1: module.get_function("resize_linear"), 2: module.get_function("resize_cubic")}
             self._decode = module.get_function("decode_dark")
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
-        """Copy an image ``[H, W, 3]`` uint8, or any other array, to the card; C-contiguous there.
+        """Copy an image ``[H, W, 3]`` uint8, or any other array, to the GPU; C-contiguous there.
 
-        It may be changed as soon as this returns, unless it lies in page-locked memory.
+        The array may be modified as soon as this returns, unless it is in page-locked memory.
         """
         with self.device:
             return self._cupy.asarray(array, order="C")
@@ -75,11 +75,11 @@ class CudaKernels:
     ) -> DeviceArray:
         """Crop people out of several images, bilinear, black outside the image, and normalise the crops.
 
-        To the bit what :func:`hpi.kernels.affine.stack_crops` and then :func:`hpi.kernels.normalize.normalize` give
-        on the CPU, by the arithmetic of OpenCV's ``warpAffine`` (see ``images.cu``).
+        Bit-identical to :func:`hpi.kernels.affine.stack_crops` followed by :func:`hpi.kernels.normalize.normalize` on
+        the CPU, since it follows the arithmetic of OpenCV's ``warpAffine`` (see ``images.cu``).
 
         Args:
-            images: ``[H, W, 3]`` uint8 BGR on the card each, with the pixels of a row side by side.
+            images: ``[H, W, 3]`` uint8 BGR each, on the GPU, with contiguous rows.
             matrices: for each image ``[N_i, 2, 3]`` float64 on the host, from
                 :func:`hpi.kernels.affine.crop_matrices`.
             size: ``(width, height)`` of a crop, pixels.
@@ -87,10 +87,10 @@ class CudaKernels:
             shift: per channel, in the order RGB.
 
         Returns:
-            ``[sum of N_i, 3, height, width]`` float32 RGB on the card, people in the order of the images.
+            ``[sum of N_i, 3, height, width]`` float32 RGB on the GPU, people in the order of the images.
 
         Raises:
-            ValueError: an image of another type or layout.
+            ValueError: an image has another type or layout.
         """
         counts = [len(of_image) for of_image in matrices]
         people = np.empty(sum(counts), _PERSON)
@@ -107,27 +107,27 @@ class CudaKernels:
         scale: Sequence[float],
         shift: Sequence[float],
     ) -> DeviceArray:
-        """Resize images to one size, whatever their own, and normalise them.
+        """Resize images of any size to one size, and normalise them.
 
-        As OpenCV's ``resize`` on uint8, then :func:`hpi.kernels.normalize.normalize`. Linear is the same to the bit.
-        Cubic is within one level: OpenCV's own arithmetic depends on its build, and that of the wheels for x86, with
-        Intel's library, is met in all but about one of 100,000 levels.
+        As OpenCV's ``resize`` on uint8, followed by :func:`hpi.kernels.normalize.normalize`. Linear is bit-identical.
+        Cubic differs by at most one level: OpenCV's arithmetic depends on its build. Compared with the x86 wheels,
+        which use Intel's library, about one of 100,000 levels differs.
 
         Args:
-            images: ``[H, W, 3]`` uint8 BGR on the card each, with the pixels of a row side by side.
+            images: ``[H, W, 3]`` uint8 BGR each, on the GPU, with contiguous rows.
             size: ``(width, height)`` of the result, pixels.
             interpolation: OpenCV's number: 1 (``INTER_LINEAR``) or 2 (``INTER_CUBIC``).
             scale: per channel, in the order RGB.
             shift: per channel, in the order RGB.
 
         Returns:
-            ``[N, 3, height, width]`` float32 RGB on the card.
+            ``[N, 3, height, width]`` float32 RGB on the GPU.
 
         Raises:
-            ValueError: another interpolation, or an image of another type or layout.
+            ValueError: the interpolation is not supported, or an image has another type or layout.
         """
         if interpolation not in self._resize:
-            raise ValueError(f"no interpolation {interpolation} on the card: 1 (linear) and 2 (cubic) are there")
+            raise ValueError(f"interpolation {interpolation} is not available on the GPU: use 1 (linear) or 2 (cubic)")
         resizings = np.empty(len(images), _RESIZING)
         if len(resizings):
             frames = _frames(images)
@@ -137,22 +137,22 @@ class CudaKernels:
         return self._image_batch(self._resize[interpolation], resizings, size, scale, shift)
 
     def decode_dark(self, heatmaps: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-        """Decode heatmaps with DARK: :func:`hpi.kernels.heatmaps.decode_dark` on the card.
+        """Decode heatmaps with DARK: :func:`hpi.kernels.heatmaps.decode_dark` on the GPU.
 
         Args:
-            heatmaps: ``[N, K, H, W]`` float32 on the card; is not changed.
+            heatmaps: ``[N, K, H, W]`` float32 on the GPU; not modified.
 
         Returns:
-            ``joints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, on the card.
+            ``keypoints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, on the GPU.
         """
-        count, joints_each, height, width = heatmaps.shape
+        count, per_person, height, width = heatmaps.shape
         with self.device:
-            joints = self._cupy.empty((count, joints_each, 2), np.float64)
-            scores = self._cupy.empty((count, joints_each), np.float32)
+            keypoints = self._cupy.empty((count, per_person, 2), np.float64)
+            scores = self._cupy.empty((count, per_person), np.float32)
             if scores.size:
                 cells = self._cupy.ascontiguousarray(heatmaps)
-                self._decode((scores.size,), (_THREADS,), (cells, np.int32(width), np.int32(height), joints, scores))
-        return joints, scores
+                self._decode((scores.size,), (_THREADS,), (cells, np.int32(width), np.int32(height), keypoints, scores))
+        return keypoints, scores
 
     def _image_batch(
         self,
@@ -162,21 +162,21 @@ class CudaKernels:
         scale: Sequence[float],
         shift: Sequence[float],
     ) -> DeviceArray:
-        """``[N, 3, height, width]`` of a kernel that makes one pixel a thread, one image a row of blocks."""
+        """``[N, 3, height, width]`` of a kernel with one thread per pixel and one row of blocks per image."""
         width, height = size
         normalization = np.array([(tuple(scale), tuple(shift))], _NORMALIZATION)
         blocks = -(-width * height // _THREADS)
         with self.device:
             batch = self._cupy.empty((len(jobs), 3, height, width), np.float32)
             if len(jobs):
-                on_card = self._cupy.asarray(jobs.view(np.uint8))
-                arguments = (on_card, np.int32(width), np.int32(height), normalization, batch)
+                on_gpu = self._cupy.asarray(jobs.view(np.uint8))
+                arguments = (on_gpu, np.int32(width), np.int32(height), normalization, batch)
                 kernel((blocks, len(jobs)), (_THREADS,), arguments)
         return batch
 
 
 def _frames(images: Sequence[DeviceArray]) -> NDArray[np.void]:
-    """Where the images lie in the memory of the card: ``[N]`` of ``_FRAME``."""
+    """Addresses and sizes of images on the GPU: ``[N]`` of ``_FRAME``."""
     for image in images:
         if image.dtype != np.uint8 or image.ndim != 3 or image.strides[1:] != (3, 1):
             raise ValueError(
@@ -188,7 +188,7 @@ def _frames(images: Sequence[DeviceArray]) -> NDArray[np.void]:
 def _inverse(matrices: Float64) -> Float64:
     """The inverse maps ``[N, 2, 3]``, from crop to image, in the order of operations of OpenCV's ``warpAffine``.
 
-    A map without an inverse becomes zeros, as there.
+    A map without an inverse becomes zeros, as in OpenCV.
     """
     (a, b, x), (c, d, y) = matrices.transpose(1, 2, 0)
     determinant = a * d - b * c

@@ -18,7 +18,7 @@ def test_clip_keeps_boxes_inside_the_image():
     assert clip_boxes(boxes, 100, 50).tolist() == [[0, 0, 10, 10], [90, 40, 100, 50], [0, 0, 100, 50]]
 
 
-def test_boxes_without_area_are_told_apart():
+def test_boxes_without_area_are_recognised():
     assert has_area(array([0, 0, 1, 1], [5, 5, 5, 9], [5, 5, 4, 9], [0, 0, 9, 0])).tolist() == [
         True,
         False,

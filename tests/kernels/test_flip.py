@@ -12,20 +12,20 @@ def test_mirroring_twice_changes_nothing(rng):
 
 
 @pytest.mark.parametrize("shift", [True, False])
-def test_fusing_follows_the_reference_step_by_step(rng, shift):
+def test_fusing_matches_the_reference(rng, shift):
     heatmaps, mirrored = rng.random((2, 4, 5, 5, 7), np.float32)
     expected = np.empty_like(heatmaps)
     partner = {0: 0, 1: 2, 2: 1, 3: 3, 4: 4}
     for person in range(4):
-        for joint in range(5):
-            back = mirrored[person, partner[joint], :, ::-1].copy()
+        for keypoint in range(5):
+            back = mirrored[person, partner[keypoint], :, ::-1].copy()
             if shift:
                 back[:, 1:] = back[:, :-1].copy()
-            expected[person, joint] = (heatmaps[person, joint] + back) / 2
+            expected[person, keypoint] = (heatmaps[person, keypoint] + back) / 2
     assert np.array_equal(fuse_flipped(heatmaps, mirrored, np.array([0, 2, 1, 3, 4]), shift=shift), expected)
 
 
-def test_a_symmetric_map_is_left_alone(rng):
+def test_a_symmetric_map_is_unchanged(rng):
     half = rng.random((1, 1, 4, 3), np.float32)
     symmetric = np.concatenate([half, half[..., ::-1]], axis=-1)
     assert np.array_equal(fuse_flipped(symmetric, symmetric, np.arange(1), shift=False), symmetric)

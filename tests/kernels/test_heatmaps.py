@@ -1,4 +1,4 @@
-"""DARK against a direct reading of the reference: one joint at a time, whole maps, OpenCV's blur."""
+"""DARK against a direct implementation of the reference: one keypoint at a time, whole maps, OpenCV's blur."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from hpi.kernels.heatmaps import decode_dark, heatmap_peaks
 
 
-def reference_joint(heatmap):
+def reference_keypoint(heatmap):
     """Argmax, blur with a zero border, rescale to the old maximum, log with a floor, one Newton step."""
     height, width = heatmap.shape
     index = int(heatmap.argmax())
@@ -22,7 +22,7 @@ def reference_joint(heatmap):
     padded[1:-1, 1:-1] = heatmap
     blurred = cv2.GaussianBlur(padded, (3, 3), 0)[1:-1, 1:-1]
     log = np.log(np.maximum(blurred * (heatmap.max() / blurred.max()), 1e-10))
-    joint = np.array([x, y], np.float64)
+    keypoint = np.array([x, y], np.float64)
     if 1 < x < width - 2 and 1 < y < height - 2:
         gradient = 0.5 * np.array([log[y, x + 1] - log[y, x - 1], log[y + 1, x] - log[y - 1, x]])
         dxx = 0.25 * (log[y, x + 2] - 2 * log[y, x] + log[y, x - 2])
@@ -30,65 +30,65 @@ def reference_joint(heatmap):
         dxy = 0.25 * (log[y + 1, x + 1] - log[y - 1, x + 1] - log[y + 1, x - 1] + log[y - 1, x - 1])
         hessian = np.array([[dxx, dxy], [dxy, dyy]])
         if dxx * dyy - dxy**2 != 0:
-            joint -= np.linalg.inv(hessian) @ gradient
-    return joint, score
+            keypoint -= np.linalg.inv(hessian) @ gradient
+    return keypoint, score
 
 
 def reference(heatmaps):
-    decoded = [[reference_joint(heatmap) for heatmap in person] for person in heatmaps]
+    decoded = [[reference_keypoint(heatmap) for heatmap in person] for person in heatmaps]
     return (
-        np.array([[joint for joint, _ in person] for person in decoded]),
+        np.array([[keypoint for keypoint, _ in person] for person in decoded]),
         np.array([[score for _, score in person] for person in decoded]),
     )
 
 
-def gaussians(rng, count=8, joints=17, shape=(32, 24), sigma=1.5, noise=0.0, floor=0.0):
-    """Blobs at random places, also near and over the border, with noise and a raised or sunken ground."""
+def gaussians(rng, count=8, keypoints=17, shape=(32, 24), sigma=1.5, noise=0.0, floor=0.0):
+    """Blobs at random places, also near and over the border, with noise and an offset."""
     height, width = shape
-    centers = rng.uniform([-1, -1], [width, height], (count, joints, 2))
+    centers = rng.uniform([-1, -1], [width, height], (count, keypoints, 2))
     y, x = np.mgrid[:height, :width]
     squared = (x - centers[..., 0, None, None]) ** 2 + (y - centers[..., 1, None, None]) ** 2
-    peaks = rng.uniform(0.2, 1.1, (count, joints, 1, 1))
+    peaks = rng.uniform(0.2, 1.1, (count, keypoints, 1, 1))
     maps = peaks * np.exp(-squared / (2 * sigma**2)) + rng.normal(0, noise or 1e-9, squared.shape) + floor
     return centers, maps.astype(np.float32)
 
 
 @pytest.mark.parametrize("shape", [(32, 24), (64, 48), (64, 64), (7, 6)])
 @pytest.mark.parametrize(("noise", "floor"), [(0, 0), (0.01, 0.05), (0.01, -0.01), (0.03, 0)])
-def test_decoding_agrees_with_the_reference(rng, shape, noise, floor):
+def test_keypoints_match_the_reference(rng, shape, noise, floor):
     _, maps = gaussians(rng, shape=shape, noise=noise, floor=floor)
     before = maps.copy()
-    joints, scores = decode_dark(maps)
+    keypoints, scores = decode_dark(maps)
     expected, expected_scores = reference(maps)
     step = np.abs(expected - heatmap_peaks(maps)[0]).max(axis=-1)
-    # A step from a nearly singular Hessian is far, and its error grows with its square.
+    # A nearly singular Hessian makes a long step, whose error grows with its square.
     tolerance = 1e-3 * np.maximum(1, step**2)
     assert np.array_equal(scores, expected_scores)
-    assert (np.abs(joints - expected).max(axis=-1) <= tolerance).all()
+    assert (np.abs(keypoints - expected).max(axis=-1) <= tolerance).all()
     assert np.array_equal(maps, before)
 
 
-def test_the_joint_of_a_clean_blob_is_its_centre(rng):
+def test_the_keypoint_of_a_clean_blob_is_its_centre(rng):
     centers, maps = gaussians(rng, shape=(64, 48), sigma=2)
     inside = ((centers > 6) & (centers < np.array([48, 64]) - 7)).all(axis=-1)
-    joints, _ = decode_dark(maps)
+    keypoints, _ = decode_dark(maps)
     assert inside.sum() > 20
-    assert np.abs(joints - centers)[inside].max() < 0.06
+    assert np.abs(keypoints - centers)[inside].max() < 0.06
 
 
-def test_the_rescaling_only_matters_under_the_floor(rng):
-    """The factor max(raw)/max(blurred) cancels, so a map times any constant has the same joints."""
+def test_scaling_a_map_does_not_move_its_keypoint(rng):
+    """The factor max(raw)/max(blurred) cancels, so a map times any constant has the same keypoints."""
     _, maps = gaussians(rng, noise=0.005, floor=0.1)
-    joints, _ = decode_dark(maps)
+    keypoints, _ = decode_dark(maps)
     scaled, _ = decode_dark(maps * np.float32(4))
-    step = np.abs(joints - heatmap_peaks(maps)[0])
-    assert (np.abs(joints - scaled) <= 1e-4 * np.maximum(1, step**2)).all()
+    step = np.abs(keypoints - heatmap_peaks(maps)[0])
+    assert (np.abs(keypoints - scaled) <= 1e-4 * np.maximum(1, step**2)).all()
 
 
-def test_a_flat_or_negative_map_has_no_joint():
+def test_a_flat_or_negative_map_has_its_keypoint_at_the_origin():
     maps = np.stack([np.zeros((32, 24)), np.full((32, 24), -1.0), np.ones((32, 24))]).astype(np.float32)[None]
-    joints, scores = decode_dark(maps)
-    assert joints.tolist() == [[[0, 0], [0, 0], [0, 0]]]
+    keypoints, scores = decode_dark(maps)
+    assert keypoints.tolist() == [[[0, 0], [0, 0], [0, 0]]]
     assert scores.tolist() == [[0, -1, 1]]
 
 
@@ -98,14 +98,14 @@ def test_the_first_of_equal_peaks_counts():
     assert heatmap_peaks(maps)[0].tolist() == [[[12, 10]]]
 
 
-def test_nobody_is_fine():
-    joints, scores = decode_dark(np.empty((0, 17, 32, 24), np.float32))
-    assert joints.shape == (0, 17, 2)
+def test_an_empty_batch_is_decoded():
+    keypoints, scores = decode_dark(np.empty((0, 17, 32, 24), np.float32))
+    assert keypoints.shape == (0, 17, 2)
     assert scores.shape == (0, 17)
 
 
 @given(arrays.arrays(np.float32, (2, 3, 8, 7), elements=st.floats(-1, 1, width=16)))
-def test_whatever_the_network_says_joints_are_finite(maps):
-    joints, scores = decode_dark(maps)
-    assert np.isfinite(joints).all()
+def test_keypoints_of_any_heatmap_are_finite(maps):
+    keypoints, scores = decode_dark(maps)
+    assert np.isfinite(keypoints).all()
     assert np.array_equal(scores, maps.reshape(2, 3, -1).max(axis=-1))

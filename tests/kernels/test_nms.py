@@ -10,7 +10,7 @@ SPEC = NmsSpec(score_threshold=0.1, iou_threshold=0.5, per_class=1000, per_image
 
 
 def one_by_one(boxes, scores, spec):
-    """The definition: each class by falling score, a box stays unless a kept one overlaps it."""
+    """The definition: each class by descending score, a box stays unless a kept one overlaps it."""
     rows = []
     suppresses = box_iou(boxes, boxes) > np.float32(spec.iou_threshold)
     for index, of_class in enumerate(scores):
@@ -25,7 +25,7 @@ def one_by_one(boxes, scores, spec):
 
 
 def scattered(rng, count, classes=1):
-    """Boxes round a few places, and scores with many equal ones."""
+    """Boxes around a few places, and many equal scores."""
     corners = rng.integers(0, 4, (count, 2)) * 40 + rng.uniform(0, 30, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
     return boxes, rng.integers(0, 20, (classes, count)).astype(np.float32) / 20
@@ -57,13 +57,13 @@ def test_limits_hold(per_class, per_image, rows):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.integers(1, 3), st.integers(1, 40))
-def test_it_is_what_the_definition_says(seed, count, classes, limit):
+def test_nms_matches_its_definition(seed, count, classes, limit):
     boxes, scores = scattered(np.random.default_rng(seed), count, classes)
     spec = NmsSpec(0.1, 0.5, 1000, limit)
     assert np.array_equal(multiclass_nms(boxes, scores, spec), one_by_one(boxes, scores, spec))
 
 
-def test_a_batch_is_its_images_one_by_one(rng):
+def test_a_batch_equals_its_images_one_by_one(rng):
     images = [scattered(rng, 150, 2) for _ in range(3)]
     boxes, scores = (np.stack(of_all) for of_all in zip(*images, strict=True))
     scores[1] = 0

@@ -6,7 +6,7 @@ from hpi.models.readers.paddle import NormalizeImage
 
 
 def normalized(images, mean, std, *, is_scale=True):
-    """As a model's yml asks for."""
+    """As the yml of a model configures it."""
     yml = NormalizeImage(type="NormalizeImage", mean=mean, std=std, is_scale=is_scale)
     return normalize(images, yml.normalization.scale, yml.normalization.shift)
 
@@ -15,7 +15,7 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 @pytest.mark.parametrize("is_scale", [True, False])
-def test_it_is_the_reference_arithmetic_to_the_bit(rng, is_scale):
+def test_normalisation_is_bit_identical_to_the_reference(rng, is_scale):
     """x * alpha + beta in float32, channel by channel over RGB planes."""
     mean, std = IMAGENET
     images = rng.integers(0, 256, (3, 20, 30, 3), np.uint8)
@@ -32,7 +32,7 @@ def test_it_is_the_reference_arithmetic_to_the_bit(rng, is_scale):
     assert np.array_equal(ours, expected)
 
 
-def test_it_is_the_textbook_formula_up_to_rounding(rng):
+def test_normalisation_matches_the_textbook_formula(rng):
     mean, std = IMAGENET
     images = rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
     textbook = (images[..., ::-1].transpose(0, 3, 1, 2) / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(

@@ -13,7 +13,9 @@ from hpi.cli.command import Debug
 
 def evaluate(
     context: typer.Context,
-    dataset: Annotated[Literal["coco", "mpii"], typer.Option(help="Whose annotations and measure.")],
+    dataset: Annotated[
+        Literal["coco", "mpii"], typer.Option(help="Format of the annotations; it decides what is measured.")
+    ],
     annotations: Annotated[
         Path,
         typer.Option(help="COCO: person_keypoints_*.json; MPII: the JSON that HRNet, mmpose, PaddleDetection share."),
@@ -27,27 +29,29 @@ def evaluate(
         Path | None, typer.Option(help="MPII: .mat or .json with headboxes_src; without, from head_top and upper_neck.")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crop.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images that go together.")] = 8,
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images per batch.")] = 8,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for report, pictures and predictions, with which a later run goes on.")
+        Path | None, typer.Option(help="Folder for report, pictures and predictions, from which a later run continues.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over, without the predictions of earlier runs.")
+    ] = False,
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
-    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="Repeat for several, a column each.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
     device: given.Device = None,
     debug: Debug = False,
 ) -> None:
     """Measure accuracy on annotated images: COCO's keypoint and box AP, or MPII's PCKh."""
     name = given.predictor_name(pipeline, model)
     others = {"pipeline", "backend", "precision", "debug"}
-    asked = {key: value for key, value in context.params.items() if key not in others and value is not None}
-    asked["pipeline"] = None if model else name
-    from hpi.cli.evaluate import Asked, run
+    request = {key: value for key, value in context.params.items() if key not in others and value is not None}
+    request["pipeline"] = None if model else name
+    from hpi.cli.evaluate import EvaluationRequest, run
 
-    run(Asked(**asked, backends=backend or (None,), precisions=precision or (None,)))
+    run(EvaluationRequest(**request, backends=backend or (None,), precisions=precision or (None,)))
 
 
 def check_dataset(
@@ -58,19 +62,19 @@ def check_dataset(
     split: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            help="First divide the images of both sets anew, such as [bold]--split 80 20[/]; the annotations as they "
-            "were are kept as .bak.",
+            help="First split the images of both sets again, at random, such as [bold]--split 80 20[/]; the earlier "
+            "annotations are kept as .bak files.",
             metavar="TRAIN VAL",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of --split: the same seed divides the same way.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of --split.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Check a data set of keypoints in COCO's form, as PaddleX does before it trains on one.
+    """Check a keypoint data set in COCO's format, as PaddleX does before training.
 
-    Every annotation and every image's header is looked at, and all that is wrong is listed with file, id and what to
-    do. Writes check_dataset_result.json with PaddleX's fields, and check_dataset/ with the first images, their boxes
-    and keypoints drawn on them, and a histogram. Exit code 1: the data set is not sound.
+    Checks every annotation and the header of every image, and lists all problems with file, id and what to do. Writes
+    check_dataset_result.json with PaddleX's fields, and check_dataset/ with a histogram and the first images, with
+    their boxes and keypoints drawn on them. Exit code 1: the data set has problems.
     """
     from hpi.cli.check_dataset import run
 

@@ -1,7 +1,7 @@
-"""PaddleX's two functions, and what they return: predictors whose ``predict`` takes PaddleX's arguments in its order.
+"""PaddleX's ``create_pipeline`` and ``create_model``, whose predictors take PaddleX's arguments in its order.
 
-PaddleX ignores what it does not know, and falls back to the CPU where there is no GPU. So it is here, with a line in
-the log for each; :class:`hpi.Predictor` is strict.
+Like PaddleX, they ignore unknown keywords and fall back to the CPU if there is no GPU; each case is logged.
+:class:`hpi.Predictor` raises an error instead.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Pipeline(Predictor):
     ) -> Iterator[PaddleXResult]:
         """As :meth:`hpi.Predictor.predict`; the second argument is the threshold, as in PaddleX.
 
-        Keywords that neither knows are a line in the log each.
+        Unknown keywords are logged and ignored.
         """
         return super().predict(input, det_threshold=det_threshold, **_known(options, "predict"))
 
@@ -70,7 +70,7 @@ class Model(Predictor):
     ) -> Iterator[PaddleXResult]:
         """As :meth:`hpi.Predictor.predict`; the second argument is the batch size, as in PaddleX.
 
-        Keywords that neither knows are a line in the log each.
+        Unknown keywords are logged and ignored.
         """
         return super().predict(input, batch_size=batch_size, **_known(options, "predict"))
 
@@ -92,17 +92,18 @@ def create_pipeline(
 
     Args:
         pipeline: name or YAML file of a pipeline.
-        config: content of a pipeline YAML; it replaces the one that ``pipeline`` stands for.
-        device: as for :class:`hpi.Predictor`; by default the first GPU, else the CPU. A GPU that is named and cannot be
-            used is replaced by the CPU, with a warning.
+        config: content of a pipeline YAML; it is used instead of ``pipeline``.
+        device: as for :class:`hpi.Predictor`; by default the first GPU, else the CPU. If a named GPU cannot be used,
+            the CPU is used instead, with a warning.
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: PaddleX's dictionary, as for :class:`hpi.Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
         strict_device: a GPU that cannot be used is an error, as with ``PADDLE_PDX_DISABLE_DEVICE_FALLBACK=1``.
-        ignored: PaddleX's other keywords (``engine_config``, ``pp_option`` and so on): a line in the log each.
+        ignored: PaddleX's other keywords (``engine_config``, ``pp_option`` and so on); each is logged.
 
     Raises:
-        ConfigError: neither ``pipeline`` nor ``config`` is given; and as :class:`hpi.Predictor`.
+        ConfigError: neither ``pipeline`` nor ``config`` is given.
+        HpiError: as :class:`hpi.Predictor`.
 
     Example:
         >>> with create_pipeline("human_keypoint_detection_lite") as pipeline:
@@ -117,7 +118,7 @@ def create_pipeline(
     if config is not None:
         config = tolerant(config)
         if pipeline is not None and config.get("pipeline_name") != pipeline:
-            logger.warning("the config is that of %s, and %s is ignored", config.get("pipeline_name"), pipeline)
+            logger.warning("the config is for %s; pipeline=%s is ignored", config.get("pipeline_name"), pipeline)
     else:
         config = tolerant(str(pipeline))
     if engine is not None:
@@ -151,13 +152,12 @@ def create_model(
         use_hpip: accepted; this engine is always the high-performance one.
         hpi_config: PaddleX's dictionary, as for :class:`hpi.Predictor`.
         engine: PaddleX's name of a runtime, such as ``"paddle"`` or ``"onnxruntime"``; ``"hpi"`` is ``"auto"``.
-        batch_size: images that go through the model together, where ``predict`` does not say.
-        flip: for keypoint models, average with the mirrored crop.
-        use_udp: for keypoint models, crop by the UDP convention.
-        threshold: for detectors, keep what scores above it, where ``predict`` does not say.
+        batch_size: images that go through the model together, unless ``predict`` sets it.
+        flip: for keypoint models, average the keypoints with those of the mirrored crop.
+        use_udp: for keypoint models, crop with UDP.
+        threshold: for detectors, keep boxes that score above it, unless ``predict`` sets it.
         strict_device: as for :func:`create_pipeline`.
-        ignored: PaddleX's other keywords (``engine_config``, ``genai_config``, ``img_size`` and so on): a line in the
-            log each.
+        ignored: PaddleX's other keywords (``engine_config``, ``genai_config``, ``img_size`` and so on); each is logged.
 
     Raises:
         HpiError: as :class:`hpi.Predictor`.
@@ -179,7 +179,7 @@ def create_model(
 
 
 def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
-    """``hpi_config`` with the backend that an engine stands for, where it names none itself."""
+    """``hpi_config`` with the backend of a PaddleX engine, unless it names a backend itself."""
     named = {} if engine is None else {"backend": backend_of(engine)}
     return {**named, **(hpi_config or {})}
 
@@ -187,12 +187,12 @@ def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Map
 def _on_device(
     kind: type[AnyPredictor], name: str | PathLike[str], device: str | None, strict_device: bool, **arguments: Any
 ) -> AnyPredictor:
-    """A predictor on a device; on the CPU where that is a GPU that cannot be used and the caller allows it."""
-    asked = device or AUTO
+    """A predictor on a device, or on the CPU if a GPU cannot be used and ``strict_device`` does not forbid that."""
+    requested = device or AUTO
     try:
-        predictor = kind(name, device=asked, **arguments)
+        predictor = kind(name, device=requested, **arguments)
     except BackendError as error:
-        wants_gpu = asked.strip().lower().startswith(("gpu", "cuda"))
+        wants_gpu = requested.strip().lower().startswith(("gpu", "cuda"))
         if strict_device or not wants_gpu or os.environ.get(NO_FALLBACK) in _TRUE:
             raise
         try:
@@ -200,15 +200,15 @@ def _on_device(
         except BackendError:
             raise error from None
         logger.warning(
-            "the device %s cannot be used, and the CPU takes its place (strict_device=True makes it an error): %s",
-            asked,
+            "the device %s cannot be used, the CPU is used instead (strict_device=True makes this an error): %s",
+            requested,
             error,
         )
     return predictor
 
 
 def _known(options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Those of the keywords that :meth:`hpi.Predictor.predict` takes; a line in the log for each other one."""
+    """The keywords that :meth:`hpi.Predictor.predict` takes; the others are logged."""
     names = {"batch_size", "det_threshold", "threshold", "boxes", "on_error"}
     _log_ignored({name: value for name, value in options.items() if name not in names}, where)
     return {name: value for name, value in options.items() if name in names}

@@ -99,8 +99,8 @@ def field_errors(problems: Sequence[tuple[str, str, str]]) -> str:
 
 
 def persons_of(people: Instances) -> list[Person]:
-    """People as they are answered."""
-    assert people.boxes is not None  # a pipeline's have them
+    """The people of an answer."""
+    assert people.boxes is not None  # pipelines find people by their boxes
     points = people.points
     means = points[..., 2].mean(axis=1)
     rows = zip(people.boxes.tolist(), points.tolist(), people.scores.tolist(), means.tolist(), strict=True)

@@ -260,9 +260,9 @@ def _evaluate(module: Module) -> Fields:
         for warning in dataset.check(predictor):
             logger.warning("%s", warning)
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("evaluating", total=len(dataset.photos))
+            task = progress.add_task("evaluating", total=len(dataset.images))
             done = partial(progress.advance, task)
-            found = predict(predictor, dataset.photos, Journal(None), 8, done=done, failed=failed.append)
+            found = predict(predictor, dataset.images, Journal(None), 8, on_progress=done, on_error=failed.append)
         if failed:
             raise InputError(f"{len(failed)} images cannot be used; the first: {failed[0]}")
         figures = dataset.figures(found, predictor)

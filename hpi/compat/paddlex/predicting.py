@@ -17,7 +17,7 @@ from hpi.sources import Input
 
 
 def print_and_save(predictor: Predictor, source: Input, folder: Path | None, **arguments: Any) -> None:
-    """Predict everything; what cannot be read or saved is reported, and the rest go on.
+    """Predict all images; errors of single images are reported, and the others are still processed.
 
     Args:
         predictor: makes the results.
@@ -26,7 +26,7 @@ def print_and_save(predictor: Predictor, source: Input, folder: Path | None, **a
         arguments: of its ``predict``.
 
     Raises:
-        typer.Exit: with code 1, at the end, when something was reported.
+        typer.Exit: with code 1, at the end, if an error was reported.
     """
     failed = 0
 

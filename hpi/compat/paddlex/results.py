@@ -34,12 +34,11 @@ class _Dictionary(Result, dict[str, Any]):
 
     ``input_path`` is the file or URL, None for an array; ``input_img`` the image, ``[H, W, 3]`` uint8 BGR.
 
-    One of a document of several pages also has its ``page_index``, one of a video or an animation its ``frame_index``,
-    both from 0.
+    A page of a document also has a ``page_index``, a frame of a video or an animation a ``frame_index``; both from 0.
     """
 
     def _fill(self, content: Json) -> None:
-        """Set the dictionary's content, and the place of the image in its input."""
+        """Set the dictionary's content, with the index of the page or frame in the input."""
         self.update(content)
         for key, index in (("page_index", self.frame.page), ("frame_index", self.frame.index)):
             if index is not None:
@@ -65,7 +64,7 @@ class _Dictionary(Result, dict[str, Any]):
         return {"res": Pillow.fromarray(np.ascontiguousarray(self.plot()[..., ::-1]))}
 
     def draw(self) -> Image:
-        """The picture; the name that :meth:`plot` had before."""
+        """The earlier name of :meth:`plot`."""
         return self.plot()
 
     def print(
@@ -81,10 +80,10 @@ class _Dictionary(Result, dict[str, Any]):
 
         Args:
             json_format: as JSON.
-            indent: spaces a level of JSON.
-            ensure_ascii: escape other characters of JSON; done anyway where the output cannot show them.
-            format_json: ``json_format``, as PaddleX's documentation calls it.
-            options: others of :func:`json.dumps`.
+            indent: spaces per level of JSON.
+            ensure_ascii: escape characters outside ASCII; always done if the output cannot encode them.
+            format_json: the name of ``json_format`` in PaddleX's documentation.
+            options: further arguments of :func:`json.dumps`.
         """
 
         def text(ensure_ascii: bool) -> Text:
@@ -92,8 +91,8 @@ class _Dictionary(Result, dict[str, Any]):
                 return json.dumps(self.json, indent=indent, ensure_ascii=ensure_ascii, **options)
             return ascii(self.str) if ensure_ascii else repr(self.str)
 
-        wanted = text(ensure_ascii)
-        print(wanted if _can_print(wanted) else text(ensure_ascii=True))  # noqa: T201
+        result = text(ensure_ascii)
+        print(result if _can_print(result) else text(ensure_ascii=True))  # noqa: T201
 
     def save_to_json(self, save_path: SavePath, indent: int = 4, ensure_ascii: bool = False, **options: Any) -> Path:
         """:func:`hpi.sinks.json_file.save_json`, by PaddleX's name."""
@@ -109,12 +108,12 @@ class _Dictionary(Result, dict[str, Any]):
 
 
 class KeypointResult(_Dictionary):
-    """People of one image.
+    """The people of one image.
 
     A pipeline gives ``boxes``: for each person ``coordinate`` (x1, y1, x2, y2), ``det_score``, ``keypoints``
     ``[K, 3]`` float32 (x, y, score) and ``kpt_score``, the mean of the keypoints' scores. A keypoint model gives
-    ``kpts`` with the last two. Coordinates are pixels of the image. What is changed in the dictionary is what is
-    printed, drawn and saved.
+    ``kpts`` with the last two. Coordinates are pixels of the image. Changes to the dictionary show in what is printed,
+    drawn and saved.
     """
 
     skeleton: Skeleton
@@ -128,7 +127,7 @@ class KeypointResult(_Dictionary):
         *,
         detected: bool,
     ) -> None:
-        """PaddleX's dictionary of people; ``detected`` where a detector has found them."""
+        """PaddleX's dictionary of people; ``detected``: whether a detector has found them."""
         people = [
             {"keypoints": points, "kpt_score": score}
             for points, score in zip(instances.points, instances.points[..., 2].mean(axis=1), strict=True)
@@ -141,17 +140,17 @@ class KeypointResult(_Dictionary):
 
     @property
     def people(self) -> list[Json]:
-        """The people, however they were found."""
+        """The people, of a pipeline or of a keypoint model."""
         people: list[Json] = self["boxes"] if "boxes" in self else self["kpts"]
         return people
 
     def plot(self) -> Image:
-        """The image with everyone's skeleton on it: ``[H, W, 3]`` uint8 BGR."""
+        """The image with the skeletons of all people drawn on it: ``[H, W, 3]`` uint8 BGR."""
         return draw_people(self["input_img"], [person["keypoints"] for person in self.people], self.skeleton)
 
 
 class DetectionResult(_Dictionary):
-    """Objects of one image: ``boxes``, for each ``cls_id``, ``label``, ``score`` and ``coordinate``."""
+    """The objects of one image: ``boxes``, each with ``cls_id``, ``label``, ``score`` and ``coordinate``."""
 
     def __init__(self, frame: Frame, instances: Instances, labels: tuple[Text, ...]) -> None:
         """PaddleX's dictionary of objects; a class without a name is labelled by its number."""
@@ -165,7 +164,7 @@ class DetectionResult(_Dictionary):
         self._fill({"input_path": frame.path, "page_index": None, "input_img": frame.image, "boxes": boxes})
 
     def plot(self) -> Image:
-        """The image with the boxes on it: ``[H, W, 3]`` uint8 BGR."""
+        """The image with the boxes drawn on it: ``[H, W, 3]`` uint8 BGR."""
         labels = [f"{box['label']} {box['score']:.2f}" for box in self["boxes"]]
         return draw_boxes(self["input_img"], [box["coordinate"] for box in self["boxes"]], labels)
 
@@ -178,7 +177,7 @@ def paddlex_result(
     Args:
         frame: the image.
         instances: what was found in it.
-        skeleton: of its keypoints; None: they have none.
+        skeleton: of the keypoints; None without keypoints.
         labels: the names of the classes.
         detected: whether a detector has found the people.
     """

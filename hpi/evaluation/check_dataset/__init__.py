@@ -1,6 +1,6 @@
-"""PaddleX's check of a keypoint data set: is it sound, how large is it, what does it look like.
+"""PaddleX's check of a keypoint data set: its problems, its size, and pictures of it.
 
-A data set is a folder with ``images/`` and, in COCO's form, ``annotations/instance_train.json`` and
+A data set is a folder with ``images/`` and, in COCO's format, ``annotations/instance_train.json`` and
 ``annotations/instance_val.json``.
 """
 

@@ -12,14 +12,14 @@ from hpi.evaluation.annotations import to_json
 from hpi.evaluation.check_dataset.dataset import Dataset, Track
 from hpi.evaluation.check_dataset.pictures import draw_samples, figure_class, save_histogram
 from hpi.evaluation.check_dataset.problems import examine_dataset
-from hpi.evaluation.check_dataset.split import replace_annotations, split_anew
+from hpi.evaluation.check_dataset.split import replace_annotations, split_again
 from hpi.io.files import save
 
 logger = logging.getLogger(__name__)
 
 RESULT = "check_dataset_result.json"
 PICTURES, DEMO = "check_dataset", "demo_img"
-"""Folder of the pictures, beside the result, and that of the images in it; the result names them from its own place."""
+"""Folder of the pictures, beside the result, and that of the images in it; the result names them relative to itself."""
 
 
 def check_dataset(
@@ -35,8 +35,8 @@ def check_dataset(
     Args:
         folder: the data set.
         output: folder for the result; the pictures go into ``check_dataset/`` in it.
-        split: first divide the images of both sets anew: percentages for training and validation.
-        seed: of that division.
+        split: percentages for training and validation: first split the images of both sets again, at random.
+        seed: of the split.
         track: passes items on and shows the progress.
 
     Returns:
@@ -44,8 +44,8 @@ def check_dataset(
 
     Raises:
         ConfigError: the percentages do not add to 100, or Matplotlib is missing.
-        InputError: the data set is not sound; the message lists the problems, each with file, id and remedy, and is in
-            the result too. Or something cannot be written.
+        InputError: the data set has problems: the message, which is also in the result, lists them with file, id and
+            what to do. Or a file cannot be written.
     """
     if split is not None and (sum(split) != 100 or min(split) <= 0):
         raise ConfigError(f"split {split[0]} {split[1]}: give two percentages above 0 that add to 100, such as 80 20")
@@ -67,7 +67,7 @@ def _check(folder: Path, output: Path, split: tuple[int, int] | None, seed: int,
     for warning in found.warnings:
         logger.warning("%s", warning)
     if split is not None:
-        dataset = split_anew(dataset, split, seed)
+        dataset = split_again(dataset, split, seed)
     pictures = output / PICTURES
     samples = draw_samples(dataset, pictures / DEMO, track)
     train, val = ([f"{PICTURES}/{DEMO}/{name}" for name in names] for names in samples)

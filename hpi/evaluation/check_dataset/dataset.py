@@ -11,7 +11,7 @@ from hpi.errors import InputError
 from hpi.evaluation.coco.file import CocoFile
 
 Track = Callable[[Sequence[Any], str], Iterable[Any]]
-"""Passes items on, one by one, and shows how far it is; the text says what they are."""
+"""Yields items one by one and shows the progress; the text says what they are."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Dataset:
 
     @classmethod
     def read(cls, folder: Path) -> Dataset:
-        """Read a data set, which lies in this folder or, as PaddleX allows, somewhere below it.
+        """Read a data set from a folder or, as PaddleX allows, from a single folder somewhere below it.
 
         Raises:
-            InputError: files are missing or not in COCO's form.
+            InputError: files are missing or not in COCO's format.
         """
         root = _root(folder)
         train, val = (
             CocoFile.read(
                 root / "annotations" / f"instance_{name}.json",
                 "; a data set has annotations/instance_train.json and annotations/instance_val.json",
-                "; export the annotations anew, in COCO's form",
+                "; export the annotations again, in COCO's format",
             )
             for name in ("train", "val")
         )
@@ -69,7 +69,7 @@ def _root(folder: Path) -> Path:
     found = [path.parent for path in folder.glob("**/images") if path.is_dir()]
     if len(found) != 1:
         raise InputError(
-            f"{folder}: there must be one folder 'images' in it, and there are {len(found)}; a data set has images/, "
+            f"{folder}: it must contain one folder 'images', but there are {len(found)}; a data set has images/, "
             "annotations/instance_train.json and annotations/instance_val.json"
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""Pictures of a data set: the first images with what is annotated in them, and a histogram."""
+"""Pictures of a data set: its first images with their annotations, and a histogram."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpi.sources import decode_image
 
 SAMPLES = 10
 HIDDEN = 1
-"""Visibility of a keypoint that is labelled, but not to be seen."""
+"""Visibility of a keypoint that is labelled, but hidden."""
 
 
 def draw_samples(dataset: Dataset, target: Path, track: Track) -> list[list[str]]:
@@ -32,7 +32,7 @@ def draw_samples(dataset: Dataset, target: Path, track: Track) -> list[list[str]
         For each set, the names of the pictures in ``target``.
 
     Raises:
-        InputError: an image cannot be read, or its picture not be written.
+        InputError: an image cannot be read, or a picture cannot be written.
     """
     skeleton = load_skeleton(COCO)
     names, count = [], SAMPLES
@@ -50,15 +50,15 @@ def draw_annotations(image: Image, people: Sequence[Annotation], skeleton: Skele
     """Draw boxes with the annotations' ids, skeletons, and hidden keypoints as dark dots with a light rim.
 
     Args:
-        image: ``[H, W, 3]`` uint8 BGR; is not changed.
-        people: the annotations of the image, sound.
+        image: ``[H, W, 3]`` uint8 BGR; not modified.
+        people: the annotations of the image, without problems.
         skeleton: which keypoints are connected.
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
     """
     canvas = draw_boxes(image, [person.corners for person in people], [str(person.id) for person in people])
-    points = [person.points.astype(np.float32) for person in people]  # a visibility in the place of a score
+    points = [person.points.astype(np.float32) for person in people]  # the visibility takes the place of the score
     canvas = draw_people(canvas, points, skeleton)
     radius = max(2, round(max(image.shape) / 320))
     for x, y in (point[:2] for one in points for point in one if point[2] == HIDDEN):

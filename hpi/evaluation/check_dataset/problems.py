@@ -1,4 +1,4 @@
-"""What is wrong with a data set: its annotations, and the files of its images."""
+"""Problems of a data set: of its annotations, and of its image files."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from hpi.sources import decode_image
 
 EXIF_ORIENTATION = 0x0112
 UPRIGHT, ON_ITS_SIDE = range(1, 5), range(5, 9)
-"""Values of the tag: width and height are as they are stored, or exchanged."""
+"""Values of the tag: width and height are as stored, or swapped."""
 
 
 def examine_dataset(dataset: Dataset, track: Track) -> Findings:
-    """What is wrong with a data set, and what one should look at: a sentence each, with the file and what to do.
+    """The problems of both sets, and warnings: a sentence each, with the file and what to do.
 
     Args:
-        dataset: both of its sets are looked at.
+        dataset: the data set.
         track: shows the progress through the files of the images.
     """
     whole = Findings()
     if len({_skeletons(part) for part in dataset.parts}) > 1:
         whole.problems.append(
-            f"{dataset.val.path}: its categories are not those of {dataset.train.path.name}; give both the same"
+            f"{dataset.val.path}: its categories differ from those of {dataset.train.path.name}; make them the same"
         )
     if both := dataset.in_both:
         whole.warnings.append(
-            f"images in both sets: {len(both)}, such as {min(both)}; validation on them proves nothing"
+            f"images in both sets: {len(both)}, such as {min(both)}; validation on them is meaningless"
         )
     for part in dataset.parts:
         found = examine(part, "training")
-        said = [*found.problems, *_problems_of_files(part, dataset.images, track)]
-        whole.problems.extend(f"{part.path}: {problem}" for problem in said)
+        problems = [*found.problems, *_problems_of_files(part, dataset.images, track)]
+        whole.problems.extend(f"{part.path}: {problem}" for problem in problems)
         whole.warnings.extend(f"{part.path}: {warning}" for warning in found.warnings)
     return whole
 
@@ -49,17 +49,17 @@ def _skeletons(part: CocoFile) -> frozenset[tuple[int, str, tuple[str, ...]]]:
 
 
 def _problems_of_files(part: CocoFile, images: Path, track: Track) -> Iterator[str]:
-    """A sentence for each kind of problem with the files of the images."""
+    """A sentence for each kind of problem with the image files."""
     found: dict[str, list[Finding]] = defaultdict(list)
     for image in track(part.images, f"images of {part.path.stem}"):
         if not leads_out(image.file_name) and (problem := _problem_of_file(image, images)):
-            kind, said = problem
-            found[kind].append(Finding(said, "image", image.id))
+            kind, message = problem
+            found[kind].append(Finding(message, "image", image.id))
     yield from map(sentence, found.values())
 
 
 def _problem_of_file(image: Image, images: Path) -> tuple[str, str] | None:
-    """What is wrong with an image's file: in a word, and in a sentence."""
+    """The problem of an image file: its kind, and a sentence."""
     path = images / image.file_name
     if not is_file(path):
         slash = "; write / for \\ in file_name" if "\\" in image.file_name else ""
@@ -69,14 +69,14 @@ def _problem_of_file(image: Image, images: Path) -> tuple[str, str] | None:
         return "broken", f"{path} is not an image; replace it or remove the entry"
     if size != (image.width, image.height):
         return "size", (
-            f"width and height are {image.width} and {image.height}, but {path} is {size[0]} x {size[1]} as it is "
-            "shown (EXIF orientation counts); correct them, and check the annotations"
+            f"width and height are {image.width} and {image.height}, but {path} is {size[0]} x {size[1]} after "
+            "EXIF rotation; correct them, and check the annotations"
         )
     return None
 
 
 def _upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image as it is shown; None where it is none. Reads no more than its header if it can."""
+    """Width and height of an image after EXIF rotation; None if it is not an image. Reads little but the header."""
     from PIL import Image as Pillow
 
     try:
@@ -86,9 +86,9 @@ def _upright_size(path: Path) -> tuple[int, int] | None:
         return None
     if orientation in UPRIGHT:
         return width, height
-    if orientation in ON_ITS_SIDE and kind != "TIFF":  # of which Pillow has turned the size, or not, by its version
+    if orientation in ON_ITS_SIDE and kind != "TIFF":  # Pillow swaps a TIFF's size or not, depending on its version
         return height, width
-    try:  # a tag that is wrong or damaged: readers differ in what they make of it
+    try:  # readers differ in how they treat a wrong or damaged tag
         height, width = decode_image(path.read_bytes(), str(path)).shape[:2]
     except (OSError, InputError):
         return None
@@ -96,7 +96,7 @@ def _upright_size(path: Path) -> tuple[int, int] | None:
 
 
 def _orientation(header: Any) -> int | None:
-    """The EXIF orientation of an image, 1 where it has none; None where it is anything but 1 to 8."""
+    """The EXIF orientation of an image, 1 if it has none; None if it is not 1 to 8."""
     try:
         orientation = header.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF data fails anywhere in Pillow's reader

@@ -1,4 +1,4 @@
-"""Dividing the images of both sets anew."""
+"""Splitting the images of both sets again."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hpi.io.files import save
 _Raw = dict[str, Any]
 
 
-def split_anew(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
-    """Divide the images of both sets anew, at random; nothing is written yet (see :func:`replace_annotations`).
+def split_again(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
+    """Split the images of both sets again, at random. Writes nothing; see :func:`replace_annotations`.
 
     The ids of images and annotations become what PaddleX makes of them.
 
     Args:
-        dataset: a sound data set.
+        dataset: a data set without problems.
         split: percentages for training and validation.
-        seed: of the division.
+        seed: of the split.
 
     Raises:
         InputError: there are ``.bak`` files already, an image is in both sets, or a set would be empty.
@@ -74,14 +74,14 @@ def _backup(path: Path) -> Path:
 
 def _check_backups(paths: Iterable[Path]) -> None:
     if there := [str(_backup(path)) for path in paths if _backup(path).exists()]:
-        raise InputError(f"{', '.join(there)} of an earlier split would be lost; move away what is not needed")
+        raise InputError(f"{', '.join(there)} of an earlier split would be lost; remove or move these files")
 
 
 def replace_annotations(dataset: Dataset) -> None:
-    """Write both files of annotations or none; those that were there are kept as ``.bak``.
+    """Write both annotation files or neither; the earlier ones are kept as ``.bak``.
 
     Raises:
-        InputError: there are ``.bak`` files already, or the files cannot be written; nothing has changed then.
+        InputError: there are ``.bak`` files already, or the files cannot be written. Nothing is changed then.
     """
     paths = [part.path for part in dataset.parts]
     _check_backups(paths)

@@ -19,7 +19,16 @@ from hpi.evaluation.coco.detections import Detection, check_boxes, read_detectio
 from hpi.evaluation.coco.file import Annotation, CocoFile, Image
 from hpi.evaluation.coco.oks import mean_keypoint_score, oks
 from hpi.evaluation.messages import ids, several
-from hpi.evaluation.predictions import Box, Case, Figures, Person, Photo, Predictions, finds_boxes, require_keypoints
+from hpi.evaluation.predictions import (
+    Box,
+    Case,
+    DatasetImage,
+    Figures,
+    Person,
+    Predictions,
+    finds_boxes,
+    require_keypoints,
+)
 from hpi.kernels.boxes import clip_boxes, has_area
 from hpi.predictor import Predictor
 from hpi.skeletons import COCO, load_skeleton
@@ -27,16 +36,19 @@ from hpi.skeletons import COCO, load_skeleton
 Boxes = Literal["gt", "detector"] | Path
 
 _KEYPOINTS = (
-    "Keypoints: AP and AR over OKS 0.50:0.95, at most 20 people an image. {boxes} A person's score is {score}the mean "
-    "of the keypoint scores above 0.2 (0 when none); no OKS-NMS."
+    "Keypoints: AP and AR over OKS 0.50:0.95, at most 20 people per image. {boxes} A person's score is {score}the mean "
+    "of the keypoint scores above 0.2, or 0 if there is none; no OKS-NMS."
 )
-_BOXES = "Boxes: everything that the detector finds, as category person, at most 100 an image."
+_BOXES = "Boxes: all detections, as category person, at most 100 per image."
 _GIVEN = (
     "One result for each annotated person with num_keypoints > 0 that is not a crowd, from a crop of the ground-truth "
     "box."
 )
-_FILE = "The boxes of a file of detections. In pictures, whatever fits a person best."
-_FOUND = "The boxes that the pipeline's detector finds, with any score. In pictures, whatever fits a person best."
+_FILE = "The boxes come from a file of detections. Pictures show the prediction that matches a person best."
+_FOUND = (
+    "The boxes come from the pipeline's detector, with any score. Pictures show the prediction that matches a person "
+    "best."
+)
 
 
 class CocoDataset:
@@ -49,14 +61,14 @@ class CocoDataset:
 
         Args:
             annotations: COCO's JSON with ``images``, ``annotations`` and ``categories``.
-            images: folder of the files that they name; those that are not there are left out.
-            boxes: whose keypoints to find: ``"gt"``, the annotated people; ``"detector"``, those that the pipeline
-                finds; or a JSON file of COCO's detection results, ``[{image_id, category_id, bbox, score}, ...]`` with
-                bbox (x, y, width, height).
+            images: folder of the files that they name; missing files are left out.
+            boxes: where the boxes of the people come from: ``"gt"``, the annotations; ``"detector"``, the
+                pipeline's detector; or a JSON file of COCO's detection results,
+                ``[{image_id, category_id, bbox, score}, ...]`` with bbox (x, y, width, height).
 
         Raises:
-            InputError: a file is not what it should be, or figures from it would be wrong; the message names file,
-                ids and remedy.
+            InputError: a file is invalid, or figures from it would be wrong; the message names the file and the ids,
+                and says what to do.
             ConfigError: pycocotools is not installed.
         """
         pycocotools()
@@ -78,19 +90,19 @@ class CocoDataset:
         self._leave_out("images without a file", ids("image", missing), len(missing))
         found = sorted((image for image in self._file.images if image.name in there), key=lambda image: image.id)
         given = self._given(boxes, found)
-        self.photos = [
-            Photo(image.id, images / image.name, (image.width, image.height), of_image)
+        self.images = [
+            DatasetImage(image.id, images / image.name, (image.width, image.height), of_image)
             for image, of_image in zip(found, given, strict=True)
         ]
 
     def check(self, predictor: Predictor) -> list[str]:
-        """Check, before the work, whether this predictor's figures can be computed.
+        """Check, before any image is predicted, that this predictor's figures can be computed.
 
         Returns:
-            What makes the figures other than one might expect, a sentence each.
+            Warnings about the figures, a sentence each.
 
         Raises:
-            InputError: the annotations do not suffice for them.
+            InputError: the annotations are not sufficient for them.
             ConfigError: the keypoint model has other keypoints than COCO's.
         """
         use: Use = "keypoints" if predictor.pipelines[0].skeleton else self._use
@@ -101,11 +113,11 @@ class CocoDataset:
         return warnings + self._warnings
 
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
-        """Keypoint figures where the predictor has a keypoint model, and those of the boxes where it has a detector.
+        """Keypoint figures if the predictor has a keypoint model, and box figures if it has a detector.
 
         Returns:
             Percent: :data:`hpi.evaluation.coco.cocoeval.KEYPOINT_FIGURES`, and
-            :data:`hpi.evaluation.coco.cocoeval.BOX_FIGURES` with ``box`` before their names.
+            :data:`hpi.evaluation.coco.cocoeval.BOX_FIGURES` with their names prefixed by ``box``.
 
         Raises:
             ConfigError: the keypoint model has other keypoints than COCO's.
@@ -116,18 +128,18 @@ class CocoDataset:
         return figures
 
     def keypoint_figures(self, predictions: Predictions) -> Figures:
-        """Keypoint AP and AR of the images that predictions are of, percent.
+        """Keypoint AP and AR on the predicted images, percent.
 
         Raises:
-            InputError: the annotations do not suffice for them.
-            ConfigError: someone has other keypoints than COCO's.
+            InputError: the annotations are not sufficient for them.
+            ConfigError: the predictions have other keypoints than COCO's.
         """
         self._require("keypoints")
         results = [
             {
                 "image_id": image,
-                "keypoints": self._checked(person.joints).astype(float).ravel().tolist(),
-                "score": person.score * mean_keypoint_score(person.joints[:, 2]),
+                "keypoints": self._checked(person.keypoints).astype(float).ravel().tolist(),
+                "score": person.score * mean_keypoint_score(person.keypoints[:, 2]),
             }
             for image, people in predictions.items()
             for person in people
@@ -135,7 +147,7 @@ class CocoDataset:
         return summarize("keypoints", self._file.annotations, results, list(predictions))
 
     def box_figures(self, predictions: Predictions) -> Figures:
-        """Box AP and AR of the images that predictions are of, percent."""
+        """Box AP and AR on the predicted images, percent."""
         results = []
         for image, people in predictions.items():
             for person in people:
@@ -145,8 +157,8 @@ class CocoDataset:
         return summarize("bbox", self._file.annotations, results, list(predictions))
 
     def cases(self, predictions: Predictions) -> list[Case]:
-        """The annotated people with their OKS: of their own result, or of the best one where a detector found it."""
-        paths = {image.number: image.path for image in self.photos}
+        """The annotated people with the OKS of their prediction, or of the best one if a detector found the boxes."""
+        paths = {image.number: image.path for image in self.images}
         return [
             self._case(paths[image], annotation, people)
             for image, people in predictions.items()
@@ -154,10 +166,10 @@ class CocoDataset:
         ]
 
     def _case(self, path: Path, annotation: Annotation, people: Sequence[Person]) -> Case:
-        assert annotation.area is not None  # refused where it is missing
+        assert annotation.area is not None  # the checks refuse annotations without one
         points = annotation.points
         truth = np.concatenate([points[:, :2], points[:, 2:] > 0], axis=1, dtype=np.float32)
-        candidates = [self._checked(one.joints) for one in people if one.annotation in {None, annotation.id}]
+        candidates = [self._checked(one.keypoints) for one in people if one.annotation in {None, annotation.id}]
         value, error, found, pairs = 0.0, np.inf, None, np.empty((0, 2, 2), np.float32)
         if candidates:
             similarity = oks(truth, annotation.area, np.stack(candidates), self._skeleton.sigmas or ())
@@ -175,7 +187,7 @@ class CocoDataset:
         return keypoints
 
     def _require(self, use: Use) -> list[str]:
-        """Refuse the annotations where they do not suffice for these figures; else what to warn of."""
+        """Refuse annotations that are not sufficient for these figures; else the warnings about them."""
         if use not in self._findings:
             self._findings[use] = examine(self._file, use)
         found = self._findings[use]
@@ -189,7 +201,7 @@ class CocoDataset:
             self._warnings.append(f"left out: {count} {what}, {which}")
 
     def _given(self, boxes: Boxes, images: Sequence[Image]) -> Sequence[list[Person] | None]:
-        """The people of each image whose keypoints to find; None: those that the pipeline finds."""
+        """The people of each image whose keypoints to find; None if the pipeline has to find the people."""
         if boxes == "detector":
             return [None] * len(images)
         given: dict[int, list[Person]] = defaultdict(list)
@@ -211,8 +223,8 @@ class CocoDataset:
         )
         if content and not used:
             raise InputError(
-                f"{path}: none of its {len(content)} boxes is of a person in an image of {self._path}: they are of "
-                f"{which}, and people have {ids('category', categories)}"
+                f"{path}: none of its {len(content)} boxes belongs to a person in an image of {self._path}: they are "
+                f"for {which}, and people have {ids('category', categories)}"
             )
         self._leave_out("boxes of other images or categories", which, len(other))
         check_boxes(path, used, images)
@@ -224,7 +236,7 @@ class CocoDataset:
         return used
 
     def _croppable(self, images: Sequence[Image], given: Mapping[int, Sequence[Person]]) -> list[list[Person]]:
-        """The people of each image whose boxes have an area inside it: only from these can a crop be made."""
+        """The people of each image whose boxes overlap it: others cannot be cropped."""
         found: list[list[Person]] = []
         lost: list[int] = []
         for image in images:
@@ -233,7 +245,7 @@ class CocoDataset:
             solid = has_area(clip_boxes(boxes, image.width, image.height))
             found.append([person for person, is_solid in zip(people, solid, strict=True) if is_solid])
             lost += [image.id] * (len(people) - len(found[-1]))
-        which = f"{ids('image', lost)}; those of them who are annotated count as missed"
+        which = f"{ids('image', lost)}; annotated people among them count as missed"
         self._leave_out("people whose box has no area inside the image", which, len(lost))
         return found
 

@@ -141,7 +141,7 @@ def test_sets_with_different_categories_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["name"] = "horse"
     write(folder, "val", content)
-    assert "its categories are not those of instance_train.json" in refused(folder)
+    assert "its categories differ from those of instance_train.json" in refused(folder)
 
 
 def exif(kind, value, order="<"):
@@ -204,7 +204,7 @@ def test_a_wrong_size_is_found_whatever_the_orientation(folder, name):
     entry.update(width=height, height=width)
     write(folder, "val", {**content, "images": [*content["images"], entry]})
     said = f"image id {entry['id']}: width and height are {height} and {width}, but {folder / 'images' / name} is"
-    assert f"{said} {width} x {height} as it is shown" in refused(folder)
+    assert f"{said} {width} x {height} after EXIF rotation" in refused(folder)
 
 
 def test_a_set_without_annotations_is_refused(folder):
@@ -221,7 +221,7 @@ def test_sets_with_different_keypoints_are_refused(folder):
     content = read(folder, "val")
     content["categories"][0]["keypoints"].reverse()
     write(folder, "val", content)
-    assert "its categories are not those of instance_train.json" in refused(folder)
+    assert "its categories differ from those of instance_train.json" in refused(folder)
 
 
 def test_backslashes_in_a_file_name_are_explained(folder):

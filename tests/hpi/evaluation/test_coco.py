@@ -65,7 +65,7 @@ def fail(error):
 
 
 def predictions_of(predictor, dataset):
-    return predict(predictor, dataset.photos, Journal(None), 8, failed=fail)
+    return predict(predictor, dataset.images, Journal(None), 8, on_error=fail)
 
 
 MODELS = (
@@ -140,9 +140,9 @@ def test_the_figures_are_those_of_pycocotools(places, random_people, tmp_path):
     keypoints, boxes = [], []
     for image, people in random_people.items():
         for person in people:
-            confident = [score for score in person.joints[:, 2] if score > 0.2]
+            confident = [score for score in person.keypoints[:, 2] if score > 0.2]
             score = person.score * (np.mean(confident, dtype=np.float32) if confident else 0)
-            points = [float(value) for value in person.joints.ravel()]
+            points = [float(value) for value in person.keypoints.ravel()]
             keypoints.append({"image_id": image, "category_id": 1, "keypoints": points, "score": float(score)})
             x1, y1, x2, y2 = person.box
             boxes.append({"image_id": image, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1]})
@@ -159,7 +159,7 @@ def test_the_figures_are_those_of_pycocotools(places, random_people, tmp_path):
 
 def test_oks_is_that_of_pycocotools(places, truth, random_people, tmp_path):
     results = [
-        {"image_id": image, "category_id": 1, "keypoints": person.joints.astype(float).ravel().tolist(), "score": 1}
+        {"image_id": image, "category_id": 1, "keypoints": person.keypoints.astype(float).ravel().tolist(), "score": 1}
         for image, people in random_people.items()
         for person in people
     ]
@@ -169,7 +169,7 @@ def test_oks_is_that_of_pycocotools(places, truth, random_people, tmp_path):
         annotations = [one for one in truth["annotations"] if one["image_id"] == image]
         for column, one in enumerate(annotations):
             if one["num_keypoints"] and people:
-                keypoints = np.stack([person.joints for person in people])[:20]  # pycocotools looks at no more
+                keypoints = np.stack([person.keypoints for person in people])[:20]  # pycocotools looks at no more
                 found = oks(np.array(one["keypoints"]).reshape(17, 3), one["area"], keypoints, SIGMAS)
                 assert found == pytest.approx(evaluation.ious[image, 1][:, column], abs=1e-12)
                 checked += 1
@@ -290,12 +290,12 @@ def test_boxes_from_a_file_are_used_with_their_scores(places, truth, tmp_path):
         "boxes of other images or categories": 1,
         "people whose box has no area inside the image": 1,
     }
-    assert {photo.number: len(photo.given) for photo in dataset.photos if photo.given} == {image: len(boxes)}
+    assert {one.number: len(one.given) for one in dataset.images if one.given} == {image: len(boxes)}
     assert "score of the box times the mean" in dataset.protocol
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
         predictions = predictions_of(predictor, dataset)
     assert [person.score for person in predictions[image]] == [0.5] * len(boxes)
-    assert all(person.joints.shape == (17, 3) for person in predictions[image])
+    assert all(person.keypoints.shape == (17, 3) for person in predictions[image])
     assert sum(map(len, predictions.values())) == len(boxes)
 
 
@@ -341,9 +341,9 @@ def test_bad_annotations_are_one_error(tiny):
         (person, "image_id", 5, "annotation id 7: image_id 5 is not among the images"),
         (person, "num_keypoints", 0, "annotation id 7: num_keypoints is 0, but 17 keypoints"),
         (image, "width", 0, "'images.0.width' of image id 1"),
-        (image, "file_name", "none.png", "none of the 1 images"),
-        (image, "file_name", "a" * 500, "none of the 1 images"),
-        (image, "file_name", "a\0.png", "none of the 1 images"),
+        (image, "file_name", "none.png", "none of the 1 annotated images"),
+        (image, "file_name", "a" * 500, "none of the 1 annotated images"),
+        (image, "file_name", "a\0.png", "none of the 1 annotated images"),
         (image, "file_name", "../a.png", "leads out of the folder"),
         (image, "file_name", "/etc/hostname", "leads out of the folder"),
         (content, "annotations", "text", "'annotations'"),
@@ -360,7 +360,7 @@ def test_bad_annotations_are_one_error(tiny):
         assert said in str(error.value)
         assert "\n" not in str(error.value)
         part[field] = before
-    assert len(read().photos) == 1
+    assert len(read().images) == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no json", "null", "[" * 100_000])
@@ -383,8 +383,8 @@ def test_bad_boxes_are_one_error(tiny, tmp_path):
         ([{**good, "score": None}], "'0.score' of image id 1"),
         ([{name: value for name, value in good.items() if name != "score"}], "'0.score' of image id 1 is missing"),
         ([{**good, "score": 87}], "'0.score' of image id 1"),
-        ([{**good, "image_id": 3}], "none of its 1 boxes is of a person in an image of"),
-        ([{**good, "image_id": 3}], "they are of image id 3, category id 1"),
+        ([{**good, "image_id": 3}], "none of its 1 boxes belongs to a person in an image of"),
+        ([{**good, "image_id": 3}], "they are for image id 3, category id 1"),
         ([{**good, "category_id": 0}], "category id 0, and people have category id 1"),
         ([{**good, "bbox": [0.1, 0.1, 0.5, 0.5]}], "are fractions of the images"),
         ([{**good, "bbox": [300, 200, 630, 470]}] * 3, "are two corners"),
@@ -415,7 +415,9 @@ def test_a_model_with_other_keypoints_is_refused_before_the_work(places, estimat
     skeleton = model.skeleton
     backwards = dataclasses.replace(skeleton, keypoints=skeleton.keypoints[::-1])
     monkeypatch.setattr(model, "skeleton", backwards)
-    with pytest.raises(ConfigError, match="its 17 keypoints are others than those measured: OKS is defined for COCO's"):
+    with pytest.raises(
+        ConfigError, match="its 17 keypoints are not those that are measured: OKS is defined for COCO's"
+    ):
         dataset.check(estimator)
     monkeypatch.setattr(model, "skeleton", Skeleton.numbered(16))
     with pytest.raises(ConfigError, match=r"the model has 16 keypoints, but OKS is defined for COCO's 17"):
@@ -455,7 +457,7 @@ def test_people_that_cannot_be_cropped_are_counted(tiny):
     ]
     dataset = read()
     assert dataset.counts == {"people whose box has no area inside the image": 2}
-    assert [one.annotation for one in dataset.photos[0].given] == [7]
+    assert [one.annotation for one in dataset.images[0].given] == [7]
 
 
 def test_images_that_cannot_be_used_are_left_out(tiny, tmp_path):
@@ -475,7 +477,7 @@ def test_images_that_cannot_be_used_are_left_out(tiny, tmp_path):
     errors, done = [], []
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
         predictions = predict(
-            predictor, dataset.photos, Journal(None), 2, failed=errors.append, done=lambda: done.append(1)
+            predictor, dataset.images, Journal(None), 2, on_error=errors.append, on_progress=lambda: done.append(1)
         )
         figures = dataset.figures(predictions, predictor)
     assert sorted(predictions) == [1, 4]
@@ -496,14 +498,14 @@ def test_a_document_of_several_pages_is_refused(tiny, tmp_path, boxes):
     dataset, errors = read(boxes), []
     name = "MoveNet-Thunder_256x256" if boxes == "gt" else "PicoDet-S_person_416"
     with Predictor(name, backend="onnxruntime") as predictor:
-        assert predict(predictor, dataset.photos, Journal(None), 2, failed=errors.append) == {}
+        assert predict(predictor, dataset.images, Journal(None), 2, on_error=errors.append) == {}
     (error,) = errors
     assert "a.tiff" in str(error)
-    assert "shows more than one image, where one is needed" in str(error)
+    assert "more than one image" in str(error)
 
 
 def test_predictions_with_other_keypoints_are_refused(tiny):
     _, read = tiny
-    person = Person((0, 0, 9, 9), joints=np.zeros((16, 3), np.float32))
+    person = Person((0, 0, 9, 9), keypoints=np.zeros((16, 3), np.float32))
     with pytest.raises(ConfigError, match="16 keypoints"):
         read().keypoint_figures({1: [person]})

@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
 import typer
 
-from hpi.cli.evaluate import WORST, Asked, run
+from hpi.cli.evaluate import WORST, EvaluationRequest, run
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Journal, Person
@@ -35,17 +35,17 @@ def people(shared, tmp_path):
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
     annotations = tmp_path / "annotations.json"
     annotations.write_text(json.dumps(content))
-    return Asked(
+    return EvaluationRequest(
         "coco", annotations, folder / "images", model=POSE, backends=["onnxruntime"], output=tmp_path / "output"
     )
 
 
-def report(asked):
-    return json.loads((asked.output / f"{asked.dataset}.json").read_text())
+def report(request):
+    return json.loads((request.output / f"{request.dataset}.json").read_text())
 
 
-def journals(asked):
-    return sorted(asked.output.glob("predictions-*.jsonl"))
+def journals(request):
+    return sorted(request.output.glob("predictions-*.jsonl"))
 
 
 @pytest.mark.full
@@ -71,7 +71,7 @@ def test_a_later_run_continues_an_interrupted_one(people, capsys):
     assert "are done" not in capsys.readouterr().err
     assert report(people)["rows"][0]["figures"] == figures
 
-    for damaged in (b'{"photo": 1}\n', re.sub(rb'"joints": \[\[[^,]*', b'"joints": [[NaN', whole)):
+    for damaged in (b'{"image": 1}\n', re.sub(rb'"keypoints": \[\[[^,]*', b'"keypoints": [[NaN', whole)):
         journal.write_bytes(damaged)
         with pytest.raises(ConfigError, match=r"line \d is damaged; --fresh"):
             run(people)
@@ -207,7 +207,7 @@ def test_images_that_cannot_be_read_are_reported(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"boxes": "detector"}, "finds no people"),
+        ({"boxes": "detector"}, "no detector"),
         ({"model": DETECTOR}, "is a detector"),
         ({"boxes": "mine"}, "--boxes 'mine'"),
         ({"headboxes": EXAMPLE}, "--headboxes"),
@@ -231,13 +231,13 @@ def test_mpii_is_evaluated_by_pckh(people, tmp_path):
     entry = {"image": EXAMPLE.name, "center": [270, 240], "scale": 2, "joints": joints, "joints_vis": [1] * 16}
     file = tmp_path / "mpii.json"
     file.write_text(json.dumps([entry]))
-    asked = replace(people, dataset="mpii", annotations=file, images=EXAMPLE.parent)
-    run(asked)
-    (row,) = report(asked)["rows"]
+    request = replace(people, dataset="mpii", annotations=file, images=EXAMPLE.parent)
+    run(request)
+    (row,) = report(request)["rows"]
     assert row["figures"]["Head"] is None
     assert 0 <= row["figures"]["PCKh@0.1"] <= row["figures"]["PCKh@0.5"] <= 100
     assert row["worst"][0]["PCKh"] == pytest.approx(row["figures"]["PCKh@0.5"] / 100, abs=1e-4)
-    assert "| Head |  | - |" in (asked.output / "mpii.md").read_text()
+    assert "| Head |  | - |" in (request.output / "mpii.md").read_text()
 
 
 def test_the_command_prints_the_table_or_one_error(people, tmp_path):
@@ -268,8 +268,16 @@ def test_a_journal_keeps_every_bit(tmp_path, rng):
         journal.append(4, [])
     found = Journal(path).read()
     assert list(found) == [3, 4]
-    assert [one.joints.tolist() for one in found[3]] == [one.joints.tolist() for one in people]
-    assert [replace(one, joints=None) for one in found[3]] == [replace(one, joints=None) for one in people]
+    assert [one.keypoints.tolist() for one in found[3]] == [one.keypoints.tolist() for one in people]
+    assert [replace(one, keypoints=None) for one in found[3]] == [replace(one, keypoints=None) for one in people]
+
+
+def test_a_journal_of_version_0_1_can_be_read(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    person = {"box": [1, 2, 3, 4], "score": 0.5, "annotation": None, "joints": [[5, 6, 0.25]]}
+    path.write_text(json.dumps({"photo": 3, "people": [person]}) + "\n")
+    ((found,),) = Journal(path).read().values()
+    assert found.keypoints.tolist() == [[5, 6, 0.25]]
 
 
 def test_hostile_cases_have_a_picture_too():

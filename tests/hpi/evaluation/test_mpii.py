@@ -67,7 +67,7 @@ def test_known_answers_from_the_head_segment(read):
     one["joints_vis"][MPII.index("left_ankle")] = 0
     dataset = read(one)
     found = predicted(one, left_wrist=20.5, right_elbow=20, right_wrist=4, left_knee=4.5, left_ankle=500)
-    predictions = {0: [Person((0, 0, 1, 1), annotation=0, joints=found)]}
+    predictions = {0: [Person((0, 0, 1, 1), annotation=0, keypoints=found)]}
     figures = dataset.figures(predictions, PREDICTOR)
     assert figures == pytest.approx(
         {
@@ -103,8 +103,8 @@ def test_known_answers_from_head_boxes(read, tmp_path, suffix):
     near = predicted(one, MPII, head_top=15, right_hip=15.5, left_hip=3, pelvis=900, thorax=900)
     figures = dataset.figures(
         {
-            0: [Person((0, 0, 1, 1), annotation=0, joints=near)],
-            1: [Person((0, 0, 1, 1), annotation=1, joints=predicted(other, MPII, head_top=15.5))],
+            0: [Person((0, 0, 1, 1), annotation=0, keypoints=near)],
+            1: [Person((0, 0, 1, 1), annotation=1, keypoints=predicted(other, MPII, head_top=15.5))],
         },
         PREDICTOR,
     )
@@ -116,7 +116,7 @@ def test_known_answers_from_head_boxes(read, tmp_path, suffix):
 
 def test_crops_come_from_center_and_scale(read):
     """As in HRNet: 15 x scale further down, from pixel 0; 200 x scale wide before the padding."""
-    (image,) = read(entry()).photos
+    (image,) = read(entry()).images
     center = np.array([200, 220 + 15 * 1.5])
     assert image.given[0].box == pytest.approx((*(center - 150), *(center + 150)))
 
@@ -126,7 +126,7 @@ def test_people_without_a_head_size_are_counted(read):
     headless[MPII.index("head_top")] = 0
     dataset = read(entry(), entry(joints_vis=headless), entry(joints_vis=[0] * 16), entry(image="missing.png"))
     assert dataset.counts == {"images without a file": 1, "people without a head size or a labelled keypoint": 2}
-    assert [[person.annotation for person in image.given] for image in dataset.photos] == [[0]]
+    assert [[person.annotation for person in image.given] for image in dataset.images] == [[0]]
     assert set(dataset.figures({}, PREDICTOR).values()) == {None}
 
 
@@ -134,7 +134,7 @@ def test_people_without_center_or_scale_are_counted(read, plain):
     """-1, as MPII's toolkit writes where they are missing."""
     dataset = read(entry(), entry(scale=-1), entry(center=[-1, -1]))
     assert dataset.counts == {"people without center or scale": 2}
-    assert [[person.annotation for person in image.given] for image in dataset.photos] == [[0]]
+    assert [[person.annotation for person in image.given] for image in dataset.images] == [[0]]
     assert dataset.check(plain) == ["left out: 2 people without center or scale, number 1, 2 (from 0)"]
 
 
@@ -171,7 +171,7 @@ def test_center_and_scale_in_other_units_are_refused(read, change, fits):
     moved = (np.array(entry()["joints"]) + 400).tolist()
     people = [change(entry(joints=moved, center=[501, 501])) for _ in range(12)]
     if fits:
-        assert len(read(*people).photos) == 1
+        assert len(read(*people).images) == 1
     else:
         with pytest.raises(InputError, match="do not frame the keypoints"):
             read(*people)
@@ -186,7 +186,7 @@ def test_center_and_scale_in_other_units_are_refused(read, change, fits):
         ({"center": [1, float("inf")]}, "0.center.1"),
         ({"joints_vis": None}, "0.joints_vis"),
         ({"image": ""}, "0.image"),
-        ({"image": "none.png"}, "none of the 1 images"),
+        ({"image": "none.png"}, "none of the 1 annotated images"),
     ],
 )
 def test_bad_annotations_are_one_error(read, wrong, said):
@@ -211,7 +211,7 @@ def test_bad_head_boxes_are_one_error(read, tmp_path):
 
 
 def test_predictions_with_other_keypoints_are_refused(read):
-    person = Person((0, 0, 1, 1), annotation=0, joints=np.zeros((5, 3), np.float32))
+    person = Person((0, 0, 1, 1), annotation=0, keypoints=np.zeros((5, 3), np.float32))
     with pytest.raises(ConfigError, match="5 keypoints"):
         read(entry()).figures({0: [person]}, PREDICTOR)
 
@@ -243,10 +243,10 @@ def test_a_real_model_on_real_images(shared, tmp_path):
     file = tmp_path / "mpii.json"
     file.write_text(json.dumps([as_mpii(one, names[one["image_id"]]) for one in whole]))
     dataset = MpiiDataset(file, folder / "images")
-    people = sum(len(image.given) for image in dataset.photos)
+    people = sum(len(image.given) for image in dataset.images)
     assert people >= 4
     with Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as predictor:
-        predictions = predict(predictor, dataset.photos, Journal(None), 4, failed=pytest.fail)
+        predictions = predict(predictor, dataset.images, Journal(None), 4, on_error=pytest.fail)
         figures = dataset.figures(predictions, predictor)
     assert sum(map(len, predictions.values())) == people
     assert 80 < figures["PCKh@0.5"] <= 100

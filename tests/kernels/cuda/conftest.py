@@ -1,4 +1,4 @@
-"""CuPy for the tests of the CUDA kernels: the real one where there is a card, and a stand-in on the host everywhere."""
+"""CuPy for the tests of the CUDA kernels: the real one if there is a GPU, and a stand-in on the host everywhere."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from host_cupy import HostCuPy, make_host_cupy
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cupy" in metafunc.fixturenames:
-        both = ["host", pytest.param("card", marks=pytest.mark.gpu)]
+        both = ["host", pytest.param("gpu", marks=pytest.mark.gpu)]
         metafunc.parametrize("cupy", both, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def cupy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HostCuPy | ModuleType:
-    """CuPy, or what stands in for it."""
-    if request.param == "card":
+    """CuPy, or its stand-in."""
+    if request.param == "gpu":
         return _real_cupy()
     return make_host_cupy(tmp_path_factory.mktemp("cuda"))
 
@@ -33,7 +33,7 @@ def _real_cupy() -> ModuleType:
         pytest.skip("CuPy is not installed")
     cupy = importlib.import_module("cupy")
     if not cupy.cuda.is_available():
-        pytest.skip("no NVIDIA card")
+        pytest.skip("no NVIDIA GPU")
     return cupy
 
 

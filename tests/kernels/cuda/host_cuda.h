@@ -1,7 +1,7 @@
-// Runs CUDA kernels on the host, so that their source can be tested where there is no card.
+// Runs CUDA kernels on the host, so that their source can be tested without a GPU.
 //
-// One block at a time. Its threads are fibres: a barrier holds each of them back until all have come to it. The order
-// in which they run is turned round from barrier to barrier and from block to block, so that a missing barrier shows.
+// One block at a time. Its threads are fibres: each waits at a barrier until all have reached it. The order in
+// which they run is reversed at every barrier and block, so that a missing barrier shows.
 
 #pragma once
 
@@ -66,7 +66,7 @@ inline void run_until_barrier(std::vector<Fibre>& fibres, bool backwards) {
     }
 }
 
-// False where some threads have ended and others wait for them.
+// False if some threads have ended while others wait for them.
 inline bool run_block(std::vector<Fibre>& fibres) {
     for (Fibre& fibre : fibres) start(fibre);
     for (bool backwards = blockIdx.x % 2;; backwards = !backwards) {

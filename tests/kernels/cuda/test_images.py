@@ -1,4 +1,4 @@
-"""Crops and resized frames of the card are those of the CPU."""
+"""Crops and resized frames made on the GPU match those of the CPU."""
 
 import cv2
 import numpy as np
@@ -17,74 +17,74 @@ def random_images(rng, shapes=SHAPES):
 
 
 def random_matrices(rng, image, size, count, *, udp=False):
-    """Regions from less than a pixel to many times the image, round it and beyond it."""
+    """Regions from less than a pixel to many times the image, around it and beyond it."""
     extent = np.array(image.shape[1::-1])
     center = rng.uniform(-0.6 * extent, 1.6 * extent, (count, 2)).astype(np.float32)
     scale = np.exp(rng.uniform(np.log(0.5), np.log(20 * extent.max()), (count, 2))).astype(np.float32)
     return crop_matrices(center, scale, size, udp=udp)
 
 
-def assert_crops_are_the_cpus(cupy, kernels, images, matrices, size):
-    on_card = [kernels.upload(image) for image in images]
-    crops = kernels.crop_normalized(on_card, matrices, size, SCALE, SHIFT)
+def assert_crops_match_the_cpu(cupy, kernels, images, matrices, size):
+    on_gpu = [kernels.upload(image) for image in images]
+    crops = kernels.crop_normalized(on_gpu, matrices, size, SCALE, SHIFT)
     assert crops.dtype == np.float32
     assert np.array_equal(cupy.asnumpy(crops), normalize(stack_crops(images, matrices, size), SCALE, SHIFT))
 
 
 @pytest.fixture(scope="session")
-def photos(shared):
+def real_images(shared):
     paths = sorted((shared / "data" / "photos").glob("*.jpg"))
     return [np.asarray(cv2.imread(str(path))) for path in paths]
 
 
 @pytest.mark.parametrize("udp", [False, True])
 @pytest.mark.parametrize("size", [(96, 128), (192, 256), (33, 17)])
-def test_crops_are_the_cpus_to_the_bit(cupy, kernels, rng, size, udp):
+def test_crops_are_bit_identical_to_the_cpu(cupy, kernels, rng, size, udp):
     images = random_images(rng)
     matrices = [random_matrices(rng, image, size, 4, udp=udp) for image in images]
-    assert_crops_are_the_cpus(cupy, kernels, images, matrices, size)
+    assert_crops_match_the_cpu(cupy, kernels, images, matrices, size)
 
 
-def test_crops_of_photos_are_the_cpus_to_the_bit(cupy, kernels, rng, photos):
+def test_crops_of_real_images_are_bit_identical_to_the_cpu(cupy, kernels, rng, real_images):
     size = (96, 128)
-    matrices = [random_matrices(rng, photo, size, 6) for photo in photos]
-    assert_crops_are_the_cpus(cupy, kernels, photos, matrices, size)
+    matrices = [random_matrices(rng, image, size, 6) for image in real_images]
+    assert_crops_match_the_cpu(cupy, kernels, real_images, matrices, size)
 
 
-def test_rotated_and_sheared_crops_are_the_cpus_to_the_bit(cupy, kernels, rng, photo):
+def test_rotated_and_sheared_crops_are_bit_identical_to_the_cpu(cupy, kernels, rng, photo):
     matrices = rng.normal(0, 1, (6, 2, 3)) * [1, 1, 50]
-    assert_crops_are_the_cpus(cupy, kernels, [photo], [matrices], (96, 128))
+    assert_crops_match_the_cpu(cupy, kernels, [photo], [matrices], (96, 128))
 
 
 @pytest.mark.parametrize(
     ("center", "scale"),
     [([-1e7, 3e8], [60, 80]), ([30, 30], [1e-6, 1e-6]), ([30, 30], [1e9, 1e9]), ([1e6, 1e6], [1e7, 1e7])],
 )
-def test_a_region_far_out_is_as_on_the_cpu(cupy, kernels, rng, center, scale):
+def test_crops_far_outside_match_the_cpu(cupy, kernels, rng, center, scale):
     images = random_images(rng)[:1]
     matrices = crop_matrices(np.array([center], np.float32), np.array([scale], np.float32), (96, 128))
-    assert_crops_are_the_cpus(cupy, kernels, images, [matrices], (96, 128))
+    assert_crops_match_the_cpu(cupy, kernels, images, [matrices], (96, 128))
 
 
-def test_a_map_without_inverse_is_as_on_the_cpu(cupy, kernels, rng):
-    assert_crops_are_the_cpus(cupy, kernels, random_images(rng)[:1], [np.ones((1, 2, 3))], (8, 8))
+def test_crops_of_a_singular_map_match_the_cpu(cupy, kernels, rng):
+    assert_crops_match_the_cpu(cupy, kernels, random_images(rng)[:1], [np.ones((1, 2, 3))], (8, 8))
 
 
 def test_people_stay_with_their_images(cupy, kernels, rng):
     images, counts = random_images(rng), [2, 0, 1, 3, 0]
     matrices = [random_matrices(rng, image, (24, 32), n) for image, n in zip(images, counts, strict=True)]
-    assert_crops_are_the_cpus(cupy, kernels, images, matrices, (24, 32))
+    assert_crops_match_the_cpu(cupy, kernels, images, matrices, (24, 32))
 
 
 @pytest.mark.parametrize("images", [0, 2])
-def test_nobody_makes_an_empty_batch(kernels, rng, images):
-    on_card = [kernels.upload(image) for image in random_images(rng)[:images]]
-    crops = kernels.crop_normalized(on_card, [np.empty((0, 2, 3))] * images, (24, 32), SCALE, SHIFT)
+def test_no_people_make_an_empty_batch(kernels, rng, images):
+    on_gpu = [kernels.upload(image) for image in random_images(rng)[:images]]
+    crops = kernels.crop_normalized(on_gpu, [np.empty((0, 2, 3))] * images, (24, 32), SCALE, SHIFT)
     assert crops.shape == (0, 3, 32, 24)
 
 
-def test_a_cut_out_of_an_image_needs_no_copy(cupy, kernels, rng):
-    """Rows may lie further apart than they are long."""
+def test_a_view_of_an_image_can_be_cropped(cupy, kernels, rng):
+    """The pitch of its rows is larger than their length."""
     (image,) = random_images(rng, [(60, 50)])
     part = slice(5, 45), slice(7, 47)
     matrices = random_matrices(rng, image[part], (24, 32), 3)
@@ -93,7 +93,7 @@ def test_a_cut_out_of_an_image_needs_no_copy(cupy, kernels, rng):
     assert np.array_equal(cupy.asnumpy(crops), expected)
 
 
-def test_images_of_any_layout_on_the_host_can_be_uploaded(cupy, kernels, rng):
+def test_images_of_any_layout_can_be_uploaded(cupy, kernels, rng):
     (image,) = random_images(rng, [(60, 50)])
     for layout in (image[:, ::-1], image[::2], np.asfortranarray(image)):
         uploaded = kernels.upload(layout)
@@ -102,7 +102,7 @@ def test_images_of_any_layout_on_the_host_can_be_uploaded(cupy, kernels, rng):
 
 
 @pytest.mark.parametrize("spoil", [lambda image: image[:, ::2], lambda image: image[..., 0], lambda i: i.astype("f4")])
-def test_what_is_not_rows_of_uint8_pixels_is_refused(kernels, rng, spoil):
+def test_images_of_another_layout_are_refused(kernels, rng, spoil):
     image = spoil(kernels.upload(random_images(rng)[0]))
     with pytest.raises(ValueError, match="is not rows of BGR uint8"):
         kernels.crop_normalized([image], [np.ones((1, 2, 3))], (24, 32), SCALE, SHIFT)
@@ -114,7 +114,7 @@ def resized_on_cpu(images, size, interpolation, scale, shift):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (160, 120), (80, 60), (35, 45), (97, 31)])
-def test_linear_resize_is_the_cpus_to_the_bit(cupy, kernels, rng, size):
+def test_linear_resize_is_bit_identical_to_the_cpu(cupy, kernels, rng, size):
     """Smaller, larger, half and the same size."""
     images = random_images(rng)
     resized = kernels.resize_normalized([kernels.upload(image) for image in images], size, 1, SCALE, SHIFT)
@@ -129,22 +129,22 @@ def levels_apart(cupy, kernels, images, size):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (160, 120), (80, 60), (97, 31)])
-def test_cubic_resize_is_within_a_level(cupy, kernels, rng, size):
+def test_cubic_resize_differs_by_at_most_a_level(cupy, kernels, rng, size):
     assert levels_apart(cupy, kernels, random_images(rng), size).max() <= 1
 
 
 @pytest.mark.parametrize("interpolation", [1, 2])
-def test_resized_photos_are_the_cpus(cupy, kernels, photos, interpolation):
+def test_resized_real_images_match_the_cpu(cupy, kernels, real_images, interpolation):
     size = (320, 320)
-    resized = kernels.resize_normalized([kernels.upload(photo) for photo in photos], size, interpolation, *LEVELS)
-    apart = np.abs(cupy.asnumpy(resized) - resized_on_cpu(photos, size, interpolation, *LEVELS))
+    resized = kernels.resize_normalized([kernels.upload(image) for image in real_images], size, interpolation, *LEVELS)
+    apart = np.abs(cupy.asnumpy(resized) - resized_on_cpu(real_images, size, interpolation, *LEVELS))
     assert apart.max() <= (interpolation == 2)
     # OpenCV without Intel's library rounds the weights, which moves about 4% of the levels.
     assert (apart > 0).mean() < (1e-3 if cv2.ipp.useIPP() else 0.08)
 
 
 @pytest.mark.parametrize("interpolation", [1, 2])
-def test_an_image_of_the_size_is_left_as_it_is(cupy, kernels, rng, interpolation):
+def test_an_image_of_the_target_size_is_unchanged(cupy, kernels, rng, interpolation):
     (image,) = random_images(rng, [(31, 47)])
     resized = kernels.resize_normalized([kernels.upload(image)], (47, 31), interpolation, SCALE, SHIFT)
     assert np.array_equal(cupy.asnumpy(resized), normalize(image[None], SCALE, SHIFT))
@@ -155,6 +155,6 @@ def test_no_images_make_an_empty_batch(kernels):
 
 
 @pytest.mark.parametrize("interpolation", [0, 3, 4])
-def test_other_interpolations_are_refused_by_their_number(kernels, interpolation):
-    with pytest.raises(ValueError, match=f"no interpolation {interpolation} on the card"):
+def test_other_interpolations_are_refused(kernels, interpolation):
+    with pytest.raises(ValueError, match=f"interpolation {interpolation} is not available on the GPU"):
         kernels.resize_normalized([], (47, 31), interpolation, SCALE, SHIFT)

@@ -134,8 +134,8 @@ def stranger_box(file: CocoFile) -> Iterator[Finding]:
     if not _are_strangers(file):
         for one in file.annotations:
             if _is_stranger(one):
-                said = f"most of its keypoints are outside of its bbox {one.bbox}; look at both"
-                yield Finding(said, "annotation", one.id)
+                message = f"most of its keypoints are outside of its bbox {one.bbox}; look at both"
+                yield Finding(message, "annotation", one.id)
 
 
 def is_framed(one: Annotation) -> bool:

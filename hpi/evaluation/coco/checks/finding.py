@@ -30,7 +30,7 @@ NONE, WARN, REFUSE = Level
 class Finding:
     """Something wrong, and what to do. Without an id it is about the file."""
 
-    said: str
+    message: str
     kind: Kind | None = None
     id: int | None = None
 
@@ -56,8 +56,8 @@ def sentence(findings: Sequence[Finding]) -> str:
     """What was found first, and the ids of the others."""
     first, *others = findings
     if first.kind is None or first.id is None:
-        return first.said
-    text = f"{ids(first.kind, [first.id])}: {first.said}"
+        return first.message
+    text = f"{ids(first.kind, [first.id])}: {first.message}"
     numbers = [one.id for one in others if one.id is not None and one.id != first.id]
     return f"{text} (likewise {ids(first.kind, numbers)})" if numbers else text
 
@@ -67,7 +67,7 @@ def each(wrong: Callable[[Annotation, Image | None], str | None]) -> Find:
 
     def find(file: CocoFile) -> Iterator[Finding]:
         for one in file.annotations:
-            if said := wrong(one, file.image_of.get(one.image_id)):
-                yield Finding(said, "annotation", one.id)
+            if message := wrong(one, file.image_of.get(one.image_id)):
+                yield Finding(message, "annotation", one.id)
 
     return find

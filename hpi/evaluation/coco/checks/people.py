@@ -36,8 +36,8 @@ def other_skeleton(file: CocoFile) -> Iterator[Finding]:
         if names and len(names) != len(expected):
             yield Finding(f"has {len(names)} keypoints; OKS is defined for COCO's {len(expected)}", "category", number)
         elif names != expected and sorted(names) == sorted(expected):
-            said = "its keypoints are in another order than COCO's; put names and numbers into that"
-            yield Finding(said, "category", number)
+            message = "its keypoints are in another order than COCO's; put names and numbers into that"
+            yield Finding(message, "category", number)
 
 
 def unknown_names(file: CocoFile) -> Iterator[Finding]:
@@ -47,8 +47,8 @@ def unknown_names(file: CocoFile) -> Iterator[Finding]:
         names = file.category_of[number].keypoints
         if len(names) == len(expected) and set(map(_plain, names)) != set(expected):
             unknown = next(name for name in names if _plain(name) not in expected)
-            said = f"its keypoints have other names than COCO's, such as {unknown[:40]!r}, and are taken to be those"
-            yield Finding(said, "category", number)
+            message = f"its keypoints have other names than COCO's, such as {unknown[:40]!r}, and are taken to be those"
+            yield Finding(message, "category", number)
 
 
 def _plain(name: str) -> str:
@@ -80,8 +80,8 @@ def annotated_twice(file: CocoFile) -> Iterator[Finding]:
         key = (one.image_id, one.category_id, tuple(one.bbox), tuple(one.keypoints))
         other = first.setdefault(key, one.id)
         if other != one.id:
-            said = f"image, box and keypoints are those of annotation id {reprlib.repr(other)}; remove one"
-            yield Finding(said, "annotation", one.id)
+            message = f"image, box and keypoints are those of annotation id {reprlib.repr(other)}; remove one"
+            yield Finding(message, "annotation", one.id)
 
 
 def too_many_people(file: CocoFile) -> Iterator[Finding]:

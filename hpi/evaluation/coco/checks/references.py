@@ -53,8 +53,10 @@ def unknown_image(file: CocoFile) -> Iterator[Finding]:
     """An annotation of an image that is not listed."""
     for one in file.annotations:
         if one.image_id not in file.image_of:
-            said = f"image_id {reprlib.repr(one.image_id)} is not among the images; correct it or remove the annotation"
-            yield Finding(said, "annotation", one.id)
+            message = (
+                f"image_id {reprlib.repr(one.image_id)} is not among the images; correct it or remove the annotation"
+            )
+            yield Finding(message, "annotation", one.id)
 
 
 def unknown_category(file: CocoFile) -> Iterator[Finding]:

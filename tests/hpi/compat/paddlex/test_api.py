@@ -171,7 +171,7 @@ def test_config_outranks_the_name(content, caplog):
     content["pipeline_name"] = "mine"
     with create_pipeline("human_keypoint_detection", config=content) as pipeline:
         assert pipeline.name == "mine"
-    assert "the config is that of mine, and human_keypoint_detection is ignored" in caplog.messages
+    assert "the config is for mine; pipeline=human_keypoint_detection is ignored" in caplog.messages
 
 
 @pytest.mark.skipif(gpu_count(), reason="there is a GPU")

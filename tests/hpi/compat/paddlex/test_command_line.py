@@ -36,7 +36,7 @@ def test_the_first_command_of_paddlexs_page(tmp_path):
     assert done.stdout.startswith("{'res': {'input_path': ")
     assert len(json.loads((tmp_path / "output" / "basketball_res.json").read_text())["boxes"]) == 1
     if not gpu_count():
-        assert "warning: the device GPU:0 cannot be used, and the CPU takes its place" in done.stderr
+        assert "warning: the device GPU:0 cannot be used, the CPU is used instead" in done.stderr
 
 
 @without_gpu

@@ -226,7 +226,7 @@ def test_training_weights_must_be_exported(module, dataset):
 
 @pytest.mark.full
 def test_images_that_cannot_be_evaluated_are_an_error(module, dataset):
-    image = CocoDataset(dataset / "annotations" / "instance_val.json", dataset / "images").photos[0].path
+    image = CocoDataset(dataset / "annotations" / "instance_val.json", dataset / "images").images[0].path
     image.write_text("no image")
     with pytest.raises(InputError, match="1 images cannot be used"):
         run(module, ["Global.mode=evaluate", "Evaluate.weight_path=None", "Global.device=cpu"])
@@ -251,7 +251,7 @@ def test_check_dataset_after_splitting(module, dataset, capsys):
     run(module, split)
     assert result("check_dataset")["attributes"]["train_samples"] == 3
     assert "Split dataset successfully !\nCheck dataset passed !" in capsys.readouterr().err
-    with pytest.raises(InputError):  # the annotations as they were would be lost
+    with pytest.raises(InputError):  # the earlier annotations would be lost
         run(module, split)
     assert result("check_dataset")["done_flag"] is False
 
