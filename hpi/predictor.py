@@ -35,7 +35,9 @@ MAX_AHEAD = 32
 
 
 class Predictor:
-    """People and keypoints in images, by a pipeline or by a single model, on the runtime that serves each model.
+    """Finds people and their keypoints in images, with a pipeline or a single model.
+
+    Each model runs on the runtime that is fastest for it here and gives the reference's results.
 
     Safe to use from several threads. Owns the sessions that it opens: close it, or use it in a ``with`` statement.
 
@@ -77,15 +79,16 @@ class Predictor:
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
             device: ``"cpu"``; ``"gpu"``, ``"gpu:1"`` or ``"cuda:1"``; ``"gpu:0,1"`` for a copy of the models on each
                 GPU, which then share the images; ``"npu:0"``, ``"xpu:0"``, ``"mlu:0"`` and the like where the
-                installed Paddle has them; ``"auto"``, the default, for the first GPU that serves, else the CPU.
+                installed Paddle has them; ``"auto"``, the default, for the first usable GPU, else the CPU.
             backend: the runtime for every model, such as ``"openvino"``; by default ``"auto"``.
             precision: ``"fp32"``, the default, ``"bf16"`` where the CPU has it, ``"fp16"`` on a GPU, or ``"auto"`` for
-                any. What is not FP32 is only used where it gives the same keypoints as FP32.
-            objective: what the choice of the runtime is for: ``"latency"`` of one image with few people, the default,
-                ``"throughput"`` of many images and people, or little ``"memory"``.
-            max_p99_ms: only take a runtime whose measured p99 for the expected batches is below it.
-            max_deviation_px: only take a runtime whose keypoints are that close to the reference's, pixels of the crop.
-            batches: numbers of people to expect in a run, which the choice of the runtime goes by.
+                any. A lower precision is only used if it gives the same keypoints as FP32.
+            objective: what to choose the runtime for: ``"latency"`` of one image with few people (the default),
+                ``"throughput"`` for many images and people, or ``"memory"``.
+            max_p99_ms: only use a runtime whose measured p99 for the expected batches is below it.
+            max_deviation_px: only use a runtime whose keypoints are within this distance of the reference's, pixels of
+                the crop.
+            batches: expected numbers of people per run, to choose the runtime for.
             threads: CPU threads of one inference; by default ``OMP_NUM_THREADS``, else all cores that the process may
                 use.
             backend_options: options of single runtimes by their own names, handed through as they are, such as
@@ -101,7 +104,7 @@ class Predictor:
         Raises:
             ConfigError: a name, a field or an argument is wrong.
             ModelError: a model cannot be found, fetched or read.
-            BackendError: no runtime, or not the one asked for, can serve a model.
+            BackendError: no runtime can run a model, or the requested one cannot.
         """
         if not isinstance(name, (str, PathLike)):
             raise ConfigError(f"name is {name!r}: give that of a pipeline, a model or a YAML file")
@@ -133,9 +136,9 @@ class Predictor:
         if pipeline is None:
             if model_dir is None and self.name not in self._opener.zoo.models:
                 raise ConfigError(
-                    f"{self.name!r} is no pipeline ({', '.join(pipeline_names())}), no model "
-                    f"({', '.join(self._opener.zoo.models)}) and no YAML file; for one of your own give its folder as "
-                    "model_dir"
+                    f"{self.name!r} is not a pipeline ({', '.join(pipeline_names())}), not a model "
+                    f"({', '.join(self._opener.zoo.models)}) and not a YAML file; for a model of your own, give its "
+                    "folder as model_dir"
                 )
             options = resolve(given, configured.options)
             self.pipelines = self._opener.open_single(Source(self.name, model_dir, options))
@@ -230,7 +233,11 @@ class Predictor:
         return {"name": self.name, "models": [opened.describe() for opened in self._opener.opened]}
 
     def tune(
-        self, seconds: float = 60, *, on_progress: Callable[[str, Measurement | Failure], None] = lambda *_: None
+        self,
+        seconds: float = 60,
+        *,
+        on_progress: Callable[[str, Measurement | Failure], None] = lambda *_: None,
+        told: Callable[[str, Measurement | Failure], None] | None = None,
     ) -> list[Prior]:
         """Measure every runtime with these models on this machine, with real images, and keep the result.
 
@@ -238,16 +245,20 @@ class Predictor:
         too.
 
         Args:
-            seconds: time for all of it; what is begun is finished.
+            seconds: time for all models; a step that has started is finished.
             on_progress: called with a model's name and each result.
+            told: deprecated name of ``on_progress``.
 
         Returns:
             What was stored as this machine's measurements.
 
         Raises:
-            BackendError: no runtime can serve a model.
+            BackendError: no runtime can run a model.
             ConfigError: the result cannot be stored.
         """
+        if told is not None:
+            warnings.warn("tune(told=) is deprecated; use on_progress=", DeprecationWarning, stacklevel=2)
+            on_progress = told
         models = [(opened.model.spec, opened.request) for opened in self._opener.opened]
         return tune(models, self._opener.priors, seconds, on_progress)
 
@@ -257,7 +268,7 @@ class Predictor:
             pipeline.warmup()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled are the arguments; the models are opened anew where it is unpickled."""
+        """Pickle the arguments only; unpickling opens the models again."""
         return _open_copy, (type(self), *self._arguments), {"batch_size": self.batch_size, "threshold": self.threshold}
 
     def _check_process(self) -> None:

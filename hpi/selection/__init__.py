@@ -1,4 +1,4 @@
-"""Which runtime serves a model on this machine: candidates, measured priors, a parity gate, and the reasons."""
+"""Choosing the runtime for a model on this machine: candidates, measured priors, the parity gate, and the reasons."""
 
 from hpi.options import AUTO
 from hpi.selection.choice import Choice, Ranked, choose

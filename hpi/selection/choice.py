@@ -1,4 +1,4 @@
-"""Ranking the candidates of a model by what is known of them, and opening the best that passes the parity gate."""
+"""Rank the candidates for a model by their measurements, and open the best one that passes the parity gate."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate and what is known of it.
+    """A candidate with its estimate.
 
     Attributes:
-        candidate: what it is.
-        estimate: what to expect of it for the expected batches; None where nothing was measured.
-        unavailable: why it cannot run the model here, or not as asked for; None when it can.
+        candidate: the runtime and its variant.
+        estimate: its expected times for the expected batches; None without measurements.
+        unavailable: why it cannot run the model here as requested; None if it can.
     """
 
     candidate: Candidate
@@ -54,14 +54,14 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Choice:
-    """A loaded model and why it runs where it does.
+    """A loaded model and the reason for its runtime.
 
     Attributes:
         session: the loaded model.
         reason: why this runtime.
-        rejected: better ranked candidates that cannot serve or fail the parity gate, each with the reason.
+        rejected: candidates that ranked higher but failed, each with the reason.
         ranking: all candidates, best first.
-        basis: where the figures come from.
+        basis: where the measurements come from.
     """
 
     session: Session
@@ -73,18 +73,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Request:
-    """What a runtime is chosen for.
+    """What a caller requires of the runtime.
 
     Attributes:
         options: device, threads, and where artifacts are kept; the variant is chosen.
         backend: a runtime's name, or ``"auto"``.
-        precisions: those that may be used.
+        precisions: the precisions that are allowed.
         objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
-        batches: batch sizes to expect; None: those of the model and the objective.
-        max_p99_ms: the p99 that each expected batch must keep, as measured.
+        batches: expected batch sizes; None for the model's defaults for the objective.
+        max_p99_ms: largest allowed measured p99 of each expected batch.
         backend_options: options of single runtimes, by the name of the runtime.
-        max_deviation_px: how far a joint may be from the reference's, pixels of the crop; for keypoint models, on top
-            of the parity gate's own limits.
+        max_deviation_px: largest allowed distance of a keypoint from the reference's, pixels of the crop; in addition
+            to the parity gate's limits.
     """
 
     options: SessionOptions
@@ -97,7 +97,7 @@ class Request:
     backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def session_options(self, candidate: Candidate) -> SessionOptions:
-        """What a candidate is loaded with."""
+        """The session options for a candidate."""
         own = self.backend_options.get(candidate.backend, {})
         return replace(self.options, variant=candidate.variant, backend_options=own)
 
@@ -107,16 +107,15 @@ class RefusedError(BackendError):
 
 
 def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
-    """Load a model on the best candidate that can run it and gives the reference's results.
+    """Load a model on the best candidate that passes the parity gate.
 
-    The candidates are ranked by measurements of this model, of this machine or the nearest device class; those
-    without any come after them, in the order of the registry. A candidate that fails to load or at its first call, or
-    that the parity gate refuses, is passed over with the reason; a runtime that was asked for by name is never
-    exchanged for another.
+    Candidates are ranked by measurements of this model on this machine or on the nearest device class. Those without
+    measurements come last, in the order of the registry. A candidate that fails to load, fails at its first run or
+    fails the parity gate is skipped, and the reason is kept. A runtime that is requested by name is never replaced.
 
     Raises:
         ConfigError: no runtime or objective has that name.
-        BackendError: no candidate can serve the model; the message has every reason.
+        BackendError: every candidate failed; the message has all reasons.
     """
     if request.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {request.objective!r}; known are {', '.join(OBJECTIVES)}")
@@ -130,18 +129,18 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
             failed[ranked.candidate] = error
         else:
             _report(spec.name, {one.candidate for one in ranking if one.unavailable}, failed)
-            where = basis.where if basis else "nothing is measured"
+            where = basis.where if basis else "no measurements"
             rejected = {str(candidate): str(error) for candidate, error in failed.items()}
             return Choice(session, _reason(ranked, request, where), rejected, ranking, where)
     reasons = "; ".join(f"{candidate}: {error}" for candidate, error in failed.items())
-    raise BackendError(f"{spec.name}: no runtime can serve it on {request.options.device}: {reasons}")
+    raise BackendError(f"{spec.name}: no runtime can run it on {request.options.device}: {reasons}")
 
 
 def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Candidate, HpiError]) -> None:
-    """Say which candidates were passed over: one warning a runtime, however many variants it has.
+    """Log the skipped candidates, with one warning per runtime.
 
-    Those that cannot run the model anyway are not worth a word, and that the gate refuses a lower precision is no cause
-    for a warning: that is what it is there for.
+    Candidates that cannot run the model are not logged. A lower precision that fails the parity gate is expected, so it
+    is logged as information.
     """
     warned: set[str] = set()
     for candidate, error in failed.items():
@@ -150,16 +149,16 @@ def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Cand
         refused = isinstance(error, RefusedError) and candidate.variant.precision != "fp32"
         quiet = refused or candidate.backend in warned
         level = logging.INFO if quiet else logging.WARNING
-        logger.log(level, "%s: %s is passed over: %s", model, candidate, error)
+        logger.log(level, "%s: %s is skipped: %s", model, candidate, error)
         if not quiet:
             warned.add(candidate.backend)
 
 
 def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked, ...]:
-    """Every candidate that the request allows: measured ones by the objective, then the others, then those ruled out.
+    """All candidates that the request allows: measured ones first, then unmeasured ones, then unavailable ones.
 
     Raises:
-        ConfigError: no runtime has the name that is asked for.
+        ConfigError: no runtime has the requested name.
     """
     for name in [request.backend, *request.backend_options]:
         if name != AUTO and name not in BACKENDS:
@@ -181,7 +180,7 @@ def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked
 
 
 def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
-    """What the objective wants little of, and the time where that is equal or not known."""
+    """The sort key for an objective: its cost, then the time."""
     if estimate is None:
         return math.inf, math.inf
     costs = {
@@ -193,7 +192,7 @@ def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
 
 
 def _too_slow(estimate: Estimate | None, basis: Basis | None, request: Request) -> str | None:
-    """Why a candidate cannot promise the p99 that is asked for: only what was measured on such a machine counts."""
+    """Why a candidate may exceed the requested p99. Only measurements from this class of machine count."""
     if request.max_p99_ms is None:
         return None
     if estimate is None or basis is None or not basis.here or estimate.p99_ms is None:
@@ -204,7 +203,7 @@ def _too_slow(estimate: Estimate | None, basis: Basis | None, request: Request) 
 
 
 def _allowed(backend: Backend, request: Request) -> list[Variant]:
-    """The variants of a runtime in an allowed precision; where it has none, one to say so of."""
+    """The variants of a runtime with an allowed precision; without any, a placeholder to report as unavailable."""
     allowed = [
         variant for variant in backend.variants(request.options.device) if variant.precision in request.precisions
     ]
@@ -214,7 +213,7 @@ def _allowed(backend: Backend, request: Request) -> list[Variant]:
 def _reason(ranked: Ranked, request: Request, where: str) -> str:
     estimate = ranked.estimate
     if estimate is None:
-        return "first of those that can run it; nothing is measured"
+        return "first candidate that can run it; no measurements"
     figures = {
         "latency": f"{estimate.milliseconds:.3g} ms for the expected batches",
         "throughput": f"{estimate.throughput:.3g} a second in the expected batches",
@@ -224,18 +223,18 @@ def _reason(ranked: Ranked, request: Request, where: str) -> str:
 
 
 def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
-    """The candidate's session; HpiError where it is ruled out."""
+    """Open a candidate, or raise HpiError."""
     if ranked.unavailable is not None:
         raise BackendError(ranked.unavailable)
     candidate = ranked.candidate
     options = request.session_options(candidate)
-    named = request.backend != AUTO
-    if named and candidate.variant.precision == "fp32" and request.max_deviation_px is None:  # asked for as it is
+    explicit = request.backend != AUTO and request.max_deviation_px is None
+    if explicit and candidate.variant.precision == "fp32":
         return _load(spec, candidate, options)
     session, verdict = open_validated(spec, candidate, options)
     try:
         _check_deviation(spec, verdict, request)
-        # One that dies at its first call, or returns NaN, shall do so here.
+        # A session that crashes or returns NaN at its first run must do so here, not at the user's first image.
         check_first_run(spec, session, session.trial_items)
     except BaseException:
         session.close()
@@ -248,14 +247,14 @@ def _check_deviation(spec: ModelSpec, verdict: Verdict, request: Request) -> Non
     if most is None or not spec.head.finds_keypoints:
         return
     if verdict.pixels is None or verdict.pixels > most:
-        raise RefusedError(f"more than the {most:g} px that are allowed: {verdict.summary}")
+        raise RefusedError(f"exceeds the allowed {most:g} px: {verdict.summary}")
 
 
 def open_validated(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
-    """Load a candidate and let it pass the parity gate.
+    """Load a candidate and validate it.
 
     Raises:
-        HpiError: it does not load, it fails, or (:class:`RefusedError`) it does not give the reference's results.
+        HpiError: it cannot be loaded, it fails, or it fails the parity gate (:class:`RefusedError`).
     """
     session, verdict = open_with_verdict(spec, candidate, options)
     if not verdict.passed:
@@ -265,10 +264,10 @@ def open_validated(spec: ModelSpec, candidate: Candidate, options: SessionOption
 
 
 def open_with_verdict(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
-    """Load a candidate, with the parity gate's verdict on it.
+    """Load a candidate and get the parity gate's verdict.
 
     Raises:
-        HpiError: it does not load, or it fails.
+        HpiError: it cannot be loaded, or it fails.
     """
     session = _load(spec, candidate, options)
     try:
@@ -283,9 +282,9 @@ def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Ses
 
 
 def validated(spec: ModelSpec, session: Session, candidate: Candidate, options: SessionOptions) -> Verdict:
-    """The parity gate's verdict on a candidate: from the cache, else by examining it beside the reference.
+    """The parity gate's verdict on a candidate, cached or fresh.
 
-    The reference is the most trusted runtime that can run the model; one that turns out broken is left for the next.
+    The reference is the most trusted runtime that can run the model. If it fails, the next one takes its place.
 
     Raises:
         HpiError: the candidate failed.
@@ -296,8 +295,8 @@ def validated(spec: ModelSpec, session: Session, candidate: Candidate, options: 
         try:
             return _validate_against(reference, spec, session, candidate, options)
         except _NoReferenceError as error:
-            logger.warning("%s: %s is no reference: %s", spec.name, reference, error)
-    return Verdict(True, "there is no reference to compare it with")
+            logger.warning("%s: %s cannot serve as the reference: %s", spec.name, reference, error)
+    return Verdict(True, "no reference is available to compare with")
 
 
 class _NoReferenceError(Exception):
@@ -336,7 +335,7 @@ def _validate_against(
 
 
 def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
-    """The candidates that others may be compared with, the most trusted first; on whatever device, these run on CPU."""
+    """The candidates that can serve as the reference, most trusted first. They always run on the CPU."""
     on_cpu = replace(options, device="cpu", variant=Variant(), backend_options={})
     able = (
         (backend.trust, backend.name)

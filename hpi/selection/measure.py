@@ -1,4 +1,4 @@
-"""Measuring candidates on this machine, with real crops."""
+"""Measure candidates on this machine with real images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from hpi.selection.parity import Verdict, example_run
 from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
 
 ROUNDS = 8
-"""Each candidate gets its turn this often, so that a slow minute of the machine does not fall on one of them."""
+"""Turns of each candidate. Candidates alternate, so that a slow minute of the machine affects all of them."""
 SETTLE_S = 0.2
-"""Pause before a turn: so long some runtimes' threads (Paddle's OpenMP) go on spinning for work after a run."""
+"""Pause before a turn, since threads of some runtimes (Paddle's OpenMP) keep spinning after a run."""
 LOSES_AT = 2.0
-"""A candidate this many times slower than the best after the first round is not measured further."""
+"""A candidate that is this many times slower than the best after the first round is dropped."""
 LEAST_TURN_S = 0.05
-"""A turn is never shorter, not even when the time is spent: a single run tells nothing."""
+"""Shortest turn, even when the time is used up: a single run says little."""
 OPENING_SHARE = 0.5
-"""Of the time, the part after which no further candidate is loaded."""
+"""Share of the time after which no more candidates are loaded."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Protocol:
 
     Attributes:
         batches: batch sizes.
-        seconds: time for everything; what is begun is finished.
+        seconds: time for everything; a step that has started is finished.
         precisions: those to measure.
         backend: a runtime's name, to measure no other, or ``"auto"``.
         rounds: turns that each candidate gets at each batch size.
         memory: also measure the memory that each candidate needs, in a process of its own.
-        complete: also measure to the end what loses or what the parity gate refuses; the time is then that of the runs
+        complete: also measure slow candidates and those that fail the parity gate; the time is then that of the runs
             alone.
     """
 
@@ -124,7 +124,7 @@ class _Runner:
         return float(np.median(self.times)) if self.times else math.inf
 
     def prepare(self, batch: int) -> None:
-        """Begin with a batch, and run once, which compiles for it.
+        """Prepare a batch size and run it once, which compiles for it.
 
         Raises:
             HpiError: it cannot run this batch.
@@ -134,7 +134,7 @@ class _Runner:
         self.run()
 
     def take_turn(self, seconds: float) -> None:
-        """Run for a while; the first run, slowed by what ran before, does not count unless it fills the turn."""
+        """Run for a while. The first run is slowed by what ran before; it counts only if it fills the turn."""
         time.sleep(SETTLE_S)
         end = time.perf_counter() + seconds
         first = self._timed()
@@ -178,7 +178,7 @@ def measure(
     runners = list(_open_all(spec, options, protocol, on_progress, basis))
     try:
         if not runners:
-            raise BackendError(f"{spec.name}: nothing to measure: no runtime can serve it here")
+            raise BackendError(f"{spec.name}: nothing to measure: no runtime can run it here")
         if protocol.memory:
             _measure_memory(runners, options, protocol.batches, on_progress)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
@@ -219,13 +219,13 @@ def _open_all(
     open_candidate = open_with_verdict if protocol.complete else open_validated
     device = device_class(options.device)
     if device is None:
-        raise BackendError(f"no measurements are kept of {options.device}; there is nothing to choose from but Paddle")
+        raise BackendError(f"{options.device} cannot be measured: only Paddle runs on it")
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
     for ranked in rank(spec, Request(options, protocol.backend, protocol.precisions), basis):
         if ranked.unavailable is not None:
             continue
         if opened and not protocol.complete and time.perf_counter() > latest:
-            on_progress(Failure(ranked.candidate, "no time was left to load it; give a larger budget"))
+            on_progress(Failure(ranked.candidate, "not enough time left to load it; use a larger budget"))
             continue
         try:
             session, verdict = open_candidate(spec, ranked.candidate, options)

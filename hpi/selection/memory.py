@@ -37,12 +37,12 @@ main(sys.argv[1])
 def peak_memory(
     spec: ModelSpec, candidate: Candidate, options: SessionOptions, batches: Sequence[int]
 ) -> dict[int, float]:
-    """By how much a process grows, at most, that loads a candidate and runs batches of rising size.
+    """Peak growth of a process that loads a candidate and runs batches of increasing size.
 
-    That is the memory of the host, also of what runs on a card.
+    This is memory of the host, also for what runs on a GPU.
 
     Returns:
-        For each batch size MB; nothing where the system does not tell (outside Linux).
+        MB for each batch size; empty outside Linux.
 
     Raises:
         BackendError: the process failed.

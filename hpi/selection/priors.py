@@ -87,8 +87,8 @@ class Prior(Record):
         p99_ms: of fewer than a hundred runs it is about the slowest.
         throughput: items a second, batches one after the other.
         memory_mb: what the process grows by to load the runtime and the model and to run the batch, at most.
-        deviation_px: of a keypoint model, the largest distance of a clear joint of the parity exam from the
-            reference's, pixels of the crop; kept also where the gate refuses it.
+        deviation_px: of a keypoint model, the largest distance of a clear keypoint in the reference images from the
+            reference's, pixels of the crop; also kept for candidates that fail the parity gate.
         source: ``measured`` for runs of this project, ``published`` for figures from PaddleX's pages.
     """
 
@@ -112,7 +112,7 @@ class Prior(Record):
     @model_validator(mode="before")
     @classmethod
     def _read_flags(cls, row: object) -> object:
-        """Rows of earlier versions have a flag for each word of the profile; what is no such row stays as it is."""
+        """Translate rows of earlier versions, which have a flag for each word of the profile."""
         if not isinstance(row, Mapping) or "profile" in row:
             return row
         flags = {word: row.get(field, False) for field, word in _PROFILE_FLAGS.items()}
@@ -137,7 +137,7 @@ class _Table(Record):
 
 
 def distance(a: CpuClass | GpuClass, b: CpuClass | GpuClass) -> float:
-    """How unlike two device classes are.
+    """The distance of two device classes.
 
     CPUs: 4 for each step between their instruction sets (they decide which kernels run), 2 for another vendor, 1 for
     each doubling of the cores. GPUs: 4 for each 1.0 of the compute capability, 1 for another name, 1 for each major
@@ -286,7 +286,7 @@ def read_rows(path: Path) -> list[Prior]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; remove it, and measure anew with: hpi tune") from error
+        raise ConfigError(f"{path}: cannot be read: {error}; remove it and measure again with: hpi tune") from error
     return parse(_Table, content, str(path)).rows
 
 

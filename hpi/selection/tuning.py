@@ -22,14 +22,14 @@ def tune(
     Args:
         models: each with what is asked of its runtime; of a model that is there twice, the last.
         priors: measurements so far, where the result is stored.
-        seconds: time for all of it; what is begun is finished.
+        seconds: time for all models; a step that has started is finished.
         on_progress: called with a model's name and each result.
 
     Returns:
         What was stored.
 
     Raises:
-        BackendError: no runtime can serve a model.
+        BackendError: no runtime can run a model.
         ConfigError: the result cannot be stored.
     """
     rows: list[Prior] = []

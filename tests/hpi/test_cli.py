@@ -120,7 +120,7 @@ def test_a_folder_with_a_bad_file(tmp_path):
     quick_first(
         [
             (["predict", "none.png"], 1, "error: none.png: cannot be read"),
-            (["predict", EXAMPLE, "--pipeline", "human_keypoints"], 2, "error: 'human_keypoints' is no pipeline"),
+            (["predict", EXAMPLE, "--pipeline", "human_keypoints"], 2, "error: 'human_keypoints' is not a pipeline"),
             (["predict", EXAMPLE, "--model", "PP-TinyPos"], 2, "PP-TinyPose_128x96"),
             (["predict", EXAMPLE, "--model", POSE, "--pipeline", "x"], 2, "not both"),
             (["predict", EXAMPLE, "--det_threshold", "1.5"], 2, "det_threshold"),

@@ -152,7 +152,7 @@ class TopDown(Record):
 
     Attributes:
         padding: enlargement of the person's box before the crop.
-        heatmap_offset: a joint is at ``(heatmap index + heatmap_offset) * stride`` in crop pixels.
+        heatmap_offset: a keypoint is at ``(heatmap index + heatmap_offset) * stride`` in crop pixels.
     """
 
     padding: Annotated[float, Field(gt=0, le=100)] = 1.25
