@@ -137,6 +137,9 @@ def test_names_from_their_old_home_still_work_with_a_warning(lite):
     assert Old is KeypointResult
     with pytest.warns(DeprecationWarning, match=r"Predictor.estimator is deprecated; use pipelines\[0\]\.models"):
         assert lite.estimator is lite.pipelines[0].models[1]
+    (result,) = lite.predict(NOBODY)
+    with pytest.warns(DeprecationWarning, match="use keypoint_names"):
+        assert result.joint_names == result.keypoint_names
     with warnings.catch_warnings(), pytest.raises(AttributeError):
         import hpi.results
 

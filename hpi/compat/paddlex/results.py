@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +144,12 @@ class KeypointResult(_Dictionary):
         """The people, of a pipeline or of a keypoint model."""
         people: list[Json] = self["boxes"] if "boxes" in self else self["kpts"]
         return people
+
+    @property
+    def joint_names(self) -> list[Text]:
+        """Deprecated name of :attr:`keypoint_names`."""
+        warnings.warn("joint_names is deprecated; use keypoint_names", DeprecationWarning, stacklevel=2)
+        return self.keypoint_names
 
     def plot(self) -> Image:
         """The image with the skeletons of all people drawn on it: ``[H, W, 3]`` uint8 BGR."""
