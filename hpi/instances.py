@@ -72,11 +72,10 @@ class Instances:
             if given is None:
                 continue
             array = np.asarray(given, dtype)
-            expected = tuple(size if isinstance(size, int) else sizes.get(size, -1) for size in dimensions)
-            if array.ndim != len(expected) or any(e not in {-1, n} for e, n in zip(expected, array.shape, strict=True)):
+            if not _agrees(array.shape, dimensions, with_these := dict(sizes)):
                 shape = ", ".join(str(sizes.get(str(size), size)) for size in dimensions)
                 raise ValueError(f"Instances.{name}: [{shape}] expected, got {list(array.shape)}")
-            sizes.update((d, n) for d, n in zip(dimensions, array.shape, strict=True) if isinstance(d, str))
+            sizes = with_these
             object.__setattr__(self, name, array)
         if (self.keypoints is None) != (self.keypoint_scores is None):
             raise ValueError("Instances: give keypoints and keypoint_scores together")
@@ -136,7 +135,10 @@ class Instances:
             if index.ndim != 1 or (index.dtype == np.bool_ and len(index) != len(self)):
                 raise IndexError(f"Instances: {rows!r} is neither row numbers nor a mask of {len(self)} rows")
             index = index.astype(np.int64) if index.size == 0 and index.dtype != np.bool_ else index
-        return self.replaced(**{name: array[index] for name, array in self._arrays().items()})
+        chosen = object.__new__(Instances)  # rows of what was checked need no check
+        chosen.__dict__.update(self.__dict__)
+        chosen.__dict__.update({name: array[index] for name, array in self._arrays().items()})
+        return chosen
 
     def __iter__(self) -> Iterator[Instances]:
         return (self[row] for row in range(len(self)))
@@ -145,6 +147,16 @@ class Instances:
         has = [name for name in self._arrays() if name != "scores"]
         keypoints = "" if self.keypoints is None else f", {self.keypoints.shape[1]} keypoints each"
         return f"Instances({len(self)}{keypoints}: scores{''.join(f', {name}' for name in has)})"
+
+
+def _agrees(shape: tuple[int, ...], dimensions: tuple[str | int, ...], sizes: dict[str, int]) -> bool:
+    """Whether a shape has these dimensions; those with a name get their size where it is not in ``sizes`` yet."""
+    if len(shape) != len(dimensions):
+        return False
+    for size, dimension in zip(shape, dimensions, strict=True):
+        if size != (dimension if isinstance(dimension, int) else sizes.setdefault(dimension, size)):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
