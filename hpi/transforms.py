@@ -124,7 +124,7 @@ class Stretch(Transform):
     def prepare(  # noqa: D102
         self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
     ) -> Prepared:
-        sizes = np.array([image.shape[1::-1] for image in images], np.float64).reshape(-1, 2)
+        sizes = _sizes(images)
         batch = device.resized(device.placed(images), self.size, self.interpolation)
         scaled = np.tile(np.array(self.size[::-1], np.float64), (len(images), 1))
         return Prepared(batch, Inverse(sizes / self.size, np.zeros_like(sizes)), scaled, scaled / sizes[:, ::-1])
@@ -152,7 +152,7 @@ class Letterbox(Transform):
     def prepare(  # noqa: D102
         self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
     ) -> Prepared:
-        sizes = np.array([image.shape[1::-1] for image in images], np.float64).reshape(-1, 2)
+        sizes = _sizes(images)
         ratio = np.min(np.array(self.size) / sizes, axis=1, keepdims=True)
         scaled = np.maximum(np.floor(sizes * ratio + 1e-9), 1)
         padded = [self._padded(image, (int(w), int(h))) for image, (w, h) in zip(images, scaled, strict=True)]
@@ -218,3 +218,8 @@ class TopDownAffine(Transform):
             return Inverse(scale / (size - 1), center - scale / 2)
         factor = np.repeat(scale[:, :1] / size[0], 2, axis=1)
         return Inverse(factor, center - size / 2 * factor)
+
+
+def _sizes(images: Sequence[Any]) -> Float64:
+    """``[N, 2]``: width and height of each image, pixels."""
+    return np.array([image.shape[1::-1] for image in images], np.float64).reshape(-1, 2)

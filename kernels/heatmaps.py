@@ -70,18 +70,14 @@ def decode_quarter(heatmaps: Float32) -> tuple[Float64, Float32]:
     The largest cell, moved by a quarter of a cell towards the larger of its neighbours, in x and in y. A peak with
     ``x <= 1``, ``y <= 1``, ``x = W - 1`` or ``y = H - 1`` stays where it is, as in the reference.
 
-    Args:
-        heatmaps: ``[N, K, H, W]`` float32, raw model output; not modified.
-
-    Returns:
-        ``keypoints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
+    Takes and returns what :func:`decode_dark` does.
     """
     keypoints, scores = heatmap_peaks(heatmaps)
     height, width = heatmaps.shape[2:]
-    x, y = keypoints[..., 0], keypoints[..., 1]
-    refinable = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-    which = np.flatnonzero(refinable)
     maps = heatmaps.reshape(-1, height, width)
+    inside = (keypoints > 1) & (keypoints < (width - 1, height - 1))
+    refinable = inside.all(axis=-1)
+    which = np.flatnonzero(refinable)
     column, row = keypoints[refinable].astype(np.intp).T
     dx = maps[which, row, column + 1] - maps[which, row, column - 1]
     dy = maps[which, row + 1, column] - maps[which, row - 1, column]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from hpi.errors import ConfigError
 from hpi.instances import Frame, Instances, Skeleton
 from hpi.models.model import Model, Threshold
+
+Regions = Sequence[Instances | None] | None
+"""For each frame the people to look at; None: they are to be found."""
 
 
 class Pipeline(ABC):
@@ -20,12 +25,11 @@ class Pipeline(ABC):
 
     models: tuple[Model, ...]
 
-    @abstractmethod
     def run(
         self,
         frames: Sequence[Frame],
         *,
-        regions: Sequence[Instances | None] | None = None,
+        regions: Regions = None,
         threshold: Threshold = None,
     ) -> list[Instances]:
         """Find what is in frames; those of several streams may share a call.
@@ -43,6 +47,13 @@ class Pipeline(ABC):
             BackendError: a runtime failed.
             ConfigError: the pipeline takes no regions.
         """
+        if regions is not None and not self.takes_regions:
+            raise ConfigError(f"{self.models[0].spec.name} finds its own boxes and takes no regions")
+        return self._run([frame.image for frame in frames], regions, threshold)
+
+    @abstractmethod
+    def _run(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
+        """As :meth:`run`, on the images of the frames."""
 
     @property
     @abstractmethod

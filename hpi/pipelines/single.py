@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from hpi.errors import ConfigError
-from hpi.instances import Frame, Instances
+from hpi.instances import Instances
 from hpi.models.model import Model, Threshold
-from hpi.pipelines.base import Pipeline
+from hpi.pipelines.base import Pipeline, Regions
 
 
 class SingleModel(Pipeline):
@@ -20,14 +20,5 @@ class SingleModel(Pipeline):
     def takes_regions(self) -> bool:  # noqa: D102
         return self.models[0].spec.transform.takes_regions
 
-    def run(  # noqa: D102
-        self,
-        frames: Sequence[Frame],
-        *,
-        regions: Sequence[Instances | None] | None = None,
-        threshold: Threshold = None,
-    ) -> list[Instances]:
-        (model,) = self.models
-        if regions is not None and not self.takes_regions:
-            raise ConfigError(f"{model.spec.name} finds its own boxes and takes no regions")
-        return model.run([frame.image for frame in frames], regions, threshold)
+    def _run(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
+        return self.models[0].run(images, regions, threshold)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from hpi.errors import ConfigError
-from hpi.instances import Frame, Instances
+from hpi.instances import Instances
 from hpi.io.validation import nearest
 from hpi.models.model import Model, Threshold
-from hpi.pipelines.base import Pipeline
+from hpi.pipelines.base import Pipeline, Regions
 
 PEOPLE = ("person", "pedestrian")
 """Labels that are taken for people where the pipeline's YAML does not name its own."""
@@ -37,15 +37,8 @@ class TopDownPipeline(Pipeline):
         """Yes; with regions the detector does not run."""
         return True
 
-    def run(  # noqa: D102
-        self,
-        frames: Sequence[Frame],
-        *,
-        regions: Sequence[Instances | None] | None = None,
-        threshold: Threshold = None,
-    ) -> list[Instances]:
+    def _run(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
         detector, estimator = self.models
-        images: Sequence[Any] = [frame.image for frame in frames]
         placed = detector.place(images)
         people = self._find_people(placed, regions, threshold)
         if estimator.device.device != detector.device.device:
@@ -56,9 +49,7 @@ class TopDownPipeline(Pipeline):
             for of_frame, poses in zip(people, found, strict=True)
         ]
 
-    def _find_people(
-        self, images: Sequence[Any], regions: Sequence[Instances | None] | None, threshold: Threshold
-    ) -> list[Instances]:
+    def _find_people(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
         """The people of each image: those that are given, else those that the detector finds."""
         given = [None] * len(images) if regions is None else regions
         thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 NO_FALLBACK = "PADDLE_PDX_DISABLE_DEVICE_FALLBACK"
 """PaddleX's environment variable that makes a missing GPU an error."""
 
+Results = Iterator[PaddleXResult]
 AnyPredictor = TypeVar("AnyPredictor", bound=Predictor)
 
 _TRUE = {"True", "true", "TRUE", "1"}
@@ -34,12 +35,7 @@ _IMAGE_SIZES = {"img_size", "imgsz"}
 class Pipeline(Predictor):
     """A pipeline as PaddleX's ``create_pipeline`` returns it."""
 
-    def predict(
-        self,
-        input: Input,  # noqa: A002 - PaddleX's name
-        det_threshold: float | None = None,
-        **options: Any,
-    ) -> Iterator[PaddleXResult]:
+    def predict(self, input: Input, det_threshold: float | None = None, **options: Any) -> Results:  # noqa: A002
         """As :meth:`hpi.Predictor.predict`; the second argument is the threshold, as in PaddleX.
 
         Unknown keywords are logged and ignored.
@@ -62,12 +58,7 @@ class Model(Predictor):
         """Folder of its files."""
         return Path(self.describe()["models"][0]["model_dir"])
 
-    def predict(
-        self,
-        input: Input,  # noqa: A002 - PaddleX's name
-        batch_size: int | None = None,
-        **options: Any,
-    ) -> Iterator[PaddleXResult]:
+    def predict(self, input: Input, batch_size: int | None = None, **options: Any) -> Results:  # noqa: A002
         """As :meth:`hpi.Predictor.predict`; the second argument is the batch size, as in PaddleX.
 
         Unknown keywords are logged and ignored.
