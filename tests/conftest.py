@@ -1,4 +1,4 @@
-"""Fixtures. Every run has a cache of its own, so nothing depends on what a machine has seen before."""
+"""Fixtures. Every run has its own cache, so that no test depends on earlier runs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from hpi.io.archives import unpack
 
 from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, missing_backend
 
-# No time limits: the machines that run this are shared and slow by turns. A failure prints how to repeat it.
+# No time limits: the tests also run on busy machines. A failure prints how to reproduce it.
 settings.register_profile("hpi", deadline=None, print_blob=True)
 settings.load_profile("hpi")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--all``: also the tests marked ``full``."""
+    """Add ``--all``, which also runs the tests marked ``full``."""
     parser.addoption("--all", action="store_true", help="also run the tests that take long (marker: full)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that take long, unless they are asked for."""
+    """Leave out slow tests, unless ``--all`` is given."""
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The engine's folder, shared by the tests of one run; PaddleX's is empty."""
+    """``HPI_HOME``, shared by the tests of one run; PaddleX's cache is empty."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPI_HOME", str(folder))
@@ -52,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Fresh random numbers; the seed is in the report of a failed test and can be set with HPI_TEST_SEED."""
+    """New random numbers each time; a failed test prints the seed, which can be set with HPI_TEST_SEED."""
     seed = int(os.environ.get("HPI_TEST_SEED") or secrets.randbits(32))
     print(f"HPI_TEST_SEED={seed}")
     return np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(params=BACKEND_PACKAGES)
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each runtime that is installed."""
+    """Each installed runtime."""
     if reason := missing_backend(request.param):
         pytest.skip(reason)
     return str(request.param)
@@ -68,29 +68,29 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def options(home: Path) -> SessionOptions:
-    """What sessions are loaded with: two threads, the artifacts of this run."""
+    """Session options: two threads, and the artifact cache of this run."""
     return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
 @pytest.fixture
 def paddle_model_backend(backend: str) -> str:
-    """Each runtime that can be given a Paddle model: as it is, or converted."""
+    """Each runtime that can run a Paddle model, directly or converted."""
     if backend != "paddle" and importlib.util.find_spec("paddle2onnx") is None:
-        pytest.skip("paddle2onnx, which makes the ONNX file, is not installed (it has no wheel for Python 3.13)")
+        pytest.skip("paddle2onnx, which converts the model, is not installed (it has no wheel for Python 3.13)")
     return backend
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real models, photos and expected results beside the project."""
+    """The folder of real models, images and expected results beside the project."""
     if not SHARED.is_dir():
-        pytest.skip(f"needs the real models and photos in {SHARED}; HPI_SHARED sets another place")
+        pytest.skip(f"needs the real models and images in {SHARED}; set HPI_SHARED to use another folder")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def my_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled detector as an archive that states no name: a model of someone's own."""
+    """The bundled detector as an archive without a model name, as a model of the user's own."""
     folder = tmp_path_factory.mktemp("archive") / "my-detector_infer"
     folder.mkdir()
     unpack(BUNDLED / "PicoDet-S_person_416_infer.tar.xz", folder)
@@ -111,8 +111,8 @@ def lite(home: Path) -> Iterator[Predictor]:
 
 
 @pytest.fixture(scope="session")
-def photo() -> np.ndarray:
-    """The example photo, [480, 640, 3] BGR."""
+def image() -> np.ndarray:
+    """The example image, ``[480, 640, 3]`` uint8 BGR."""
     import cv2
 
     return np.asarray(cv2.imread(str(EXAMPLE)))

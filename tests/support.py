@@ -1,4 +1,4 @@
-"""Places and helpers that several tests share."""
+"""Paths and helpers that several tests share."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ IN_BROWSER = [
 """Marks of the tests in a browser."""
 
 HANGS_S = 300
-"""Seconds after which something that ends by itself counts as hanging, on the busiest of machines."""
+"""Seconds after which something that should end by itself counts as hanging, even on a busy machine."""
 
 
 def quick_first(cases: Iterable[Any], count: int = 1) -> list[Any]:
-    """Cases of a parametrized test, those after the first few for ``--all`` only; a tuple is of several arguments."""
+    """Cases of a parametrised test, all but the first for ``--all`` only; a tuple holds several arguments."""
     first, rest = (cases := list(cases))[:count], cases[count:]
     values = (case if isinstance(case, tuple) else (case,) for case in rest)
     return [*first, *(pytest.param(*value, marks=pytest.mark.full) for value in values)]
 
 
 def require(package: str) -> None:
-    """Skip what needs a package that is not installed, without importing it.
+    """Skip the test or module if a package is not installed, without importing it.
 
     Importing Paddle (which paddle2onnx does) sets ``OMP_NUM_THREADS``; the processes that tests start would inherit it.
     """
@@ -63,7 +63,7 @@ def require(package: str) -> None:
 
 
 def missing_backend(name: str) -> str | None:
-    """Why tests on a runtime cannot run here."""
+    """Why tests of a runtime cannot run here; None if they can."""
     if importlib.util.find_spec(BACKEND_PACKAGES[name]) is None:
         return f"{name} is not installed"
     return None
@@ -89,28 +89,28 @@ def run_python(*arguments: str | Path, cwd: Path, **environment: str) -> subproc
 
 
 CLEAR = 0.3
-"""Score from which the place of a keypoint is compared: that of the golden tests and of the parity gate."""
+"""Score above which positions of keypoints are compared, in the golden tests and in the parity gate."""
 ROUNDING = 1e-4
-"""How far apart two FP32 kernels may leave a heatmap or a score, which go up to 1.
+"""Largest difference of heatmaps and scores, which are at most 1, between two FP32 implementations.
 
-A convolution adds up about 1000 products in an order of its own. Each sum is rounded by 2^-24 of itself, and such
-errors grow with the root of their number: 2e-6. Through some 70 convolutions in a row they grow to 1.6e-5 in the same
-way. The rest is for activations inside a model that are several times larger than its outputs.
+A convolution adds about 1000 products, in an order that depends on the implementation. Each sum is rounded by 2^-24 of
+its value, and such errors grow with the root of their number: 2e-6. Over some 70 convolutions in a row they grow to
+1.6e-5 in the same way. The rest is for activations inside a model that are several times larger than its outputs.
 """
 BOX_ROUNDING = 0.01
-"""The same of a coordinate in an image of 640 pixels: 1.6e-5 of it, in pixels."""
+"""The same for a coordinate in an image of 640 pixels: 1.6e-5 of 640, in pixels."""
 
 
 def assert_same_keypoints(found: ArrayLike, expected: ArrayLike) -> None:
-    """Keypoints by score, within the limits of the golden tests: 0.2 px and 0.01 in score.
+    """Assert that keypoints agree within the limits of the golden tests: 0.2 px and 0.01 in score.
 
-    They hold between any FP32 kernels, of the models and of the images. ``warpAffine`` reads an image on a grid of
-    1/32 px, so the last bits of a box move a sample of the crop by 0.03 px at once; the limit is six such steps. One
-    keypoint in a hundred, or one of fewer, may be five times as far off: two cells of its heatmap are as good as
-    equal, and either may win.
+    These limits hold between any FP32 implementations of models and image operations. ``warpAffine`` samples an image
+    on a grid of 1/32 px, so the last bits of a box move a sample of the crop by 0.03 px; the limit is six such steps.
+    One keypoint in a hundred, or one of fewer, may be five times as far off: two cells of its heatmap are almost
+    equal, and either may be the maximum.
 
-    Below a score of :data:`CLEAR` a heatmap is flat, and a rounding moves its maximum anywhere. There only the scores
-    are compared, which are the height of that maximum, within five times the limit.
+    Below a score of :data:`CLEAR` a heatmap is flat, and rounding can move its maximum anywhere. There only the scores
+    are compared, within five times the limit.
 
     Args:
         found: ``[..., 3]``, x and y in pixels of the image, score.
@@ -128,7 +128,7 @@ def assert_same_keypoints(found: ArrayLike, expected: ArrayLike) -> None:
 
 
 def match_boxes(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """For each expected box ``[N, 4]`` the index of the found one; they must be one to one with IoU above 0.9."""
+    """For each expected box ``[N, 4]``, the index of the found one; they must match one to one with IoU above 0.9."""
     assert len(found) == len(expected)
     if not len(expected):
         return np.empty(0, int)
@@ -140,9 +140,9 @@ def match_boxes(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def assert_same_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
-    """A detector's raw outputs but for rounding: rows ``[N, 6]`` of class, score and box, and how many an image has.
+    """Assert that raw outputs of a detector agree up to rounding: rows ``[N, 6]`` of class, score and box, and counts.
 
-    The rows of an image may be in any order, since scores that are as good as equal may change places.
+    The rows of an image may be in any order, since almost equal scores may change places.
     """
     assert found[1].tolist() == expected[1].tolist()
     ends = np.cumsum(expected[1])[:-1]
@@ -154,7 +154,7 @@ def assert_same_detections(found: Sequence[np.ndarray], expected: Sequence[np.nd
 
 
 def assert_same_people(found: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> None:
-    """The same ``boxes`` of a pipeline's results, image by image, in any order; keypoints all together."""
+    """Assert that results of a pipeline have the same ``boxes``, in any order within an image."""
     pairs = []
     for one, other in zip(found, expected, strict=True):
         boxes = [np.array([person["coordinate"] for person in of["boxes"]]).reshape(-1, 4) for of in (one, other)]
@@ -168,7 +168,7 @@ def assert_same_people(found: Sequence[Mapping[str, Any]], expected: Sequence[Ma
 
 
 def float_files(name: str) -> ModelFiles:
-    """A model whose sessions all take the normalised float tensor (those that take images: test_uint8.py)."""
+    """A model without its normalisation, so that its sessions take the normalised float tensor."""
     return dataclasses.replace(Zoo.default().find(name).files, normalization=None)
 
 
@@ -181,11 +181,11 @@ def wait_until(holds: Callable[[], object], what: str) -> None:
 
 
 def wait_until_threads_end(count: int) -> None:
-    """Wait until no more threads than these are left."""
+    """Wait until at most this many threads are left."""
     wait_until(lambda: threading.active_count() <= count, f"at most {count} threads")
 
 
-# Everything that would leave the machine fails at once.
+# Every connection beyond this machine fails at once.
 NO_NETWORK = {
     "http_proxy": "http://127.0.0.1:9",
     "https_proxy": "http://127.0.0.1:9",
@@ -196,11 +196,13 @@ NO_NETWORK = {
 
 @contextmanager
 def serve(handler: type[http.server.BaseHTTPRequestHandler] | Path) -> Iterator[str]:
-    """Serve a folder, or a handler, on a free port of 127.0.0.1; gives the address."""
+    """Serve a folder, or a handler, on a free port of 127.0.0.1; yields the address."""
     if isinstance(handler, Path):
         handler = functools.partial(_QuietFiles, directory=str(handler))  # type: ignore[assignment]
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # how soon it notices its end
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.01,), daemon=True
+    )  # seconds until it notices shutdown()
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -25,7 +25,7 @@ PARITY = {
     "every golden result": ["--all", "hpi/test_golden.py"],
     "runtimes and kernels": [
         "backends/test_openvino.py", "backends/test_paddle.py", "backends/test_sessions.py", "backends/test_uint8.py",
-        "hpi/test_on_card.py", "kernels",
+        "hpi/test_on_gpu.py", "kernels",
     ],
 }  # fmt: skip
 AVX512 = [

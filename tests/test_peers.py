@@ -51,10 +51,10 @@ def test_paddlex_finds_the_same_people(shared, tmp_path, rng, flip):
     config = {"pipeline_name": "human_keypoint_detection", "SubModules": modules}
     (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(config))
     paths = []
-    for photo in sorted((shared / "data" / "photos").glob("*.jpg")):
-        image = cv2.imread(str(photo))
+    for path in sorted((shared / "data" / "photos").glob("*.jpg")):
+        image = cv2.imread(str(path))
         top, left = (int(rng.integers(0, side // 4)) for side in image.shape[:2])
-        paths.append(str(tmp_path / f"{photo.stem}.png"))
+        paths.append(str(tmp_path / f"{path.stem}.png"))
         cv2.imwrite(paths[-1], image[top:, left:])
     command = [python, "-c", PADDLEX, str(ROOT / "benchmarks" / "peers"), str(tmp_path / "pipeline.yaml"), *paths]
     environment = {**os.environ, "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}

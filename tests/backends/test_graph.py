@@ -50,12 +50,12 @@ def best_first(rows):
     return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
-def views(photo):
+def views(image):
     """An image of people, its mirror image and its half, as the detector takes them."""
-    images = [photo, photo[:, ::-1], photo[:, :320]]
-    image = np.stack([cv2.resize(one, (416, 416)) for one in images])[..., ::-1].transpose(0, 3, 1, 2)
+    images = [image, image[:, ::-1], image[:, :320]]
+    batch = np.stack([cv2.resize(one, (416, 416)) for one in images])[..., ::-1].transpose(0, 3, 1, 2)
     sizes = np.array([one.shape[:2] for one in images], np.float32)
-    return {"image": np.ascontiguousarray(image.astype(np.float32) / 64 - 2), "scale_factor": 416 / sizes}
+    return {"image": np.ascontiguousarray(batch.astype(np.float32) / 64 - 2), "scale_factor": 416 / sizes}
 
 
 def assert_the_cut_returns_the_same_boxes(model, feeds):
@@ -86,8 +86,8 @@ def test_nms_parameters_are_read_from_the_graph(detector):
     assert not {"NonMaxSuppression", "TopK"} & {node.op_type for node in head.graph.node}
 
 
-def test_detector_cut_before_its_nms_returns_the_same_boxes(detector, photo):
-    assert_the_cut_returns_the_same_boxes(detector, views(photo))
+def test_detector_cut_before_its_nms_returns_the_same_boxes(detector, image):
+    assert_the_cut_returns_the_same_boxes(detector, views(image))
 
 
 @pytest.mark.full
@@ -96,16 +96,19 @@ def test_cut_official_detector_returns_the_same_boxes(shared, options):
     require("paddle2onnx")
     spec = read_model(shared / "models" / "PicoDet-S_pedestrian_320")
     graph = ensure_onnx(spec.files, options.artifacts)
-    photos = [cv2.imread(str(path)) for path in sorted((shared / "data" / "photos").glob("*.jpg"))]
+    originals = [cv2.imread(str(path)) for path in sorted((shared / "data" / "photos").glob("*.jpg"))]
     scale, shift = (
         np.array(one, np.float32) for one in (spec.files.normalization.scale, spec.files.normalization.shift)
     )
     images = [
-        cv2.resize(photo, (320, 320), interpolation=cv2.INTER_CUBIC)[..., ::-1] * scale + shift for photo in photos
+        cv2.resize(original, (320, 320), interpolation=cv2.INTER_CUBIC)[..., ::-1] * scale + shift
+        for original in originals
     ]
     feeds = {
         "image": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), np.float32),
-        "scale_factor": np.array([[320 / photo.shape[0], 320 / photo.shape[1]] for photo in photos], np.float32),
+        "scale_factor": np.array(
+            [[320 / original.shape[0], 320 / original.shape[1]] for original in originals], np.float32
+        ),
     }
     assert_the_cut_returns_the_same_boxes(read_graph(graph), feeds)
 
@@ -181,10 +184,10 @@ def test_batch_normalization_is_folded_into_convolutions(detector):
     assert {tensor.name for tensor in half.graph.initializer} <= needed
 
 
-def test_fp16_of_a_detector_without_its_nms(detector, photo):
+def test_fp16_of_a_detector_without_its_nms(detector, image):
     head, _ = cut_nms(detector)
     half = to_fp16(head, decoding_nodes(head))
-    feeds = views(photo)
+    feeds = views(image)
     (boxes, scores), (half_boxes, half_scores) = run(head, feeds), run(half, feeds)
     assert np.abs(scores - half_scores).max() < 0.05
     sure = scores[:, 0].ravel() > 0.5

@@ -42,16 +42,16 @@ def test_conversion_goes_to_the_cache_not_beside_the_model(program, home):
 
 
 @pytest.mark.full
-def test_detector_with_single_image_nms_takes_batches(shared, tmp_path, photo, home):
+def test_detector_with_single_image_nms_takes_batches(shared, tmp_path, image, home):
     """PP-YOLOE's program has a free batch. paddle2onnx's graph declares one too, but fails on two images."""
     unpack(shared / "models" / "latency_only" / "PP-YOLOE-S_human_infer.tar.xz", tmp_path)
-    images = [photo, photo[:, ::-1], photo[:300]]
+    images = [image, image[:, ::-1], image[:300]]
     for backend in ("onnxruntime", "openvino"):
         if reason := missing_backend(backend):
             pytest.skip(reason)
         with Predictor("PP-YOLOE-S_human", model_dir=tmp_path, backend=backend) as predictor:
             together = list(predictor.predict(images, batch_size=3, threshold=0))
-            alone = [next(predictor.predict(image, threshold=0)) for image in images]
+            alone = [next(predictor.predict(one, threshold=0)) for one in images]
         for one, other in zip(together, alone, strict=True):
             assert len(one["boxes"]) == len(other["boxes"]) > 0
             assert one["boxes"][0]["score"] == pytest.approx(other["boxes"][0]["score"], abs=1e-6)

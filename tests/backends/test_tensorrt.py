@@ -366,12 +366,12 @@ def crops(rng, count):
     return {"image": rng.standard_normal((count, 3, 256, 256), np.float32)}
 
 
-def views(photo, count):
+def views(image, count):
     """Crops of an image of people, as the detector takes them."""
     starts = [40 * index for index in range(count)]
-    images = [cv2.resize(photo[:, start : start + 320], (416, 416)) for start in starts]
-    image = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 64 - 2
-    return {"image": np.ascontiguousarray(image), "scale_factor": np.full((count, 2), 416 / 320, np.float32)}
+    images = [cv2.resize(image[:, start : start + 320], (416, 416)) for start in starts]
+    batch = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 64 - 2
+    return {"image": np.ascontiguousarray(batch), "scale_factor": np.full((count, 2), 416 / 320, np.float32)}
 
 
 @pytest.mark.parametrize("many", quick_first([2, 34]))
@@ -391,13 +391,13 @@ def test_every_batch_size_matches_the_reference(fake_gpu, on_gpu, reference, rng
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
-def test_nan_scores_are_an_error(fake_gpu, on_gpu, photo):
+def test_nan_scores_are_an_error(fake_gpu, on_gpu, image):
     with load(on_gpu, DETECTOR) as session:
-        feeds = views(photo, 2)
+        feeds = views(image, 2)
         feeds["image"][1] = np.nan
         with pytest.raises(BackendError, match=r"inference\.onnx on tensorrt failed: its scores are NaN"):
             session.run(feeds)
-        assert session.run(views(photo, 2))[1].all()
+        assert session.run(views(image, 2))[1].all()
 
 
 def test_outputs_survive_the_next_run(fake_gpu, on_gpu, rng):
@@ -422,15 +422,15 @@ def test_gpu_arrays_stay_on_the_gpu(fake_gpu, on_gpu, reference, rng):
             assert np.abs(found.get() - reference[POSE].run(feeds)[0]).max() < ROUNDING
 
 
-def test_detector_returns_the_boxes_of_its_whole_graph(fake_gpu, on_gpu, reference, photo):
+def test_detector_returns_the_boxes_of_its_whole_graph(fake_gpu, on_gpu, reference, image):
     with load(on_gpu, DETECTOR) as session:
         assert session.info.outputs == reference[DETECTOR].info.outputs
         for count in (1, 3, 9):
-            feeds = views(photo, count)
+            feeds = views(image, count)
             found = session.run(feeds)
             assert len(found[0]) > count
             assert_same_detections(found, reference[DETECTOR].run(feeds))
-        feeds = views(photo, 2)
+        feeds = views(image, 2)
         found = session.run({name: GpuArray(fake_gpu, feed) for name, feed in feeds.items()})
         for from_gpu, from_host in zip(found, session.run(feeds), strict=True):
             assert np.array_equal(from_gpu, from_host)

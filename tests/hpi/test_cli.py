@@ -147,7 +147,7 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, fragmen
     assert "Traceback" not in done.stderr
 
 
-def test_a_model_that_cannot_be_fetched_is_one_line(tmp_path):
+def test_an_unavailable_model_is_reported_in_one_line(tmp_path):
     home = str(tmp_path / "home")
     done = run_hpi("predict", EXAMPLE, "--model", "PP-TinyPose_128x96", cwd=tmp_path, HPI_HOME=home, **NO_NETWORK)
     assert done.returncode == 1
@@ -158,7 +158,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(tmp_path):
 
 
 @pytest.mark.full
-def test_a_result_that_cannot_be_saved_does_not_stop_the_others(tmp_path):
+def test_an_unsaved_result_does_not_stop_the_others(tmp_path):
     for name in ("a.png", "b.png"):
         shutil.copy(EXAMPLE, tmp_path / name)
     (tmp_path / "output" / "a_res.json").mkdir(parents=True)

@@ -210,7 +210,7 @@ def test_further_signals_do_not_interrupt_the_cleanup(tmp_path):
     assert (tmp_path / "clean").exists()
 
 
-def test_threads_are_not_awaited(tmp_path):
+def test_the_process_does_not_wait_for_threads(tmp_path):
     done = run_command("    threading.Thread(target=time.sleep, args=[60]).start(); kill()", tmp_path)
     assert (done.returncode, done.stderr) == ENDS[signal.SIGINT]
 
@@ -267,7 +267,7 @@ def test_exit_codes(tmp_path, body, code, fragment):
 
 
 @pytest.mark.full
-def test_closed_standard_streams_are_no_error(tmp_path):
+def test_closed_standard_streams_are_not_an_error(tmp_path):
     shell = f'"{sys.executable}" -m hpi models'
     for redirection, code in ((">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)):
         done = subprocess.run(["sh", "-c", f"{shell} {redirection}"], cwd=tmp_path, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Model folders damaged at random: each gives results or an error of ours, and nothing that is no number."""
+"""Model folders damaged at random: each gives finite results or one of this package's errors."""
 
 import json
 import os
@@ -28,14 +28,14 @@ pytestmark = pytest.mark.full
 
 
 class Worker:
-    """The process that tries model folders, started again where one takes it down."""
+    """The process that tries model folders; it is started again if one crashes it."""
 
     def __init__(self, home):
         self.home = home
         self.process = None
 
     def try_out(self, folder, name, backend):
-        """What came of a folder; None for the one of the cache."""
+        """The outcome for a folder; None stands for the folder in the cache."""
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "tests" / "damage.py")],

@@ -31,7 +31,7 @@ def test_a_missing_file_is_also_a_file_not_found_error(tmp_path, lite):
         read_yaml(tmp_path / "none.yml", ModelError)
 
 
-def test_a_file_that_is_there_is_not_missing(tmp_path):
+def test_an_existing_file_is_not_reported_as_missing(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (item,) = read_items(str(tmp_path / "empty.jpg"))
     assert type(item.image) is InputError

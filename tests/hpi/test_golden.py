@@ -1,4 +1,4 @@
-"""The same joints as PaddleX 3.7.2: ``golden/`` holds what it returned for twelve photos, made on OpenCV 4.10.
+"""The same keypoints as PaddleX 3.7.2: ``golden/`` holds its results for twelve images, made on OpenCV 4.10.
 
 Every third photo by default, all twelve with ``--all``.
 """
@@ -29,7 +29,7 @@ def goldens(shared, request):
     return read
 
 
-def photo_of(shared: Path, name: str) -> str:
+def image_of(shared: Path, name: str) -> str:
     return str(
         next(
             path
@@ -54,8 +54,8 @@ def pipeline_config(shared: Path, pose: str, flip: bool) -> dict:
 
 
 def assert_the_reference_s_people(shared: Path, expected: list[dict], predictor: Predictor) -> None:
-    photos = [photo_of(shared, golden["input_path"]) for golden in expected]
-    assert_same_people(list(predictor.predict(photos, batch_size=5)), expected)
+    images = [image_of(shared, golden["input_path"]) for golden in expected]
+    assert_same_people(list(predictor.predict(images, batch_size=5)), expected)
 
 
 @pytest.mark.parametrize(("pose", "flip"), quick_first((pose, flip) for pose in POSES for flip in (False, True)))
@@ -69,7 +69,7 @@ def test_pipeline(shared, goldens, paddle_model_backend, pose, flip):
 @pytest.mark.parametrize("objective", ["latency", "throughput", "memory"])
 @pytest.mark.parametrize("pose", POSES)
 @pytest.mark.full
-def test_pipeline_on_whatever_is_chosen(shared, goldens, pose, objective):
+def test_pipeline_on_the_chosen_runtimes(shared, goldens, pose, objective):
     with Predictor("x", config=pipeline_config(shared, pose, False), objective=objective) as predictor:
         assert_the_reference_s_people(shared, goldens(f"pipeline/{pose}"), predictor)
 
@@ -79,12 +79,12 @@ def test_pipeline_on_whatever_is_chosen(shared, goldens, pose, objective):
     quick_first((backend, pose) for backend in BACKEND_PACKAGES for pose in (*POSES[::-1], "tinypose_256x192_paddle2")),
     indirect=["backend"],
 )
-def test_keypoint_model_on_whole_photos(shared, goldens, paddle_model_backend, pose):
+def test_keypoint_model_on_whole_images(shared, goldens, paddle_model_backend, pose):
     """Also the same weights in PaddleDetection's Paddle 2 layout."""
     expected = goldens(f"module/{POSES[1] if pose.endswith('paddle2') else pose}")
-    photos = [photo_of(shared, golden["input_path"]) for golden in expected]
+    images = [image_of(shared, golden["input_path"]) for golden in expected]
     with Predictor(pose, model_dir=shared / "models" / pose, backend=paddle_model_backend) as predictor:
-        found = [result["kpts"][0]["keypoints"] for result in predictor.predict(photos, batch_size=12)]
+        found = [result["kpts"][0]["keypoints"] for result in predictor.predict(images, batch_size=12)]
     keypoints, golden = np.array(found), np.array([one["kpts"][0]["keypoints"] for one in expected])
     clear = golden[..., 2] > CLEAR
     assert clear.any()
@@ -97,7 +97,7 @@ def test_keypoint_model_on_whole_photos(shared, goldens, paddle_model_backend, p
 def test_detector(shared, goldens, paddle_model_backend):
     with Predictor(DETECTOR, model_dir=shared / "models" / DETECTOR, backend=paddle_model_backend) as predictor:
         for golden in goldens(f"detector/{DETECTOR}"):
-            (result,) = predictor.predict(photo_of(shared, golden["input_path"]))
+            (result,) = predictor.predict(image_of(shared, golden["input_path"]))
             assert [box["label"] for box in result["boxes"]] == [box["label"] for box in golden["boxes"]]
             for ours, theirs in zip(result["boxes"], golden["boxes"], strict=True):
                 assert ours["score"] == pytest.approx(theirs["score"], abs=ROUNDING)

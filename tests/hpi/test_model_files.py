@@ -117,7 +117,7 @@ def operator(index, **fields):
         (lambda c: c.update(Global={}), "model_name"),
     ],
 )
-def test_what_is_not_understood_names_file_and_field(folder, change, field):
+def test_errors_name_the_file_and_the_field(folder, change, field):
     rewrite(folder, change)
     with pytest.raises(ModelError) as error:
         read_model(folder)
@@ -241,7 +241,7 @@ def test_two_graphs_are_ambiguous(folder):
         read_model(folder)
 
 
-def test_the_name_in_the_yml_must_be_the_one_asked_for(folder):
+def test_the_name_in_the_yml_must_be_the_requested_one(folder):
     rewrite(folder, lambda c: c.update(Global={"model_name": "PP-TinyPose_128x96"}))
     assert read_model(folder, "PP-TinyPose_128x96").name == "PP-TinyPose_128x96"
     with pytest.raises(ModelError, match="PP-TinyPose_256x192"):
@@ -267,7 +267,7 @@ def detector(folder):
 
 
 @pytest.mark.parametrize("field", ["interp", "keep_ratio"])
-def test_what_a_resize_leaves_out_has_paddlexs_default(detector, field):
+def test_missing_fields_of_a_resize_have_paddlexs_defaults(detector, field):
     rewrite(detector, lambda c: c["Preprocess"][0].pop(field))
     assert read_model(detector).transform == Stretch((320, 416), 2)
 
@@ -340,7 +340,7 @@ def test_labels_are_text_as_it_is_written(detector, written, labels):
 
 
 @pytest.mark.parametrize("written", ["person", "5", "{0: person}", "[[person]]", "[{a: b}, 1]"])
-def test_labels_that_are_no_list_of_names_are_an_error(detector, written):
+def test_labels_that_are_not_a_list_of_names_are_an_error(detector, written):
     del (content := dict(DETECTOR))["label_list"]
     (detector / "inference.yml").write_text(f"{yaml.safe_dump(content)}label_list: {written}\n")
     with pytest.raises(ModelError, match="label_list"):
@@ -396,13 +396,13 @@ def test_a_folder_that_is_not_there_may_be_another(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "a\0b", "x" * 300, "x" * 5000])
-def test_a_path_that_cannot_be_is_an_error(tmp_path, name):
+def test_an_impossible_path_is_an_error(tmp_path, name):
     with pytest.raises(ModelError):
         read_model(tmp_path / name)
 
 
 @pytest.mark.parametrize("what", ["folder", "inference.yml", "inference.pdiparams"])
-def test_what_may_not_be_read_is_an_error(folder, what):
+def test_an_unreadable_file_is_an_error(folder, what):
     """In a process of a user who may read less than the one that runs the tests."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
@@ -418,7 +418,7 @@ def test_what_may_not_be_read_is_an_error(folder, what):
         try:
             os.setuid(65534)
             read_model(folder)
-        except BaseException as error:  # noqa: BLE001 - told to the parent
+        except BaseException as error:  # noqa: BLE001 - reported to the parent
             said = f"{type(error).__name__}: {error}"
         os.write(write, said.encode())
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Which level decides an option, and what is allowed."""
+"""The priority of levels, and the allowed values."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_the_table_has_every_option():
 
 @pytest.mark.parametrize("option", TABLE)
 @pytest.mark.parametrize("saying", [(), (2,), (1,), (0,), (1, 2), (0, 2), (0, 1), (0, 1, 2)], ids=str)
-def test_first_level_that_says_something_wins(option, saying):
+def test_the_first_level_that_sets_an_option_wins(option, saying):
     values, default = TABLE[option]
     levels = [Options(**({option: values[level]} if level in saying else {})) for level in range(len(LEVELS))]
     assert getattr(resolve(*levels), option) == (values[saying[0]] if saying else default)
@@ -116,16 +116,16 @@ def test_explicit_auto_outranks_a_configured_backend():
 
 
 @pytest.mark.full
-def test_threshold_and_batch_size(photo):
+def test_threshold_and_batch_size(image):
     config = in_yaml({}, {})
     config["SubModules"]["ObjectDetection"].update(threshold=1, batch_size=3)
     with Predictor("x", config=config) as predictor:
         assert (predictor.threshold, predictor.batch_size) == (1, 3)
-        assert [len(result["boxes"]) for result in predictor.predict(photo)] == [0]
+        assert [len(result["boxes"]) for result in predictor.predict(image)] == [0]
     with Predictor("x", config=config, threshold=0.5, batch_size=2) as predictor:
         assert (predictor.threshold, predictor.batch_size) == (0.5, 2)
-        assert [len(result["boxes"]) for result in predictor.predict(photo)] == [2]
-        assert [len(result["boxes"]) for result in predictor.predict(photo, threshold=1)] == [0]
+        assert [len(result["boxes"]) for result in predictor.predict(image)] == [2]
+        assert [len(result["boxes"]) for result in predictor.predict(image, threshold=1)] == [0]
 
 
 def test_batch_size_of_people_is_not_that_of_images():
@@ -165,12 +165,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("option", "value"), WRONG, ids=str)
-def test_values_that_are_not_allowed_name_the_option(option, value):
+def test_the_error_for_an_invalid_value_names_the_option(option, value):
     with pytest.raises(ConfigError, match=option):
         Options(**{option: value})
 
 
-def test_whole_numbers_of_any_type_will_do():
+def test_whole_numbers_of_any_type_are_accepted():
     options = Options(threads=np.int64(2), batch_size=np.uint8(4), threshold=np.float32(0.5))
     assert (options.threads, options.batch_size, options.threshold) == (2, 4, 0.5)
     assert type(options.threads) is int

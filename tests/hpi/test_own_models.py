@@ -1,4 +1,4 @@
-"""Models of one's own: other names of inputs, other normalisations, and what returns NaN.
+"""Models of users: other names of inputs, other normalisations, and models that return NaN.
 
 They are made from the bundled ones by editing their graphs, so that the keypoints must stay what they are.
 """
@@ -105,9 +105,9 @@ def as_before(folder, backend, image, atol=0.02):
 @pytest.mark.parametrize(
     "name", ["x", *(pytest.param(name, marks=pytest.mark.full) for name in ("input.1", "scale_factor", "images"))]
 )
-def test_the_input_of_a_keypoint_model_may_have_any_name(pose, backend, photo, name):
+def test_the_input_of_a_keypoint_model_may_have_any_name(pose, backend, image, name):
     pose.rename_input("image", name)
-    as_before(pose.save(), backend, photo)
+    as_before(pose.save(), backend, image)
 
 
 def test_an_input_by_another_name_takes_uint8_images_too(pose, options):
@@ -119,7 +119,7 @@ def test_an_input_by_another_name_takes_uint8_images_too(pose, options):
 
 
 @pytest.mark.parametrize(("name", "other"), quick_first([("image", "mask"), ("x", "y")], 1))
-def test_a_keypoint_model_with_an_input_more_names_it(pose, backend, name, other):
+def test_an_additional_input_of_a_keypoint_model_is_named(pose, backend, name, other):
     pose.rename_input("image", name)
     pose.graph.input.append(onnx.helper.make_tensor_value_info(other, onnx.TensorProto.FLOAT, ["N", 1]))
     with pytest.raises((ModelError, BackendError), match=rf"one input, the image; .* as .*{other}"):
@@ -143,25 +143,25 @@ def test_a_detectors_inputs_have_the_names_of_paddledetection(detector, backend,
 
 
 @pytest.mark.full
-def test_a_model_without_normalize_image_takes_levels(pose, backend, photo):
+def test_a_model_without_normalize_image_takes_levels(pose, backend, image):
     pose.put_before("Sub", 127.5)
     pose.constant("scale", 1 / 127.5)
     pose.graph.node.insert(1, onnx.helper.make_node("Mul", ["changed", "scale"], ["scaled"]))
     for node in list(pose.graph.node)[2:]:
         node.input[:] = ["scaled" if name == "changed" else name for name in node.input]
     del pose.yml["Preprocess"][1]
-    as_before(pose.save(), backend, photo)
+    as_before(pose.save(), backend, image)
 
 
 @pytest.mark.full
-def test_a_model_with_norm_type_none_takes_levels_from_0_to_1(pose, backend, photo):
+def test_a_model_with_norm_type_none_takes_levels_from_0_to_1(pose, backend, image):
     pose.put_before("Sub", 0.5)
     pose.constant("scale", 2)
     pose.graph.node.insert(1, onnx.helper.make_node("Mul", ["changed", "scale"], ["scaled"]))
     for node in list(pose.graph.node)[2:]:
         node.input[:] = ["scaled" if name == "changed" else name for name in node.input]
     pose.yml["Preprocess"][1] |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "norm_type": "none"}
-    as_before(pose.save(), backend, photo)
+    as_before(pose.save(), backend, image)
 
 
 @pytest.mark.full
@@ -179,7 +179,7 @@ def test_a_model_with_norm_type_none_takes_levels_from_0_to_1(pose, backend, pho
     ],
     ids=["interp", "keep_ratio", "linear", "norm_type none", "no NormalizeImage"],
 )
-def test_what_a_yml_leaves_out_gives_the_boxes_of_paddlex(tmp_path, shared, change, score, box):
+def test_defaults_of_a_yml_give_the_boxes_of_paddlex(tmp_path, shared, change, score, box):
     """As PaddleX 3.7.2 gave them for the same folders."""
     require("paddle")
     folder = shutil.copytree(
@@ -195,20 +195,20 @@ def test_what_a_yml_leaves_out_gives_the_boxes_of_paddlex(tmp_path, shared, chan
     np.testing.assert_allclose(best["coordinate"], box, atol=0.02)
 
 
-def test_labels_that_yaml_takes_for_something_else_are_the_names_of_classes(detector, photo, tmp_path):
+def test_labels_that_yaml_reads_as_other_types_are_kept_as_text(detector, image, tmp_path):
     detector.yml["label_list"] = [1]
     with Predictor("mine", model_dir=detector.save(), device="cpu") as predictor:
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
     assert {box["label"] for box in result["boxes"]} == {"1"}
     result.save_to_json(tmp_path / "result.json")
     assert {box["label"] for box in json.loads((tmp_path / "result.json").read_text())["boxes"]} == {"1"}
 
 
 @pytest.mark.parametrize("labels", [[], None])
-def test_a_class_without_a_name_is_labelled_by_its_number(detector, photo, labels):
+def test_a_class_without_a_name_is_labelled_by_its_number(detector, image, labels):
     detector.yml["label_list"] = labels
     with Predictor("mine", model_dir=detector.save(), device="cpu") as predictor:
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
     assert {box["label"] for box in result["boxes"]} == {"0"}
 
 
@@ -232,7 +232,7 @@ def give_nan_for_white_images(edited, value=np.nan):
 
 @pytest.mark.full
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_keypoint_model_that_always_returns_nan_serves_nowhere(pose, value, photo):
+def test_a_keypoint_model_that_always_returns_nan_is_refused(pose, value, image):
     pose.constant("bad", value)
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     folder = pose.save()
@@ -245,22 +245,22 @@ def test_a_keypoint_model_that_always_returns_nan_serves_nowhere(pose, value, ph
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
-        list(predictor.predict(photo))
+        list(predictor.predict(image))
 
 
 @pytest.mark.parametrize("value", quick_first([np.nan, np.inf], 1))
-def test_only_the_image_that_gives_nan_is_an_error(pose, backend, photo, value):
+def test_only_the_image_that_gives_nan_is_an_error(pose, backend, image, value):
     give_nan_for_white_images(pose, value)
     with Predictor("mine", model_dir=pose.save(), backend=backend, device="cpu") as predictor:
         for _ in range(2):
-            (result,) = predictor.predict(photo)
+            (result,) = predictor.predict(image)
             assert np.isfinite(result["kpts"][0]["keypoints"]).all()
             with pytest.raises(BackendError, match="NaN or infinity"):
                 list(predictor.predict(WHITE))
 
 
 @pytest.mark.full
-def test_another_runtime_takes_over_from_one_that_returns_nan(pose, photo, caplog):
+def test_another_runtime_replaces_one_that_returns_nan(pose, image, caplog):
     """A folder with a broken graph and a good Paddle program."""
     require("paddle")
     source = Zoo.default().find(POSE).folder
@@ -270,7 +270,7 @@ def test_another_runtime_takes_over_from_one_that_returns_nan(pose, photo, caplo
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     with Predictor("mine", model_dir=pose.save(), device="cpu") as predictor:
         assert predictor.backend.startswith("paddle")
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
     assert np.isfinite(result["kpts"][0]["keypoints"]).all()
     assert "NaN or infinity" in caplog.text
 
@@ -295,7 +295,7 @@ def test_the_parity_gate_refuses_a_candidate_that_returns_nan(pose, tmp_path):
         *(pytest.param(column, value, marks=pytest.mark.full) for column in (0, 2, 5) for value in (np.nan, np.inf)),
     ],
 )
-def test_a_detector_that_returns_nan_is_an_error(detector, backend, photo, column, value):
+def test_a_detector_that_returns_nan_is_an_error(detector, backend, image, column, value):
     row = np.zeros(6, np.float32)
     row[column] = value
     detector.constant("bad", row)
@@ -304,10 +304,10 @@ def test_a_detector_that_returns_nan_is_an_error(detector, backend, photo, colum
         Predictor("mine", model_dir=detector.save(), backend=backend, device="cpu") as predictor,
         pytest.raises(BackendError, match=r"inference\.onnx on .*NaN or infinity"),
     ):
-        list(predictor.predict(photo))
+        list(predictor.predict(image))
 
 
-def test_a_detector_that_finds_nothing_at_all_is_worth_a_warning(detector, caplog):
+def test_a_detector_without_any_candidates_logs_a_warning(detector, caplog):
     """NMS drops NaN."""
     weights = max(detector.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = np.full_like(onnx.numpy_helper.to_array(weights), np.nan)
@@ -320,7 +320,7 @@ def test_a_detector_that_finds_nothing_at_all_is_worth_a_warning(detector, caplo
 
 @pytest.fixture
 def rows(options):
-    """What a detector makes of given outputs of its session, above a score of 0.5."""
+    """The detections above a score of 0.5 in given outputs of a detector's session."""
     spec = Zoo.default().find(DETECTOR)
 
     def detections(rows, counts=None):
@@ -372,7 +372,7 @@ def test_counts_that_do_not_fit_the_rows_are_an_error(rows, counts):
         rows([GOOD], counts)
 
 
-def test_the_command_line_says_it_in_one_line(pose, tmp_path):
+def test_the_command_line_reports_it_in_one_line(pose, tmp_path):
     pose.constant("bad", np.nan)
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
     options = ("--model", "mine", "--model_dir", pose.save(), "--backend", "onnxruntime", "--save_path", tmp_path)

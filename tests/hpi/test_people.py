@@ -1,4 +1,4 @@
-"""Which of a detector's classes are people, and which boxes can be posed."""
+"""Which of a detector's classes are people, and which boxes are accepted."""
 
 import numpy as np
 import onnx
@@ -75,9 +75,9 @@ def pipeline_with(two_classes, labels, classes, tmp_path):
         2,
     ),
 )
-def test_only_people_get_keypoints(two_classes, labels, classes, scores, photo, tmp_path):
+def test_only_people_get_keypoints(two_classes, labels, classes, scores, image, tmp_path):
     with Predictor("x", config=pipeline_with(two_classes, labels, classes, tmp_path)) as predictor:
-        (result,) = predictor.predict(photo, threshold=0.5)
+        (result,) = predictor.predict(image, threshold=0.5)
     assert [person["det_score"] > BETWEEN for person in result["boxes"]] == scores
     assert all(person["keypoints"].shape == (17, 3) for person in result["boxes"])
 
@@ -127,21 +127,21 @@ FRACTIONS = [
 
 
 @pytest.mark.parametrize("boxes", FRACTIONS, ids=str)
-def test_boxes_in_fractions_of_the_image_are_refused(pose, photo, boxes):
+def test_boxes_in_fractions_of_the_image_are_refused(pose, image, boxes):
     with pytest.raises(InputError, match="relative to the image's size; give pixels: x times 640, y times 480"):
-        next(pose.predict(photo, boxes=boxes))
+        next(pose.predict(image, boxes=boxes))
 
 
 @given(x=st.floats(0, 1), y=st.floats(0, 1), width=st.floats(0.01, 1), height=st.floats(0.01, 1))
-def test_any_box_in_fractions_is_refused(pose, photo, x, y, width, height):
+def test_any_box_in_fractions_is_refused(pose, image, x, y, width, height):
     box = [x, y, min(1, x + width), min(1, y + height)]
     with pytest.raises(InputError, match="box"):
-        next(pose.predict(photo, boxes=[box]))
+        next(pose.predict(image, boxes=[box]))
 
 
-def test_small_boxes_in_pixels_are_taken(pose, photo):
+def test_small_boxes_in_pixels_are_taken(pose, image):
     for boxes in ([[0, 0, 2, 2]], [[0, 0, 1, 1], [39, 77, 160, 478]]):
-        (result,) = pose.predict(photo, boxes=boxes)
+        (result,) = pose.predict(image, boxes=boxes)
         assert len(result["kpts"]) == len(boxes)
     (result,) = pose.predict(np.zeros((1, 1, 3), np.uint8), boxes=[[0, 0, 1, 1]])
     assert len(result["kpts"]) == 1

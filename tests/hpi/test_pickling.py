@@ -1,4 +1,4 @@
-"""A predictor in another process: pickled it opens its models there; forked it says so instead of hanging."""
+"""A predictor in another process: unpickled, it opens its models; after a fork, it raises an error and does not hang."""
 
 import copy
 import multiprocessing
@@ -45,7 +45,7 @@ def test_a_copy_is_opened_with_the_same_arguments(make):
 
 
 @pytest.mark.full
-def test_what_was_set_later_goes_along(lite):
+def test_a_copy_keeps_attributes_that_were_set_later(lite):
     with copy.deepcopy(lite) as twin:
         twin.batch_size, twin.threshold = 7, 0.9
         with pickle.loads(pickle.dumps(twin)) as third:
@@ -53,11 +53,11 @@ def test_what_was_set_later_goes_along(lite):
 
 
 @pytest.mark.full
-def test_a_closed_predictor_opens_anew(photo):
+def test_a_closed_predictor_is_opened_again(image):
     predictor = Predictor(POSE)
     predictor.close()
     with pickle.loads(pickle.dumps(predictor)) as twin:
-        assert len(keypoints_of(twin.predict(photo))) == 1
+        assert len(keypoints_of(twin.predict(image))) == 1
 
 
 @pytest.mark.full
@@ -91,7 +91,7 @@ def test_processes_that_are_spawned_get_their_own(lite):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_process_is_told_at_once(tmp_path):
+def test_prediction_in_a_forked_process_is_an_error(tmp_path):
     """In a process of its own: this one has threads that a fork would lose."""
     (tmp_path / "script.py").write_text(
         "import os\n"

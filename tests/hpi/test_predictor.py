@@ -47,11 +47,11 @@ def only(results):
     return result
 
 
-def joints_of(result):
+def keypoints_of(result):
     return np.array([person["keypoints"] for person in result.people])
 
 
-# What it returns
+# Results
 
 
 def test_two_people_play_basketball(lite, backend):
@@ -59,8 +59,8 @@ def test_two_people_play_basketball(lite, backend):
         assert predictor.backend == backend
         result = only(predictor.predict(str(EXAMPLE)))
     left, right = sorted(result["boxes"], key=lambda person: person["coordinate"][0])
-    # Read off the photo by eye, in pixels.
-    for person, joint, place in (
+    # Read off the image by eye, in pixels.
+    for person, keypoint, place in (
         (left, 0, (95, 113)),
         (left, 5, (118, 158)),
         (left, 6, (50, 156)),
@@ -68,34 +68,34 @@ def test_two_people_play_basketball(lite, backend):
         (right, 0, (516, 95)),
         (right, 6, (620, 164)),
     ):
-        assert np.hypot(*(person["keypoints"][joint, :2] - place)) < 12
+        assert np.hypot(*(person["keypoints"][keypoint, :2] - place)) < 12
     assert_same_people([result], list(lite.predict(str(EXAMPLE))))
 
 
-def test_batches_do_not_change_the_answer(lite, photo):
-    images = [photo, photo[:, :300], np.zeros((50, 60, 3), np.uint8), photo[:, 300:], photo[::-1]]
-    alone = [only(lite.predict(image)) for image in images]
+def test_batches_do_not_change_the_answer(lite, image):
+    images = [image, image[:, :300], np.zeros((50, 60, 3), np.uint8), image[:, 300:], image[::-1]]
+    alone = [only(lite.predict(one)) for one in images]
     for batch_size in (1, 2, 5, 50):
         assert_same_people(list(lite.predict(images, batch_size=batch_size)), alone)
 
 
 @pytest.mark.full
-def test_more_people_than_fit_one_run(pose, photo):
+def test_more_people_than_fit_one_run(pose, image):
     boxes = np.tile(np.array([[40, 70, 160, 475]], np.float32), (33, 1))
-    people = joints_of(only(pose.predict(photo, boxes=boxes)))
+    people = keypoints_of(only(pose.predict(image, boxes=boxes)))
     assert people.shape == (33, 17, 3)
     assert_same_keypoints(people, np.broadcast_to(people[0], people.shape))
 
 
-def test_more_images_than_fit_one_run(detector, photo, monkeypatch):
+def test_more_images_than_fit_one_run(detector, image, monkeypatch):
     monkeypatch.setattr("hpi.models.detector.MAX_BATCH", 4)
     count = 2 * 4 + 1
     thresholds = [0.99 if index % 3 else 0.5 for index in range(count)]
-    found = detector.pipelines[0].models[0].run([photo] * count, None, thresholds)
+    found = detector.pipelines[0].models[0].run([image] * count, None, thresholds)
     assert [len(of_image.boxes) for of_image in found] == [0 if index % 3 else 2 for index in range(count)]
 
 
-def test_nobody_in_the_picture(lite, pose, tmp_path):
+def test_an_image_without_people_has_an_empty_result(lite, pose, tmp_path):
     empty = np.zeros((200, 300, 3), np.uint8)
     result = only(lite.predict(empty))
     assert result["boxes"] == []
@@ -105,57 +105,57 @@ def test_nobody_in_the_picture(lite, pose, tmp_path):
     assert only(pose.predict(empty, boxes=[]))["kpts"] == []
 
 
-def test_a_keypoint_model_alone_takes_the_photo_for_one_person(pose, photo):
-    result = only(pose.predict(photo[30:480, :450]))
+def test_a_keypoint_model_alone_treats_an_image_as_one_person(pose, image):
+    result = only(pose.predict(image[30:480, :450]))
     assert list(result) == ["input_path", "input_img", "kpts"]
     (person,) = result["kpts"]
     assert list(person) == ["keypoints", "kpt_score"]
     assert person["kpt_score"] > 0.5
 
 
-def test_boxes_of_a_detector_of_your_own_give_the_pipeline_s_joints(lite, pose, photo):
-    expected = only(lite.predict(photo))
+def test_given_boxes_give_the_keypoints_of_the_pipeline(lite, pose, image):
+    expected = only(lite.predict(image))
     boxes = [person["coordinate"] for person in expected["boxes"]]
-    found = only(pose.predict(photo, boxes=boxes))
-    assert_same_keypoints(joints_of(found), joints_of(expected))
-    both = list(pose.predict([photo, photo], boxes=[boxes[:1], boxes]))
+    found = only(pose.predict(image, boxes=boxes))
+    assert_same_keypoints(keypoints_of(found), keypoints_of(expected))
+    both = list(pose.predict([image, image], boxes=[boxes[:1], boxes]))
     assert [len(result["kpts"]) for result in both] == [1, 2]
 
 
-def test_a_detector_alone(detector, photo):
-    result = only(detector.predict(photo, threshold=0.5))
+def test_a_detector_alone(detector, image):
+    result = only(detector.predict(image, threshold=0.5))
     assert list(result) == ["input_path", "page_index", "input_img", "boxes"]
     assert [box["label"] for box in result["boxes"]] == ["person", "person"]
     assert result["boxes"][0]["score"] > result["boxes"][1]["score"]
-    assert result.plot().shape == photo.shape
+    assert result.plot().shape == image.shape
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.74, np.float32(0.9), 1, pytest.param(0, marks=pytest.mark.full)])
-def test_the_threshold_is_strict_and_may_be_an_int(lite, detector, photo, threshold):
-    scores = [box["score"] for box in only(detector.predict(photo, threshold=0))["boxes"]]
-    kept = [person["det_score"] for person in only(lite.predict(photo, det_threshold=threshold))["boxes"]]
+def test_the_threshold_is_strict_and_may_be_an_int(lite, detector, image, threshold):
+    scores = [box["score"] for box in only(detector.predict(image, threshold=0))["boxes"]]
+    kept = [person["det_score"] for person in only(lite.predict(image, det_threshold=threshold))["boxes"]]
     assert kept == pytest.approx([score for score in scores if score > threshold])
 
 
 @pytest.mark.full
-def test_flip_and_udp_change_a_little(photo):
+def test_flip_and_udp_change_a_little(image):
     people = []
     for options in ({}, {"flip": True}, {"use_udp": True}):
         with Predictor("human_keypoint_detection_lite", **options) as predictor:
-            people.append(joints_of(only(predictor.predict(photo))))
+            people.append(keypoints_of(only(predictor.predict(image))))
     plain, flipped, udp = people
     for other in (flipped, udp):
         distance = np.linalg.norm(plain[0, :, :2] - other[0, :, :2], axis=1)
         assert 0 < np.median(distance) < 5
 
 
-def test_udp_has_its_own_inverse(shared, photo):
-    """Joints by both conventions lie on the same spots; with the reference's inverse they would be 1.6 px off."""
+def test_udp_has_its_own_inverse(shared, image):
+    """Both conventions give the same positions; with the reference's inverse they would be 1.6 px off."""
     model = "PP-TinyPose_256x192"
     people = []
     for use_udp in (False, True):
         with Predictor(model, model_dir=shared / "models" / model, use_udp=use_udp) as predictor:
-            people.append(joints_of(only(predictor.predict(photo, boxes=[[20, 60, 180, 478]])))[0])
+            people.append(keypoints_of(only(predictor.predict(image, boxes=[[20, 60, 180, 478]])))[0])
     clear = (people[0][:, 2] > 0.5) & (people[1][:, 2] > 0.5)
     assert clear.sum() > 10
     assert np.abs((people[0] - people[1])[clear, :2].mean(axis=0)).max() < 1
@@ -168,51 +168,51 @@ def test_udp_has_its_own_inverse(shared, photo):
     width=st.floats(0.25, 1500),
     height=st.floats(0.25, 1500),
 )
-def test_any_box_that_touches_the_image_gives_finite_joints(pose, photo, x1, y1, width, height):
+def test_any_box_in_the_image_gives_finite_keypoints(pose, image, x1, y1, width, height):
     box = np.array([x1, y1, x1 + width, y1 + height], np.float32)
     outside = box[2] <= 0 or box[3] <= 0 or not (box[2] > box[0] and box[3] > box[1])
     if outside or np.abs(box).max() <= 1.5:  # so small a box is taken for one in fractions of the image
         with pytest.raises(InputError, match="box"):
-            only(pose.predict(photo, boxes=[box]))
+            only(pose.predict(image, boxes=[box]))
     else:
-        assert np.isfinite(joints_of(only(pose.predict(photo, boxes=[box])))).all()
+        assert np.isfinite(keypoints_of(only(pose.predict(image, boxes=[box])))).all()
 
 
 @settings(max_examples=10)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
-def test_any_size_of_image_will_do(lite, width, height):
+def test_images_of_any_size_are_accepted(lite, width, height):
     assert only(lite.predict(np.zeros((height, width, 3), np.uint8)))["boxes"] == []
 
 
-def test_extreme_shapes(lite, photo):
+def test_extreme_shapes(lite, image):
     wide = np.zeros((480, 30_000, 3), np.uint8)
-    wide[:, 15_000:15_640] = photo
+    wide[:, 15_000:15_640] = image
     assert only(lite.predict(wide))["input_img"].shape == (480, 30_000, 3)
     assert only(lite.predict(np.zeros((1, 1, 3), np.uint8)))["boxes"] == []
 
 
-def test_a_person_in_a_very_wide_image(pose, photo):
+def test_a_person_in_a_very_wide_image(pose, image):
     wide = np.zeros((480, 30_000, 3), np.uint8)
-    wide[:, 15_000:15_640] = photo
+    wide[:, 15_000:15_640] = image
     box = np.array([[40, 70, 160, 475]], np.float32)
-    here = joints_of(only(pose.predict(photo, boxes=box)))[0]
-    there = joints_of(only(pose.predict(wide, boxes=box + np.array([15_000, 0, 15_000, 0]))))[0]
+    here = keypoints_of(only(pose.predict(image, boxes=box)))[0]
+    there = keypoints_of(only(pose.predict(wide, boxes=box + np.array([15_000, 0, 15_000, 0]))))[0]
     clear = here[:, 2] > 0.3
     assert np.abs(there[clear, :2] - [15_000, 0] - here[clear, :2]).max() < 1
 
 
-def test_the_caller_s_image_is_not_changed(lite, photo):
-    before = photo.copy()
-    only(lite.predict(photo)).plot()
-    assert np.array_equal(photo, before)
+def test_the_image_of_the_caller_is_not_modified(lite, image):
+    before = image.copy()
+    only(lite.predict(image)).plot()
+    assert np.array_equal(image, before)
 
 
-def test_many_threads_may_use_one_predictor(lite, photo):
-    expected = joints_of(only(lite.predict(photo)))
+def test_many_threads_may_use_one_predictor(lite, image):
+    expected = keypoints_of(only(lite.predict(image)))
     found = []
 
     def work():
-        found.extend(joints_of(result) for result in lite.predict([photo, photo]))
+        found.extend(keypoints_of(result) for result in lite.predict([image, image]))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -224,20 +224,20 @@ def test_many_threads_may_use_one_predictor(lite, photo):
         assert_same_keypoints(one, expected)
 
 
-# How it goes on when an image is bad
+# Bad images
 
 
 @pytest.fixture
-def folder(tmp_path, photo):
+def folder(tmp_path, image):
     for name in ("1.png", "3.jpg", "5.png"):
-        cv2.imwrite(str(tmp_path / name), photo)
+        cv2.imwrite(str(tmp_path / name), image)
     (tmp_path / "2.jpg").write_text("no image")
     (tmp_path / "4.png").write_bytes(EXAMPLE.read_bytes()[:5000])
     return tmp_path
 
 
 @pytest.mark.parametrize("batch_size", quick_first([1, 2, 10], 1))
-def test_in_a_folder_bad_files_are_logged_and_the_rest_go_on(lite, folder, caplog, batch_size):
+def test_bad_files_in_a_folder_are_logged_and_skipped(lite, folder, caplog, batch_size):
     with caplog.at_level(logging.ERROR):
         found = [result["input_path"] for result in lite.predict(str(folder), batch_size=batch_size)]
     assert found == [str(folder / name) for name in ("1.png", "3.jpg", "5.png")]
@@ -248,7 +248,7 @@ def test_in_a_folder_bad_files_are_logged_and_the_rest_go_on(lite, folder, caplo
 
 
 @pytest.mark.parametrize("batch_size", [1, 10])
-def test_in_a_list_a_bad_file_is_raised_in_its_place(lite, folder, batch_size):
+def test_a_bad_file_in_a_list_is_raised_in_order(lite, folder, batch_size):
     stream = lite.predict([str(folder / name) for name in ("1.png", "2.jpg", "3.jpg")], batch_size=batch_size)
     assert next(stream)["input_path"].endswith("1.png")
     with pytest.raises(InputError, match=r"2\.jpg"):
@@ -263,7 +263,7 @@ def test_errors_can_be_collected(lite, folder):
     assert all(isinstance(error, InputError) for error in errors)
 
 
-def test_nothing_runs_before_it_is_asked_for(lite):
+def test_prediction_is_lazy(lite):
     stream = lite.predict(["none.jpg"])
     with pytest.raises(InputError, match=r"none\.jpg"):
         next(stream)
@@ -273,15 +273,15 @@ def test_nothing_runs_before_it_is_asked_for(lite):
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.1, float("inf"), 2, True, "0.5"])
-def test_wrong_thresholds_are_refused_at_once(lite, photo, threshold):
+def test_invalid_thresholds_are_refused_at_once(lite, image, threshold):
     with pytest.raises(InputError, match="from 0 to 1"):
-        lite.predict(photo, det_threshold=threshold)
+        lite.predict(image, det_threshold=threshold)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, True, 0.5, 2.5, "2", 10**9])
-def test_wrong_batch_sizes_are_refused_at_once(lite, photo, batch_size):
+def test_invalid_batch_sizes_are_refused_at_once(lite, image, batch_size):
     with pytest.raises(InputError, match="batch_size"):
-        lite.predict(photo, batch_size=batch_size)
+        lite.predict(image, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(
@@ -298,23 +298,23 @@ def test_wrong_batch_sizes_are_refused_at_once(lite, photo, batch_size):
         ([[0, 0, 1, 1], [0, 0, 1]], "not numbers"),
     ],
 )
-def test_wrong_boxes_are_refused_at_once(pose, photo, boxes, said):
+def test_invalid_boxes_are_refused_at_once(pose, image, boxes, said):
     with pytest.raises(InputError, match=said):
-        pose.predict(photo, boxes=boxes)
+        pose.predict(image, boxes=boxes)
 
 
-def test_a_box_outside_the_image_is_an_error_of_that_image(pose, photo):
+def test_a_box_outside_the_image_is_an_error_of_that_image(pose, image):
     with pytest.raises(InputError, match=r"number 1, \[700"):
-        only(pose.predict(photo, boxes=[[0, 0, 10, 10], [700, 0, 800, 100]]))
+        only(pose.predict(image, boxes=[[0, 0, 10, 10], [700, 0, 800, 100]]))
 
 
-def test_boxes_and_images_must_pair_up(lite, pose, photo, tmp_path):
+def test_boxes_and_images_must_pair_up(lite, pose, image, tmp_path):
     box = [[0, 0, 10, 10]]
-    for source, boxes in (([photo, photo], [box]), ([photo], box), (str(tmp_path), box), ([photo, photo], 5)):
+    for source, boxes in (([image, image], [box]), ([image], box), (str(tmp_path), box), ([image, image], 5)):
         with pytest.raises(InputError, match="boxes"):
             pose.predict(source, boxes=boxes)
     with pytest.raises(InputError, match="finds its own"):
-        lite.predict(photo, boxes=box)
+        lite.predict(image, boxes=box)
 
 
 # Making one
@@ -332,12 +332,12 @@ def test_description(lite):
     assert set(lite.backend.split("+")) == {model["backend"] for model in description["models"]}
 
 
-def test_closing(photo):
+def test_closing(image):
     with Predictor(POSE) as predictor:
         predictor.warmup()
     predictor.close()
     with pytest.raises(BackendError, match="closed"):
-        only(predictor.predict(photo))
+        only(predictor.predict(image))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_closing(photo):
         ({"name": "human_keypoint_detection_lite", "model_dir": "/none"}, ConfigError, "its YAML"),
     ],
 )
-def test_what_cannot_be_made(arguments, error, said):
+def test_invalid_arguments_are_refused(arguments, error, said):
     with pytest.raises(error, match=said):
         Predictor(**arguments)
 
@@ -378,7 +378,7 @@ def lite_config(**keypoints):
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_a_pipeline_of_your_own(tmp_path, photo, backend):
+def test_a_pipeline_of_your_own(tmp_path, image, backend):
     config = lite_config(hpi_config={"backend": backend})
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
     for predictor in (
@@ -389,8 +389,8 @@ def test_a_pipeline_of_your_own(tmp_path, photo, backend):
         with predictor:
             assert predictor.name == "mine"
             assert [model["backend"] for model in predictor.describe()["models"]] == ["onnxruntime", backend]
-            assert len(only(predictor.predict(photo))["boxes"]) == 1  # the file's threshold
-            assert len(only(predictor.predict(photo, det_threshold=0.5))["boxes"]) == 2
+            assert len(only(predictor.predict(image))["boxes"]) == 1  # the file's threshold
+            assert len(only(predictor.predict(image, det_threshold=0.5))["boxes"]) == 2
     with Predictor("mine", config=config, backend="onnxruntime") as predictor:
         assert predictor.backend == "onnxruntime"
 
@@ -402,18 +402,18 @@ def test_models_in_the_wrong_place(tmp_path):
         Predictor("mine", config=config)
 
 
-def test_a_model_folder_of_your_own(tmp_path, photo):
+def test_a_model_folder_of_your_own(tmp_path, image):
     shutil.copytree(Zoo.default().find(POSE).folder, tmp_path / "mine")
     yml = yaml.safe_load((tmp_path / "mine" / "inference.yml").read_text())
     del yml["Global"]
     yml["hpi"] = {"skeleton": "coco17"}
     (tmp_path / "mine" / "inference.yml").write_text(yaml.safe_dump(yml))
     with Predictor("my-pose", model_dir=tmp_path / "mine", flip=True) as predictor:
-        assert len(only(predictor.predict(photo))["kpts"]) == 1
+        assert len(only(predictor.predict(image))["kpts"]) == 1
         assert predictor.describe()["models"][0]["model_dir"] == str(tmp_path / "mine")
 
 
-def test_adding_a_model_is_one_yaml(tmp_path, photo, my_archive):
+def test_adding_a_model_is_one_yaml(tmp_path, image, my_archive):
     """As the README shows."""
     with serve(my_archive.parent) as address:
         (tmp_path / "my-detector.yaml").write_text(
@@ -426,7 +426,7 @@ def test_adding_a_model_is_one_yaml(tmp_path, photo, my_archive):
             f"  - {{url: '{address}/{my_archive.name}'}}\n"
         )
         with Predictor(tmp_path / "my-detector.yaml") as predictor:
-            assert len(only(predictor.predict(photo))["boxes"]) == 2
+            assert len(only(predictor.predict(image))["boxes"]) == 2
 
 
 @pytest.mark.parametrize("damaged", ["weights", "yml"])
@@ -443,17 +443,17 @@ def test_a_damaged_model_folder(tmp_path, damaged, backend):
     assert str(folder) in str(error.value)
 
 
-def test_a_runtime_that_fails_while_running(photo, monkeypatch):
+def test_a_runtime_that_fails_while_running(image, monkeypatch):
     with Predictor(POSE, backend="onnxruntime") as predictor:
         session = predictor.pipelines[0].models[0].session
         monkeypatch.setattr(session, "_session", None)
         with pytest.raises(BackendError, match="on onnxruntime failed"):
-            only(predictor.predict(photo))
+            only(predictor.predict(image))
 
 
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
-def test_closing_while_another_thread_predicts(photo, backend):
-    """It finishes, or says that it is closed; nothing else."""
+def test_closing_while_another_thread_predicts(image, backend):
+    """It finishes, or raises the error of a closed predictor."""
     outcomes = []
     with Predictor(POSE, backend=backend) as predictor:
         started = threading.Event()
@@ -461,7 +461,7 @@ def test_closing_while_another_thread_predicts(photo, backend):
         def work():
             try:
                 for _ in range(50):
-                    only(predictor.predict(photo))
+                    only(predictor.predict(image))
                     started.set()
             except BackendError as error:
                 outcomes.append(str(error))
@@ -478,7 +478,7 @@ def test_closing_while_another_thread_predicts(photo, backend):
 
 
 @pytest.mark.full
-def test_a_runtime_whose_installation_is_broken_is_passed_over(tmp_path):
+def test_a_runtime_with_a_broken_installation_is_skipped(tmp_path):
     """A fake onnxruntime that cannot be imported, first on the path."""
     pytest.importorskip("openvino")
     (tmp_path / "site" / "onnxruntime").mkdir(parents=True)
@@ -496,7 +496,7 @@ def test_a_runtime_whose_installation_is_broken_is_passed_over(tmp_path):
 # PaddleX's functions
 
 
-def test_hpi_config_sets_what_the_arguments_leave_open():
+def test_hpi_config_sets_options_without_an_argument():
     config = {"backend": "onnxruntime", "backend_config": {"cpu_num_threads": 1}}
     with Predictor(POSE, hpi_config=config) as predictor:
         assert predictor.describe()["models"][0]["threads"] == 1
@@ -517,15 +517,15 @@ def test_without_a_gpu_one_error_says_what_is_missing():
 
 @pytest.fixture
 def two_devices(monkeypatch):
-    """A predictor with the models twice, as on two cards; here both copies are on the CPU."""
+    """A predictor with two copies of the models, as on two GPUs; here both run on the CPU."""
     monkeypatch.setattr("hpi.opening.read_devices", lambda _: ["cpu", "cpu"])
     with Predictor(POSE, device="gpu:0,1") as predictor:
         yield predictor
 
 
 @pytest.mark.full
-def test_several_devices_share_the_images_and_keep_the_order(two_devices, photo, rng):
-    images = [np.roll(photo, int(shift), axis=1) for shift in rng.integers(0, 600, 9)]
+def test_several_devices_share_the_images_and_keep_the_order(two_devices, image, rng):
+    images = [np.roll(image, int(shift), axis=1) for shift in rng.integers(0, 600, 9)]
     inputs = [*images[:4], "missing.jpg", *images[4:]]
     errors = []
     found = list(two_devices.predict(inputs, batch_size=2, on_error=errors.append))
@@ -536,10 +536,10 @@ def test_several_devices_share_the_images_and_keep_the_order(two_devices, photo,
     assert len(found) == len(expected) == 9
     for mine, other in zip(found, expected, strict=True):
         assert np.array_equal(mine["input_img"], other["input_img"])
-    assert_same_keypoints([joints_of(mine) for mine in found], [joints_of(other) for other in expected])
+    assert_same_keypoints([keypoints_of(mine) for mine in found], [keypoints_of(other) for other in expected])
 
 
-def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
+def test_a_slow_device_does_not_delay_the_others(two_devices, image, monkeypatch):
     """The free device takes the next batch: with rounds in lockstep it would wait for the slow one."""
     fast, slow = (pipeline.models[0] for pipeline in two_devices.pipelines)
     overtaken = threading.Event()
@@ -555,16 +555,16 @@ def test_a_device_that_is_slow_holds_up_nobody(two_devices, photo, monkeypatch):
         return run(estimator, *arguments)
 
     monkeypatch.setattr(type(fast), "run", counted)
-    assert len(list(two_devices.predict([photo] * 8))) == 8
+    assert len(list(two_devices.predict([image] * 8))) == 8
     assert done[:3] == [fast] * 3
     assert slow in done
 
 
 @pytest.mark.full
-def test_a_failure_on_one_of_several_devices_is_raised_in_its_place(two_devices, photo):
+def test_a_failure_on_one_of_several_devices_is_raised_in_order(two_devices, image):
     two_devices.pipelines[1].models[0].session.close()
     with pytest.raises(BackendError, match="closed"):
-        list(two_devices.predict([photo] * 6))
+        list(two_devices.predict([image] * 6))
 
 
 # Starting

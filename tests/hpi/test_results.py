@@ -22,7 +22,7 @@ from support import EXAMPLE, serve
 
 
 def result_of(path, *, page=None, frame=None):
-    """A result without anything in it."""
+    """A result without detections."""
     image = np.zeros((2, 2, 3), np.uint8)
     return DetectionResult(Frame(image, path, page, frame), Instances.empty(), ())
 
@@ -38,7 +38,7 @@ def skeleton(home):
     return load_skeleton(COCO)
 
 
-def test_it_is_paddlex_dictionary(result):
+def test_a_result_is_paddlexs_dictionary(result):
     assert list(result) == ["input_path", "input_img", "boxes"]
     assert result["input_path"] == str(EXAMPLE)
     for person in result["boxes"]:
@@ -91,7 +91,7 @@ def test_save_all(result, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_paddlex_documentation_s_spelling_of_print(result, capsys):
+def test_print_accepts_the_name_in_paddlexs_documentation(result, capsys):
     result.print(format_json=True, indent=2, ensure_ascii=True, sort_keys=True)
     printed = capsys.readouterr().out
     assert printed == json.dumps(result.json, indent=2, ensure_ascii=True, sort_keys=True) + "\n"
@@ -108,7 +108,7 @@ def test_other_options_of_json_are_passed_on(result, tmp_path):
 
 
 @pytest.mark.parametrize("json_format", [True, False])
-def test_an_output_that_cannot_show_a_name_gets_it_escaped(lite, tmp_path, monkeypatch, json_format):
+def test_names_are_escaped_if_the_output_cannot_encode_them(lite, tmp_path, monkeypatch, json_format):
     path = tmp_path / "фото.png"
     path.write_bytes(EXAMPLE.read_bytes())
     (one,) = lite.predict(path)
@@ -120,8 +120,8 @@ def test_an_output_that_cannot_show_a_name_gets_it_escaped(lite, tmp_path, monke
     assert (json.dumps(str(path)) if json_format else ascii(str(path))) in text
 
 
-def test_an_array_is_named_by_the_time(lite, photo, tmp_path):
-    (one,) = lite.predict(photo)
+def test_an_array_is_named_by_the_time(lite, image, tmp_path):
+    (one,) = lite.predict(image)
     assert one["input_path"] is None
     one.save_all(tmp_path)
     picture, text = sorted(tmp_path.iterdir(), key=lambda path: path.suffix, reverse=True)
@@ -130,7 +130,7 @@ def test_an_array_is_named_by_the_time(lite, photo, tmp_path):
     assert re.fullmatch(r"\d{10}_\d{16}_res", picture.stem)
 
 
-def test_arrays_have_names_of_their_own_between_calls_too(photo):
+def test_arrays_of_several_calls_have_different_names(image):
     """The time alone, or with a few digits, is the same for some of so many."""
     names = {result_of(None).name for _ in range(20_000)}
     assert len(names) == 20_000
@@ -161,7 +161,7 @@ def test_the_input_is_not_overwritten(lite, tmp_path, link):
 
 
 @pytest.mark.full
-def test_pictures_are_as_large_as_paddlex_s(shared, lite, tmp_path):
+def test_pictures_are_as_large_as_those_of_paddlex(shared, lite, tmp_path):
     """It saves with Pillow's defaults; OpenCV's give JPEGs of more than twice the size."""
     sizes = {".jpg": [0, 0], ".webp": [0, 0], ".png": [0, 0]}
     for path in sorted((shared / "data" / "photos").glob("*.jpg")):
@@ -185,8 +185,8 @@ def test_quality(result, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "saved"), [("a.pgm", "a_res.png"), ("a.jfif", "a_res.png"), ("a.JPG", "a_res.JPG")])
-def test_a_picture_takes_the_format_of_the_input_if_it_can(lite, photo, tmp_path, name, saved):
-    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+def test_a_picture_takes_the_format_of_the_input_if_it_can(lite, image, tmp_path, name, saved):
+    cv2.imwrite(str(tmp_path / "photo.png"), image)
     (tmp_path / "photo.png").rename(tmp_path / name)
     (one,) = lite.predict(tmp_path / name)
     assert one.save_to_img(tmp_path / "out").name == saved
@@ -199,7 +199,7 @@ def test_a_picture_that_its_format_cannot_hold(lite, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_name_that_is_not_utf8(lite, photo, tmp_path):
+def test_a_file_name_that_is_not_utf8(lite, image, tmp_path):
     path = tmp_path / b"bad\xff.png".decode(errors="surrogateescape")
     path.write_bytes(EXAMPLE.read_bytes())
     (one,) = lite.predict(path)
@@ -207,10 +207,10 @@ def test_a_file_name_that_is_not_utf8(lite, photo, tmp_path):
     assert json.loads(saved.read_text()) == one.json["res"]
 
 
-def test_the_picture_shows_the_bones_and_nothing_else(result, photo):
-    """Every clear joint is marked; far from all people the photo is as it was."""
+def test_the_picture_shows_the_bones_and_nothing_else(result, image):
+    """Every clear keypoint is marked; far from all people the image is unchanged."""
     picture = result.plot()
-    changed = (picture != photo).any(axis=2)
+    changed = (picture != image).any(axis=2)
     for person in result["boxes"]:
         for x, y, score in person["keypoints"]:
             if score > 0.2 and 1 < x < 638 and 1 < y < 478:
@@ -220,23 +220,23 @@ def test_the_picture_shows_the_bones_and_nothing_else(result, photo):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
-def test_joints_out_of_this_world_are_not_drawn(photo, skeleton, value):
+def test_keypoints_far_outside_the_image_are_not_drawn(image, skeleton, value):
     wild = np.full((17, 3), value, np.float32)
     wild[:, 2] = 1
-    assert np.array_equal(draw_people(photo, [wild], skeleton), photo)
+    assert np.array_equal(draw_people(image, [wild], skeleton), image)
 
 
-def test_joints_of_an_unknown_body_are_dots(photo, skeleton):
+def test_keypoints_of_an_unknown_skeleton_are_dots(image, skeleton):
     five = np.array([[100, 100, 1]] * 5, np.float32)
-    changed = (draw_people(photo, [five], skeleton) != photo).any(axis=2)
+    changed = (draw_people(image, [five], skeleton) != image).any(axis=2)
     assert changed[100, 100]
     assert changed.sum() < 100
 
 
-def test_boxes_over_the_border_are_drawn(photo):
-    picture = draw_boxes(photo, [[-50, -50, 900, 700], [10, 10, 60, 90]], ["person 0.90", "person 0.80"])
-    assert picture.shape == photo.shape
-    assert (picture != photo).any()
+def test_boxes_over_the_border_are_drawn(image):
+    picture = draw_boxes(image, [[-50, -50, 900, 700], [10, 10, 60, 90]], ["person 0.90", "person 0.80"])
+    assert picture.shape == image.shape
+    assert (picture != image).any()
 
 
 # Names within one call
@@ -244,7 +244,7 @@ def test_boxes_over_the_border_are_drawn(photo):
 
 @pytest.fixture
 def save_all(lite, tmp_path):
-    """Saves all results of inputs into one folder; gives which input each JSON is of."""
+    """Saves all results of inputs into one folder; returns the input of each JSON file."""
 
     def save(source, **options):
         out = tmp_path / "out"
@@ -280,7 +280,7 @@ def test_results_of_a_folder_do_not_overwrite_each_other(save_all, copies, tmp_p
     assert len({content["input_path"] for content in saved.values()}) == 5
 
 
-def test_a_number_that_is_added_is_not_another_file_s(save_all, copies):
+def test_a_numbered_name_does_not_overwrite_another_file(save_all, copies):
     saved = save_all(copies("a_2.jpg", "a.jpg", "b/a.jpg", "c/a.jpg"))
     assert set(saved) == {"a_2", "a", "a_3", "a_4"}
     assert saved["a_2"]["input_path"].endswith("a_2.jpg")
@@ -293,8 +293,8 @@ def test_urls_and_the_same_file_twice(save_all):
 
 
 @pytest.mark.full
-def test_pages_and_frames_do_not_overwrite_each_other(save_all, copies, photo, tmp_path):
-    pages = [Image.fromarray(photo[:200, :200, ::-1]), Image.fromarray(photo[100:300, :200, ::-1])]
+def test_pages_and_frames_do_not_overwrite_each_other(save_all, copies, image, tmp_path):
+    pages = [Image.fromarray(image[:200, :200, ::-1]), Image.fromarray(image[100:300, :200, ::-1])]
     for name in ("a.tif", "b/a.tif", "a.gif", "b/a.gif"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         pages[0].save(tmp_path / "in" / name, save_all=True, append_images=pages[1:])

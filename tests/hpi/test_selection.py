@@ -1,4 +1,4 @@
-"""Candidates, priors, the parity gate, and the choice that rests on them."""
+"""Candidates, priors, the parity gate, and the choice based on them."""
 
 import dataclasses
 import json
@@ -50,13 +50,13 @@ class Known(Priors):
 
 @pytest.fixture
 def asked(options):
-    """The verdicts of this run are kept: these tests are about the choice between what has proved right."""
+    """The verdicts of this run are shared: these tests are about the choice between validated candidates."""
     return Request(options)
 
 
 @pytest.fixture
 def fresh_asked(tmp_path):
-    """A cache of its own, so that every verdict is made anew."""
+    """A cache of its own, so that every candidate is validated again."""
     return Request(SessionOptions(ArtifactCache(tmp_path / "artifacts"), threads=2))
 
 
@@ -181,7 +181,7 @@ def test_priors_that_cannot_be_stored_are_one_error(tmp_path):
         Known(tmp_path / "file" / "priors.json").store([row()])
 
 
-def test_a_batch_that_was_not_measured_is_taken_from_the_nearest(own):
+def test_an_unmeasured_batch_is_estimated_from_the_nearest(own):
     basis = Known(own, row(milliseconds=10, batch=1), row(milliseconds=24, batch=4)).basis(POSE, HERE, 2)
     assert basis.estimate("onnxruntime", Variant(), [1]).milliseconds == 10
     assert basis.estimate("onnxruntime", Variant(), [1, 4]).milliseconds == 34
@@ -220,7 +220,7 @@ def test_this_cpu_is_of_a_known_class():
 # The choice
 
 
-def test_the_fastest_known_is_taken(spec, asked, own):
+def test_the_fastest_known_candidate_is_chosen(spec, asked, own):
     pytest.importorskip("openvino")
     fast = Known(own, row("onnxruntime", 10), row("openvino", 5), row("openvino", 7, profile="static"))
     choice = choose(spec, asked, fast)
@@ -232,7 +232,7 @@ def test_the_fastest_known_is_taken(spec, asked, own):
     assert chosen(choose(spec, asked, slow)) == "onnxruntime"
 
 
-def test_without_measurements_the_order_of_the_registry_holds(spec, asked, own):
+def test_without_measurements_the_registry_decides(spec, asked, own):
     choice = choose(spec, asked, Known(own))
     assert chosen(choice) == next(iter(BACKENDS))
     assert "no measurements" in choice.reason
@@ -258,7 +258,7 @@ def test_a_named_runtime_is_used_or_refused(spec, asked, own, backend):
         choose(spec, dataclasses.replace(asked, backend="tflite"), Known(own))
 
 
-def test_when_none_can_serve_every_reason_is_given(spec, asked, own):
+def test_without_a_usable_runtime_all_reasons_are_given(spec, asked, own):
     with pytest.raises(BackendError) as error:
         choose(dataclasses.replace(spec, files=ModelFiles("model")), asked, Known(own))
     for name in ON_CPU:
@@ -333,9 +333,7 @@ class Dying(Fake):
         (Dying, "it died at the first call"),
     ],
 )
-def test_a_runtime_that_is_no_good_is_passed_over_with_the_reason(
-    spec, fresh_asked, own, kind, said, monkeypatch, caplog
-):
+def test_a_failing_runtime_is_skipped_with_the_reason(spec, fresh_asked, own, kind, said, monkeypatch, caplog):
     monkeypatch.setitem(BACKENDS, kind.name, kind())
     priors = Known(own, row(kind.name, 0.001), row("onnxruntime", 10))
     choice = choose(spec, fresh_asked, priors)
@@ -373,7 +371,7 @@ class OffWhenFull(Fake):
 
 
 @pytest.mark.full
-def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, fresh_asked, monkeypatch):
+def test_the_gate_notices_deviations_of_the_largest_batch(spec, fresh_asked, monkeypatch):
     monkeypatch.setitem(BACKENDS, "full", OffWhenFull())
     with BACKENDS["full"].load(spec.files, fresh_asked.options) as session:
         verdict = validated(spec, session, Candidate("full", Variant()), fresh_asked.options)
@@ -381,7 +379,7 @@ def test_the_gate_sees_what_is_wrong_only_in_the_largest_batch(spec, fresh_asked
     assert verdict.pixels > 1.5
 
 
-def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(spec, asked, own, monkeypatch, caplog):
+def test_a_missing_runtime_is_listed_with_its_installation(spec, asked, own, monkeypatch, caplog):
     monkeypatch.setitem(BACKENDS, Missing.name, Missing())
     choice = choose(spec, asked, Known(own, row(Missing.name, 0.001), row("onnxruntime", 10)))
     assert chosen(choice) == "onnxruntime"
@@ -392,7 +390,7 @@ def test_a_runtime_that_is_not_installed_is_listed_with_the_way_to_install_it(sp
 
 
 @pytest.mark.full
-def test_the_gate_gives_the_figure(spec, fresh_asked, monkeypatch):
+def test_the_gate_reports_the_deviation(spec, fresh_asked, monkeypatch):
     """Half a cell is 2 of the 256 pixels."""
     monkeypatch.setitem(BACKENDS, "off", Off())
     with BACKENDS["off"].load(spec.files, fresh_asked.options) as session:
@@ -441,7 +439,7 @@ def test_a_slow_runtime_is_not_measured_to_the_end(spec, fresh_asked, only_onnxr
 
 @pytest.mark.full
 def test_bf16_is_refused_for_the_pose_model(spec, fresh_asked, own):
-    """Where the CPU has it, OpenVINO's own default moves joints by several pixels: the gate must see that."""
+    """If the CPU supports it, OpenVINO's own default moves keypoints by several pixels: the gate must notice that."""
     pytest.importorskip("openvino")
     if not this_cpu().has_bf16:
         pytest.skip("this CPU has no bf16 instructions")
@@ -485,7 +483,7 @@ def test_the_objective_decides(spec, asked, own):
         choose(spec, dataclasses.replace(asked, objective="speed"), priors)
 
 
-def test_only_a_measured_p99_keeps_a_limit(spec, asked, own):
+def test_a_p99_limit_needs_a_measured_p99(spec, asked, own):
     pytest.importorskip("openvino")
     priors = Known(own, row("onnxruntime", 5, p99_ms=30), row("openvino", 6, p99_ms=8))
     limited = dataclasses.replace(asked, batches=[1], max_p99_ms=10)
@@ -500,7 +498,7 @@ def test_only_a_measured_p99_keeps_a_limit(spec, asked, own):
 
 
 @pytest.mark.full
-def test_a_limit_of_the_deviation(spec, asked, own):
+def test_the_deviation_can_be_limited(spec, asked, own):
     """OpenVINO is off by some 1e-5 px, the reference by nothing; asking for a runtime does not lift the limit."""
     pytest.importorskip("openvino")
     limited = dataclasses.replace(asked, max_deviation_px=1e-9)
@@ -513,7 +511,7 @@ def test_a_limit_of_the_deviation(spec, asked, own):
     assert chosen(choose(spec, generous, Known(own, row("openvino", 1)))) == "openvino"
 
 
-def test_a_p99_of_another_machine_or_batch_promises_nothing(spec, asked, own):
+def test_a_p99_of_another_machine_or_batch_does_not_count(spec, asked, own):
     """Neither what a bigger machine took, nor another batch scaled, is a measurement of this one."""
     other = HERE.model_copy(update={"cores": 64})
     for known in (row(p99_ms=1, device=other, threads=64), row(p99_ms=1, batch=2)):
@@ -530,7 +528,7 @@ def test_limits_are_numbers_above_zero(arguments):
 
 @pytest.mark.full
 def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, fresh_asked, own, monkeypatch, caplog):
-    """It proved right once; the next process finds it dying at its first call."""
+    """It was validated; in the next process it dies at its first call."""
 
     class Fickle(Fake):
         name = "fickle"
@@ -557,9 +555,9 @@ def test_a_runtime_that_dies_after_its_verdict_is_replaced_once(spec, fresh_aske
 @pytest.mark.full
 def test_every_candidate_can_be_measured(spec, asked):
     """Also one that the gate refuses, as bf16 on a CPU that has it."""
-    told = []
-    measured = measure(spec, asked.options, Protocol([1, 2], 0.1, complete=True, rounds=1), told.append)
-    assert told == measured
+    results = []
+    measured = measure(spec, asked.options, Protocol([1, 2], 0.1, complete=True, rounds=1), results.append)
+    assert results == measured
     assert {(str(one.candidate), one.batch) for one in measured} == {
         (f"{name} {variant}", batch)
         for name in ON_CPU
@@ -573,18 +571,18 @@ def test_every_candidate_can_be_measured(spec, asked):
 
 
 @pytest.mark.full
-def test_measuring_leaves_out_what_the_gate_refuses(spec, fresh_asked, only_onnxruntime, monkeypatch):
+def test_measurements_exclude_what_the_gate_refuses(spec, fresh_asked, only_onnxruntime, monkeypatch):
     monkeypatch.setitem(BACKENDS, "off", Off())
-    told = []
-    measured = measure(spec, fresh_asked.options, Protocol([1], 0.1, rounds=1), told.append)
+    results = []
+    measured = measure(spec, fresh_asked.options, Protocol([1], 0.1, rounds=1), results.append)
     assert [(str(one.candidate), one.batch) for one in measured] == [("onnxruntime fp32", 1)]
-    assert [one for one in told if isinstance(one, Measurement)] == measured
-    (refused,) = [one for one in told if isinstance(one, Failure)]
+    assert [one for one in results if isinstance(one, Measurement)] == measured
+    (refused,) = [one for one in results if isinstance(one, Failure)]
     assert (str(refused.candidate), "px" in refused.reason) == ("off fp32", True)
 
 
 @pytest.mark.full
-def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, fresh_asked, only_onnxruntime, monkeypatch):
+def test_a_failure_at_one_batch_does_not_end_the_measurements(spec, fresh_asked, only_onnxruntime, monkeypatch):
     class FailsAtTwoSession(OnnxRuntimeSession):
         def _run(self, feeds):
             if len(feeds["image"]) == 2:
@@ -596,22 +594,22 @@ def test_a_candidate_that_fails_at_a_batch_does_not_end_the_measuring(spec, fres
         session = FailsAtTwoSession
 
     monkeypatch.setitem(BACKENDS, "two", FailsAtTwo())
-    told = []
-    measured = measure(spec, fresh_asked.options, Protocol([1, 2, 4], 0.1, complete=True, rounds=1), told.append)
+    results = []
+    measured = measure(spec, fresh_asked.options, Protocol([1, 2, 4], 0.1, complete=True, rounds=1), results.append)
     found = {(one.candidate.backend, one.batch) for one in measured}
     assert found == {("onnxruntime", 1), ("onnxruntime", 2), ("onnxruntime", 4), ("two", 1), ("two", 4)}
-    (failure,) = [one for one in told if isinstance(one, Failure)]
+    (failure,) = [one for one in results if isinstance(one, Failure)]
     assert "batch 2" in failure.reason and "out of memory" in failure.reason
 
 
 @pytest.mark.full
-def test_a_spent_budget_leaves_the_rest_out(spec, asked, own):
+def test_candidates_beyond_the_budget_are_left_out(spec, asked, own):
     """Only the first candidate is loaded, the best by what is known, and measured at the first batch."""
-    told = []
+    results = []
     basis = Known(own, row("onnxruntime", 1)).basis(POSE, HERE, 2)
-    measured = measure(spec, asked.options, Protocol([1, 2], 1e-6), told.append, basis)
+    measured = measure(spec, asked.options, Protocol([1, 2], 1e-6), results.append, basis)
     assert [(str(one.candidate), one.batch) for one in measured] == [("onnxruntime fp32", 1)]
-    left_out = [one for one in told if isinstance(one, Failure)]
+    left_out = [one for one in results if isinstance(one, Failure)]
     assert all("larger budget" in one.reason for one in left_out)
 
 

@@ -92,7 +92,7 @@ def shows(picture, person, bone, color):
 
 
 @pytest.mark.parametrize("size", [100, 400, 900])
-def test_bones_are_to_be_seen_in_their_colors(skeleton, size):
+def test_bones_are_drawn_in_their_colors(skeleton, size):
     """Every group is, however small; some bones lie beneath others, as in the face of a whole body."""
     person = person_of(skeleton, size)
     picture = draw(skeleton, person, size)
@@ -111,7 +111,7 @@ def test_groups_that_meet_differ_in_color(skeleton):
 
 
 @pytest.mark.parametrize("size", [24, 400])
-def test_a_keypoint_that_scores_too_little_is_not_drawn(skeleton, size):
+def test_keypoints_of_low_score_are_not_drawn(skeleton, size):
     """Nor are its bones: the picture is that of the others alone."""
     person = person_of(skeleton, size)
     index = max(bone.end for bone in skeleton.bones)
@@ -127,7 +127,7 @@ def test_a_keypoint_that_scores_too_little_is_not_drawn(skeleton, size):
 
 
 @pytest.mark.parametrize("more", [-1, 1])
-def test_another_number_of_keypoints_gets_dots_only(skeleton, more):
+def test_another_number_of_keypoints_is_drawn_as_dots(skeleton, more):
     places = np.arange(len(skeleton) + more)
     person = np.column_stack([30 + 70 * (places % 12), 30 + 70 * (places // 12), places + 1]).astype(np.float32)
     picture = draw(skeleton, person, 900)
@@ -135,14 +135,14 @@ def test_another_number_of_keypoints_gets_dots_only(skeleton, more):
     assert all(picture[y, x].min() > 200 for x, y in person[:, :2].astype(int))
 
 
-def test_places_that_are_no_numbers_are_not_drawn(skeleton):
+def test_keypoints_that_are_not_finite_are_not_drawn(skeleton):
     person = person_of(skeleton, 400)
     person[::2, :2] = np.nan
     person[1::2, :2] = 1e30
     assert not draw(skeleton, person, 400).any()
 
 
-def test_a_person_of_no_extent_is_drawn(skeleton):
+def test_a_person_without_extent_is_drawn(skeleton):
     person = np.full((len(skeleton), 3), 30, np.float32)
     assert draw(skeleton, person, 40).any()
 
@@ -161,7 +161,7 @@ visible_above: 0.5
 """
 
 
-def test_a_skeleton_of_ones_own_is_read_from_its_file(tmp_path):
+def test_a_skeleton_is_read_from_a_file(tmp_path):
     path = tmp_path / "kite.yaml"
     path.write_text(OWN)
     assert load_skeleton(str(path)) == Skeleton(
@@ -203,7 +203,7 @@ def test_a_wrong_file_is_refused_by_name_and_field(tmp_path, old, new, said):
         load_skeleton(str(path))
 
 
-def test_an_unknown_skeleton_is_told_with_the_nearest(tmp_path):
+def test_the_error_for_an_unknown_skeleton_suggests_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown skeleton 'coco71'; did you mean 'coco17'\?"):
         load_skeleton("coco71")
     with pytest.raises(ConfigError, match=r"known are ap10k17, coco17.* give the path of its YAML file"):

@@ -38,7 +38,7 @@ def test_another_thread_works_ahead():
     assert threading.current_thread().name not in names
 
 
-def test_an_error_of_the_source_comes_in_its_place():
+def test_an_error_of_the_source_is_raised_in_order():
     def source():
         yield 1
         raise ValueError("broken")
@@ -74,7 +74,7 @@ def test_work_side_by_side_keeps_the_order_and_each_error():
     assert taken == list(range(10))
 
 
-def test_only_so_many_are_under_way():
+def test_the_number_of_items_in_progress_is_limited():
     taken_in, finished = [], []
 
     def items():
@@ -88,7 +88,7 @@ def test_only_so_many_are_under_way():
     assert finished == list(range(30))
 
 
-def test_what_came_before_an_error_of_the_source_is_finished():
+def test_items_before_an_error_of_the_source_are_finished():
     def items():
         yield 1
         yield 2
@@ -102,9 +102,9 @@ def test_what_came_before_an_error_of_the_source_is_finished():
 
 
 @pytest.mark.parametrize("leave", ["error", "close"])
-def test_prediction_that_is_left_early_reads_no_further(lite, photo, leave, monkeypatch):
+def test_prediction_stops_reading_when_it_is_closed_early(lite, image, leave, monkeypatch):
     before = threading.active_count()
-    results = lite.predict([photo] * 50)
+    results = lite.predict([image] * 50)
     next(results)
     if leave == "close":
         results.close()

@@ -161,7 +161,7 @@ def test_an_archive_is_downloaded_and_checked(zoo, describe, my_archive):
         ({"url": "http://127.0.0.1:9/a.tar"}, "cannot be fetched"),
     ],
 )
-def test_a_failing_source_leaves_nothing_and_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, fragment):
+def test_after_a_failed_source_the_next_is_tried(zoo, describe, my_archive, tmp_path, source, fragment):
     served = tmp_path / "served"
     served.mkdir()
     shutil.copy(my_archive, served)
@@ -450,7 +450,7 @@ def test_concurrent_processes_repair_a_model(tmp_path):
 
 
 @pytest.mark.parametrize(("damage", "fragment"), [(as_pointer, "git lfs pull"), (cut, "truncated"), (flip, None)])
-def test_a_folder_put_into_the_cache_by_hand_is_never_replaced(zoo, damage, fragment):
+def test_a_folder_copied_into_the_cache_is_never_replaced(zoo, damage, fragment):
     folder = zoo.find(DETECTOR).folder
     (folder / "sources.json").unlink()
     damage(folder / "inference.onnx")
@@ -538,12 +538,12 @@ def everything_in(folder):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [folder, *folder.rglob("*")]}
 
 
-def test_a_model_of_paddlex_is_used_and_not_changed(zoo, paddlex_cache, photo):
+def test_a_model_of_paddlex_is_used_and_not_changed(zoo, paddlex_cache, image):
     before = everything_in(paddlex_cache.parent)
     assert zoo.find(OFFICIAL).folder == paddlex_cache / OFFICIAL
     assert zoo.cached(OFFICIAL) is None
     with Predictor(OFFICIAL, backend="onnxruntime") as predictor:
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
         assert predictor.describe()["models"][0]["model_dir"] == str(paddlex_cache / OFFICIAL)
     assert len(result["kpts"]) == 1
     assert everything_in(paddlex_cache.parent) == before

@@ -38,9 +38,9 @@ def as_result(people):
 
 
 @pytest.fixture(scope="module")
-def expected(lite, photo):
+def expected(lite, image):
     """What the pipeline finds offline."""
-    (result,) = lite.predict(photo)
+    (result,) = lite.predict(image)
     return result["boxes"]
 
 
@@ -56,13 +56,13 @@ def test_the_answer_has_paddlexs_fields_and_the_offline_people(post, expected):
     assert_same_people([as_result(people)], [{"boxes": expected}])
 
 
-def test_the_picture_is_a_jpeg_with_people_drawn_on_it(post, photo):
+def test_the_picture_is_a_jpeg_with_people_drawn_on_it(post, image):
     content = post(json=as_json(IMAGE, visualize=True)).json()
     data = base64.b64decode(content["result"]["image"])
     assert data.startswith(b"\xff\xd8")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape == photo.shape
-    assert np.abs(picture.astype(int) - photo).max() > 100
+    assert picture.shape == image.shape
+    assert np.abs(picture.astype(int) - image).max() > 100
     assert "image" not in post(json=as_json(IMAGE, visualize=False)).json()["result"]
 
 
@@ -92,9 +92,9 @@ def test_each_request_has_its_own_threshold(post):
     assert counts[0] > counts[1] == 2 > counts[2] == 0
 
 
-def test_concurrent_requests_are_batched_and_not_mixed_up(client, post, lite, photo, rng):
-    images = [np.roll(photo, int(shift), axis=1) for shift in rng.integers(0, 640, 8)]
-    bodies = [cv2.imencode(".png", image)[1].tobytes() for image in images]
+def test_concurrent_requests_are_batched_and_not_mixed_up(client, post, lite, image, rng):
+    images = [np.roll(image, int(shift), axis=1) for shift in rng.integers(0, 640, 8)]
+    bodies = [cv2.imencode(".png", one)[1].tobytes() for one in images]
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda body: post(content=body, headers=PNG).json(), bodies))
     assert_same_people([as_result(answer["result"]["persons"]) for answer in answers], list(lite.predict(images)))
@@ -222,7 +222,7 @@ def test_the_log_is_one_json_object_per_line(strict):
 
 
 @pytest.mark.full
-def test_sigterm_finishes_accepted_requests(start_service, lite, photo):
+def test_sigterm_finishes_accepted_requests(start_service, lite, image):
     service = start_service()
     answers, refused = [], []
 

@@ -15,9 +15,9 @@ from hpi.sources import count_items, decode_image
 
 
 @pytest.fixture
-def pages(photo):
+def pages(image):
     """Three pages of different sizes, BGR."""
-    return [photo[: 300 + 20 * index, : 400 + 20 * index] for index in range(3)]
+    return [image[: 300 + 20 * index, : 400 + 20 * index] for index in range(3)]
 
 
 @pytest.fixture
@@ -88,16 +88,16 @@ def test_a_cycle_of_pages_ends(document, items, pages):
 
 
 @pytest.mark.parametrize("layout", ["white_is_zero", "planes"])
-def test_deep_layouts_that_opencv_misreads(tmp_path, items, photo, layout):
+def test_deep_layouts_that_opencv_misreads(tmp_path, items, image, layout):
     """It assumes that black is zero, and that channels are interleaved."""
-    grey = photo[..., 0].astype(np.uint16) * 257
+    grey = image[..., 0].astype(np.uint16) * 257
     tags = ImageFileDirectory_v2()
     rows = {
         "white_is_zero": (1, (16,), 0, 65535 - grey),
-        "planes": (3, (16, 16, 16), 2, np.moveaxis(photo[..., ::-1].astype(np.uint16) * 257, 2, 0)),
+        "planes": (3, (16, 16, 16), 2, np.moveaxis(image[..., ::-1].astype(np.uint16) * 257, 2, 0)),
     }
     samples, bits, colour, pixels = rows[layout]
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     content = np.ascontiguousarray(pixels, "<u2").tobytes()
     size = len(content) // samples
     offsets = tuple(8 + size * index for index in range(samples))
@@ -109,7 +109,7 @@ def test_deep_layouts_that_opencv_misreads(tmp_path, items, photo, layout):
     tags.save(stream)
     (tmp_path / "a.tif").write_bytes(stream.getvalue())
     (item,) = items(tmp_path / "a.tif")
-    expected = photo if layout == "planes" else photo[..., [0, 0, 0]]
+    expected = image if layout == "planes" else image[..., [0, 0, 0]]
     assert isinstance(item.image, InputError) or np.abs(item.image.astype(int) - expected).max() <= 1
 
 
@@ -132,14 +132,14 @@ def test_results_of_pages_have_numbers_and_names(lite, document, pages, tmp_path
     assert json.loads((tmp_path / "out" / "pages_1_res.json").read_text())["page_index"] == 1
 
 
-def test_boxes_need_one_image_per_input(home, document, pages, photo):
+def test_boxes_need_one_image_per_input(home, document, pages, image):
     path = str(document("pages.tif", pages))
     boxes = [[[39, 77, 160, 478]]] * 2
     errors = []
     with Predictor("MoveNet-Thunder_256x256") as predictor:
-        (result,) = predictor.predict([path, photo], boxes=boxes, on_error=errors.append)
+        (result,) = predictor.predict([path, image], boxes=boxes, on_error=errors.append)
         with pytest.raises(InputError, match="list of images"):
-            predictor.predict(iter([photo]), boxes=boxes)
+            predictor.predict(iter([image]), boxes=boxes)
     assert result["input_path"] is None
     assert "more than one image" in str(errors[0])
 
@@ -150,22 +150,22 @@ def test_boxes_need_one_image_per_input(home, document, pages, photo):
 @pytest.mark.parametrize(
     ("name", "options"), [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.png", {}), ("a.avif", {})]
 )
-def test_every_frame_of_an_animation_is_an_image(document, items, photo, name, options):
-    frames = [np.roll(photo, 60 * index, axis=1) for index in range(3)]
+def test_every_frame_of_an_animation_is_an_image(document, items, image, name, options):
+    frames = [np.roll(image, 60 * index, axis=1) for index in range(3)]
     found = items(document(name, frames, **options))
     assert [item.frame for item in found] == [0, 1, 2]
     assert all(np.abs(item.image.astype(int) - frame).mean() < 5 for item, frame in zip(found, frames, strict=True))
 
 
-def test_results_of_frames_have_numbers_and_names(lite, document, photo, tmp_path):
-    path = document("walk.gif", [photo, np.roll(photo, 60, axis=1)])
+def test_results_of_frames_have_numbers_and_names(lite, document, image, tmp_path):
+    path = document("walk.gif", [image, np.roll(image, 60, axis=1)])
     results = list(lite.predict(path))
     assert [result["frame_index"] for result in results] == [0, 1]
     assert [result.save_to_img(tmp_path).name for result in results] == ["walk_000000_res.jpg", "walk_000001_res.jpg"]
 
 
-def test_an_animation_cut_between_two_frames_is_an_error(document, items, photo):
-    path = document("a.gif", [photo, np.roll(photo, 60, axis=1), photo])
+def test_an_animation_cut_between_two_frames_is_an_error(document, items, image):
+    path = document("a.gif", [image, np.roll(image, 60, axis=1), image])
     content = path.read_bytes()
     assert len(items(path)) == 3
     path.write_bytes(content[:-1])
@@ -181,12 +181,12 @@ def test_decode_image_takes_the_first_of_several(document, pages, caplog):
     assert "only the first is used" in caplog.text
 
 
-def test_auxiliary_images_of_a_jpeg_are_ignored(tmp_path, items, photo, caplog):
+def test_auxiliary_images_of_a_jpeg_are_ignored(tmp_path, items, image, caplog):
     """Cameras put previews, depth and brightness maps into the same JPEG."""
-    main, map_ = Image.fromarray(photo[..., ::-1]), Image.new("RGB", (32, 24))
+    main, map_ = Image.fromarray(image[..., ::-1]), Image.new("RGB", (32, 24))
     main.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[map_])
     (item,) = items(tmp_path / "a.jpg")
-    assert item.image.shape == photo.shape
+    assert item.image.shape == image.shape
     assert not caplog.text
 
 

@@ -165,8 +165,8 @@ def test_names_that_are_not_utf8(lite, tmp_path, capsys):
     }
 
 
-def test_the_current_folder_is_read_when_named(monkeypatch, tmp_path, items, fill, photo):
+def test_the_current_folder_is_read_when_named(monkeypatch, tmp_path, items, fill, image):
     fill("a.png")
     monkeypatch.chdir(tmp_path)
     (item,) = items(".")
-    assert np.array_equal(item.image, photo)
+    assert np.array_equal(item.image, image)

@@ -30,16 +30,16 @@ def test_lossless_files_are_read_exactly(write, items, encode, rng, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".avif", ".jfif", ".jpe", ".heic"])
-def test_other_formats_decode_to_the_same_image(tmp_path, items, photo, suffix):
-    image = Image.fromarray(photo[..., ::-1])
+def test_other_formats_decode_to_the_same_image(tmp_path, items, image, suffix):
+    original = Image.fromarray(image[..., ::-1])
     if suffix == ".heic":
-        pytest.importorskip("pillow_heif").from_pillow(image).save(tmp_path / "a.heic")
+        pytest.importorskip("pillow_heif").from_pillow(original).save(tmp_path / "a.heic")
     else:
         kind = None if suffix in {".gif", ".avif"} else "JPEG"
-        image.save(tmp_path / f"a{suffix}", kind)
+        original.save(tmp_path / f"a{suffix}", kind)
     (item,) = items(tmp_path / f"a{suffix}")
     assert (item.page, item.frame) == (None, None)
-    assert np.abs(item.image.astype(int) - photo).mean() < 5
+    assert np.abs(item.image.astype(int) - image).mean() < 5
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
@@ -71,15 +71,15 @@ def test_files_that_are_not_images_say_why(write, only_error, name, content, fra
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_truncated_jpeg_is_refused(write, only_error, encode, photo, share, progressive):
-    data = encode(photo, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive))
+def test_a_truncated_jpeg_is_refused(write, only_error, encode, image, share, progressive):
+    data = encode(image, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive))
     assert "truncated" in only_error(write("cut.jpg", data[: int(len(data) * share)]))
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PPM", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000"])
-def test_a_file_truncated_anywhere_is_refused(only_error, photo, rng, kind):
+def test_a_file_truncated_anywhere_is_refused(only_error, image, rng, kind):
     stream = io.BytesIO()
-    Image.fromarray(photo[::4, ::4, ::-1]).save(stream, kind)
+    Image.fromarray(image[::4, ::4, ::-1]).save(stream, kind)
     data = stream.getvalue()
     for end in rng.integers(1, len(data) - 20, 25):
         assert only_error(data[:end])
@@ -125,10 +125,10 @@ def test_grey_alpha_and_16_bit_files_become_8_bit_bgr(items, encode, rng):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14])
-def test_sensor_data_in_16_bits_is_scaled_with_a_warning(lite, photo, encode, items, caplog, suffix, bits):
+def test_sensor_data_in_16_bits_is_scaled_with_a_warning(lite, image, encode, items, caplog, suffix, bits):
     """Read as 16 bits the image would be almost black, and nobody would be found."""
-    (item,) = items(encode(photo.astype(np.uint16) << (bits - 8), suffix))
-    assert np.array_equal(item.image, photo)
+    (item,) = items(encode(image.astype(np.uint16) << (bits - 8), suffix))
+    assert np.array_equal(item.image, image)
     assert f"{bits} bits" in caplog.text
     if (suffix, bits) == (".png", 10):
         (result,) = lite.predict(item.image)
@@ -136,11 +136,11 @@ def test_sensor_data_in_16_bits_is_scaled_with_a_warning(lite, photo, encode, it
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_a_dark_image_stays_dark(photo, encode, items, caplog, suffix):
-    (eight,) = items(encode(photo // 8, suffix))
-    assert np.array_equal(eight.image, photo // 8)
-    (sixteen,) = items(encode(photo.astype(np.uint16) * 100, suffix))
-    assert np.array_equal(sixteen.image, photo.astype(np.uint16) * 100 >> 8)
+def test_a_dark_image_stays_dark(image, encode, items, caplog, suffix):
+    (eight,) = items(encode(image // 8, suffix))
+    assert np.array_equal(eight.image, image // 8)
+    (sixteen,) = items(encode(image.astype(np.uint16) * 100, suffix))
+    assert np.array_equal(sixteen.image, image.astype(np.uint16) * 100 >> 8)
     (black,) = items(encode(np.zeros((5, 5), np.uint16), suffix))
     assert not black.image.any()
     assert not caplog.text
@@ -149,29 +149,29 @@ def test_a_dark_image_stays_dark(photo, encode, items, caplog, suffix):
 @pytest.mark.parametrize("scale", [1 / 255, 1])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_floating_point_tiffs_are_read(photo, encode, items, scale, channels, dtype):
-    samples = cv2.cvtColor(photo, cv2.COLOR_BGR2BGRA)[..., :channels] if channels > 1 else photo[..., 0]
+def test_floating_point_tiffs_are_read(image, encode, items, scale, channels, dtype):
+    samples = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)[..., :channels] if channels > 1 else image[..., 0]
     (item,) = items(encode(np.ascontiguousarray(samples).astype(dtype) * scale, ".tif"))
-    assert np.array_equal(item.image, photo if channels > 1 else np.repeat(photo[..., :1], 3, axis=2))
+    assert np.array_equal(item.image, image if channels > 1 else np.repeat(image[..., :1], 3, axis=2))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1, 256])
-def test_floats_of_an_unknown_range_are_refused(photo, encode, only_error, bad):
-    samples = photo.astype(np.float32)
+def test_floats_of_an_unknown_range_are_refused(image, encode, only_error, bad):
+    samples = image.astype(np.float32)
     samples[3, 4, 1] = bad
     assert "0..1" in only_error(encode(samples, ".tif"))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
-def test_signed_samples_are_refused(photo, encode, only_error, dtype):
-    assert "8 or 16 bits" in only_error(encode(photo.astype(dtype), ".tif"))
+def test_signed_samples_are_refused(image, encode, only_error, dtype):
+    assert "8 or 16 bits" in only_error(encode(image.astype(dtype), ".tif"))
 
 
 @pytest.mark.parametrize(
     "exposure", [1, pytest.param(0.01, marks=pytest.mark.full), pytest.param(100, marks=pytest.mark.full)]
 )
-def test_radiance_files_are_tone_mapped(lite, photo, encode, items, exposure):
-    radiance = (photo.astype(np.float32) / 255) ** 2.2 * exposure
+def test_radiance_files_are_tone_mapped(lite, image, encode, items, exposure):
+    radiance = (image.astype(np.float32) / 255) ** 2.2 * exposure
     (item,) = items(encode(radiance, ".hdr"))
     assert item.image.dtype == np.uint8
     (result,) = lite.predict(item.image)
@@ -229,16 +229,16 @@ def test_a_large_image_causes_no_warning():
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_decoder_warning_turned_error_is_an_input_error(encode, photo):
-    damaged = bytearray(encode(photo, ".tif"))
+def test_a_decoder_warning_turned_error_is_an_input_error(encode, image):
+    damaged = bytearray(encode(image, ".tif"))
     damaged[4:8] = (len(damaged) - 40).to_bytes(4, "little")  # the directory is said to be in the middle of something
     with pytest.raises(InputError):
         decode_image(bytes(damaged), "a.tif")
 
 
-def test_reading_does_not_change_warning_filters(encode, photo):
+def test_reading_does_not_change_warning_filters(encode, image):
     """Warning filters are global to the process."""
-    data, before = encode(photo), list(warnings.filters)
+    data, before = encode(image), list(warnings.filters)
     threads = [threading.Thread(target=lambda: [decode_image(data, "a") for _ in range(10)]) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -33,8 +33,8 @@ def test_arrays_of_images_are_accepted(array, shape):
     assert check_image(array).shape == shape
 
 
-def test_checking_a_valid_array_does_not_copy_it(photo):
-    assert check_image(photo) is photo or np.shares_memory(check_image(photo), photo)
+def test_checking_a_valid_array_does_not_copy_it(image):
+    assert check_image(image) is image or np.shares_memory(check_image(image), image)
 
 
 def test_any_memory_layout_is_accepted(rng):
@@ -92,18 +92,18 @@ def test_any_array_is_an_image_or_a_clear_error(array):
         assert image.shape == (*array.shape[:2], 3)
 
 
-def test_a_result_keeps_its_image_if_the_buffer_is_reused(lite, photo):
-    buffer = photo.copy()
+def test_a_result_keeps_its_image_if_the_buffer_is_reused(lite, image):
+    buffer = image.copy()
 
     def frames():
         for value in (0, 50, 100):
-            buffer[:] = photo + np.uint8(value)
+            buffer[:] = image + np.uint8(value)
             yield buffer
 
     results = list(lite.predict(frames(), batch_size=2))
     buffer[:] = 0
     for result, value in zip(results, (0, 50, 100), strict=True):
-        assert np.array_equal(result["input_img"], photo + np.uint8(value))
+        assert np.array_equal(result["input_img"], image + np.uint8(value))
         assert not np.shares_memory(result["input_img"], buffer)
     (single,) = lite.predict(buffer)
     assert not np.shares_memory(single["input_img"], buffer)
@@ -133,23 +133,23 @@ class OnGpu(Tensor):
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()")
 
 
-def test_a_tensor_is_one_image(items, only_error, photo):
-    (item,) = items(Tensor(photo))
-    assert np.array_equal(item.image, photo)
-    assert not np.shares_memory(item.image, photo)
-    assert is_single(Tensor(photo))
-    assert "Tensor.cpu()" in only_error(OnGpu(photo))
-    assert "float32" in only_error(Tensor(photo.astype(np.float32)))
+def test_a_tensor_is_one_image(items, only_error, image):
+    (item,) = items(Tensor(image))
+    assert np.array_equal(item.image, image)
+    assert not np.shares_memory(item.image, image)
+    assert is_single(Tensor(image))
+    assert "Tensor.cpu()" in only_error(OnGpu(image))
+    assert "float32" in only_error(Tensor(image.astype(np.float32)))
 
 
 # Content of files, open files
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, io.BytesIO])
-def test_the_content_of_a_file_is_one_image(lite, photo, kind):
+def test_the_content_of_a_file_is_one_image(lite, image, kind):
     errors = []
     (result,) = lite.predict(kind(EXAMPLE.read_bytes()), on_error=errors.append)
-    assert np.array_equal(result["input_img"], photo)
+    assert np.array_equal(result["input_img"], image)
     assert result["input_path"] is None
     assert not errors
 
@@ -161,16 +161,16 @@ def test_bytes_that_are_not_an_image_are_one_error(lite):
 
 
 @pytest.mark.parametrize("buffering", [-1, 0])
-def test_an_open_file_is_read_from_its_position(items, photo, tmp_path, buffering):
+def test_an_open_file_is_read_from_its_position(items, image, tmp_path, buffering):
     (tmp_path / "a.bin").write_bytes(b"before" + EXAMPLE.read_bytes())
     with (tmp_path / "a.bin").open("rb", buffering=buffering) as stream:
         stream.seek(6)
         (item,) = items(stream)
     assert item.path == str(tmp_path / "a.bin")
-    assert np.array_equal(item.image, photo)
+    assert np.array_equal(item.image, image)
 
 
-def test_a_stream_with_short_reads_is_read_whole(items, photo):
+def test_a_stream_with_short_reads_is_read_whole(items, image):
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as stream:
         os.write(writing, EXAMPLE.read_bytes()[:60_000])  # what a pipe holds
@@ -183,7 +183,7 @@ def test_a_stream_with_short_reads_is_read_whole(items, photo):
             return super().read(min(size, 1000))
 
     (item,) = items(Drip(EXAMPLE.read_bytes()))
-    assert np.array_equal(item.image, photo)
+    assert np.array_equal(item.image, image)
 
 
 def test_streams_that_cannot_be_read_are_errors(only_error, tmp_path):
@@ -206,28 +206,28 @@ def test_streams_that_cannot_be_read_are_errors(only_error, tmp_path):
 @pytest.mark.parametrize(
     "mode", ["RGB", "L", "RGBA", "P", "CMYK", "1", "LA", "PA", "RGBa", "YCbCr", "HSV", "I;16", "I;16B", "I", "F"]
 )
-def test_pillow_images_are_converted_to_bgr(items, photo, mode):
-    rgb = Image.fromarray(photo[..., ::-1])
+def test_pillow_images_are_converted_to_bgr(items, image, mode):
+    rgb = Image.fromarray(image[..., ::-1])
     deep = {"I;16": (np.uint16, 257), "I;16B": (np.int32, 257), "I": (np.int32, 257), "F": (np.float32, 1 / 255)}
     if mode in deep:
         dtype, scale = deep[mode]
-        image, expected = Image.fromarray((photo[..., 0] * dtype(scale)).astype(dtype)), photo[..., [0, 0, 0]]
-        image = image if image.mode == mode else image.convert(mode)
-        assert image.mode == mode
+        pillow, expected = Image.fromarray((image[..., 0] * dtype(scale)).astype(dtype)), image[..., [0, 0, 0]]
+        pillow = pillow if pillow.mode == mode else pillow.convert(mode)
+        assert pillow.mode == mode
     else:
-        image = rgb.convert("RGBA").convert(mode) if mode in {"RGBa", "PA"} else rgb.convert(mode)
-        expected = np.asarray(image.convert("RGB"))[..., ::-1]
-    (item,) = items(image)
+        pillow = rgb.convert("RGBA").convert(mode) if mode in {"RGBa", "PA"} else rgb.convert(mode)
+        expected = np.asarray(pillow.convert("RGB"))[..., ::-1]
+    (item,) = items(pillow)
     assert np.abs(item.image.astype(int) - expected).max() <= 1
     assert item.path is None
 
 
-def test_the_orientation_of_pillow_images_is_applied(items, tmp_path, photo):
+def test_the_orientation_of_pillow_images_is_applied(items, tmp_path, image):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(photo).save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as image:
-        (item,) = items(image)
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as pillow:
+        (item,) = items(pillow)
     (same,) = items(tmp_path / "a.png")
     assert item.image.shape == (640, 480, 3)
     assert np.array_equal(item.image, same.image)
@@ -256,12 +256,12 @@ class PathOf:
         return self.path
 
 
-def test_path_objects_of_text_and_bytes_are_read(items, photo):
+def test_path_objects_of_text_and_bytes_are_read(items, image):
     entry = next(entry for entry in os.scandir(EXAMPLE.parent) if entry.name == EXAMPLE.name)
     for path in (EXAMPLE, entry, PathOf(str(EXAMPLE)), PathOf(os.fsencode(EXAMPLE))):
         (item,) = items(path)
         assert item.path == str(EXAMPLE)
-        assert np.array_equal(item.image, photo)
+        assert np.array_equal(item.image, image)
 
 
 @pytest.mark.parametrize("path", ["", PathOf(""), PathOf(b"")])
@@ -270,21 +270,21 @@ def test_an_empty_path_is_not_the_current_folder(lite, path):
         lite.predict(path)
 
 
-def test_urls_are_read(items, only_error, photo):
+def test_urls_are_read(items, only_error, image):
     with serve(EXAMPLE.parent) as address:
         (item,) = items(f"{address}/{EXAMPLE.name}")
         assert item.path == f"{address}/{EXAMPLE.name}"
-        assert np.array_equal(item.image, photo)
+        assert np.array_equal(item.image, image)
         assert "404" in only_error(f"{address}/none.png")
         assert "download" in only_error(f"{address}/a.mp4?x=1")
 
 
-def test_urls_of_other_alphabets_and_with_a_password(lite, items, photo, tmp_path):
+def test_urls_of_other_alphabets_and_with_a_password(lite, items, image, tmp_path):
     (tmp_path / "фото 1 ü%.png").write_bytes(EXAMPLE.read_bytes())
     with serve(tmp_path) as address:
         secret = address.replace("//", "//me:s3cret@")
         (result,) = lite.predict(f"{secret}/фото 1 ü%25.png?token=t0k3n&size=2")
-        assert np.array_equal(result["input_img"], photo)
+        assert np.array_equal(result["input_img"], image)
         assert result["input_path"] == f"{address}/фото 1 ü%25.png?token=***&size=2"
         assert result.save_to_json(tmp_path / "out").name == "фото 1 ü%_res.json"
         (item,) = items(f"{secret}/none.png?token=t0k3n")
@@ -302,9 +302,9 @@ def test_a_too_large_answer_of_a_url_is_refused(monkeypatch, only_error):
 # Several
 
 
-def test_lists_are_flattened_and_counted(items, tmp_path, photo, encode):
-    (tmp_path / "a.png").write_bytes(encode(photo))
-    source = [str(EXAMPLE), photo, (tmp_path,), []]
+def test_lists_are_flattened_and_counted(items, tmp_path, image, encode):
+    (tmp_path / "a.png").write_bytes(encode(image))
+    source = [str(EXAMPLE), image, (tmp_path,), []]
     assert [item.path for item in items(source)] == [str(EXAMPLE), None, str(tmp_path / "a.png")]
     assert count_items(source) == 3
 
@@ -329,14 +329,14 @@ def test_a_set_is_read(items):
     assert [item.path for item in items({str(EXAMPLE)})] == [str(EXAMPLE)]
 
 
-def test_an_endless_iterator_is_read_lazily(lite, photo):
+def test_an_endless_iterator_is_read_lazily(lite, image):
     taken = 0
 
     def camera():
         nonlocal taken
         while True:
             taken += 1
-            yield photo
+            yield image
 
     results = lite.predict(camera(), batch_size=1)
     for _ in range(3):
@@ -352,10 +352,10 @@ def test_unsupported_types_are_refused_at_once(lite, only_error, thing):
     assert "give a BGR uint8 array" in only_error([thing])
 
 
-def test_none_in_a_list_does_not_affect_the_others(lite, photo):
+def test_none_in_a_list_does_not_affect_the_others(lite, image):
     """As returned by OpenCV for an unreadable file."""
     errors = []
-    assert len(list(lite.predict([photo, None, photo], on_error=errors.append))) == 2
+    assert len(list(lite.predict([image, None, image], on_error=errors.append))) == 2
     assert "NoneType" in str(errors[0])
 
 
@@ -366,22 +366,22 @@ def test_reading_is_lazy(tmp_path):
     assert next(stream).image.shape == (480, 640, 3)
 
 
-def test_single_inputs_are_distinguished_from_several(photo, tmp_path):
+def test_single_inputs_are_distinguished_from_several(image, tmp_path):
     """Reading ahead in a thread does not pay for a single image."""
-    for single in (photo, [photo], "people.jpg", b"", io.BytesIO(), Image.new("L", (3, 3)), "http://a/b.jpg", "a.tif"):
+    for single in (image, [image], "people.jpg", b"", io.BytesIO(), Image.new("L", (3, 3)), "http://a/b.jpg", "a.tif"):
         assert is_single(single)
-    for several in ([photo, photo], str(tmp_path), [str(tmp_path)], "video.mp4", "a.PDF", iter([photo]), {"a.jpg"}):
+    for several in ([image, image], str(tmp_path), [str(tmp_path)], "video.mp4", "a.PDF", iter([image]), {"a.jpg"}):
         assert not is_single(several)
 
 
-def test_one_input_is_not_several(photo):
+def test_one_input_is_not_several(image):
     for one in (
         "ab",
         b"ab",
         bytearray(b"ab"),
         memoryview(b"ab"),
-        photo,
-        Tensor(photo),
+        image,
+        Tensor(image),
         io.BytesIO(),
         {"a": 1},
         3,

@@ -48,7 +48,7 @@ def any_size(size):
     pass
 
 
-def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audio_s=0.0):
+def write_video(path, image, kind="mp4", *, times=None, frames=10, rate=25, audio_s=0.0):
     """Frames of 320x240 that move over the example image; ``times`` in ms for a variable rate."""
     container_format, codec, options = CONTAINERS[kind]
     with av.open(str(path), "w", format=container_format, options=options) as container:
@@ -59,8 +59,8 @@ def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audi
             stream.codec_context.time_base = Fraction(1, 1000)
         sound = container.add_stream("libopus" if kind == "webm" else "aac", rate=48_000) if audio_s else None
         for index, time in enumerate(times or range(frames)):
-            image = np.ascontiguousarray(photo[6 * index % 240 :, 8 * index % 320 :][:240, :320])
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            view = np.ascontiguousarray(image[6 * index % 240 :, 8 * index % 320 :][:240, :320])
+            frame = av.VideoFrame.from_ndarray(view, format="bgr24")
             if times:
                 frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -75,9 +75,9 @@ def write_video(path, photo, kind="mp4", *, times=None, frames=10, rate=25, audi
 
 
 @pytest.fixture
-def video(tmp_path, photo):
+def video(tmp_path, image):
     """Ten frames that move over the example image."""
-    return write_video(tmp_path / "walk.mp4", photo)
+    return write_video(tmp_path / "walk.mp4", image)
 
 
 def read(path):
@@ -88,12 +88,12 @@ def read(path):
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_frames_come_in_order(tmp_path, photo, kind):
-    path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+def test_frames_come_in_order(tmp_path, image, kind):
+    path = write_video(tmp_path / f"walk.{kind}", image, kind)
     frames = list(read_frames(path, any_size))
     assert len(frames) == 10
     for index, frame in enumerate(frames):
-        expected = photo[6 * index : 6 * index + 240, 8 * index : 8 * index + 320]
+        expected = image[6 * index : 6 * index + 240, 8 * index : 8 * index + 320]
         assert frame.shape == expected.shape
         assert np.abs(frame.astype(int) - expected).mean() < 12
     assert all(not np.shares_memory(frame, other) for frame in frames[:3] for other in frames[3:])
@@ -124,8 +124,8 @@ def test_videos_in_a_folder_are_read(lite, video):
 
 
 @pytest.mark.parametrize("kind", quick_first(STATING, 3))
-def test_a_truncated_video_yields_its_frames_and_an_error(tmp_path, photo, kind):
-    path = write_video(tmp_path / f"walk.{kind}", photo, kind, frames=50)
+def test_a_truncated_video_yields_its_frames_and_an_error(tmp_path, image, kind):
+    path = write_video(tmp_path / f"walk.{kind}", image, kind, frames=50)
     content = path.read_bytes()
     assert read(path) == (50, [])
     for share in (0.4, 0.66, 0.97):
@@ -139,9 +139,9 @@ def test_a_truncated_video_yields_its_frames_and_an_error(tmp_path, photo, kind)
 
 
 @pytest.mark.parametrize("kind", ["mkv", "webm", "avi", "wmv", "flv"])
-def test_a_file_padded_with_zeros_is_truncated_too(tmp_path, photo, kind):
+def test_a_file_padded_with_zeros_is_truncated_too(tmp_path, image, kind):
     """Like an interrupted download into a preallocated file."""
-    path = write_video(tmp_path / f"walk.{kind}", photo, kind, frames=50)
+    path = write_video(tmp_path / f"walk.{kind}", image, kind, frames=50)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3].ljust(len(content), b"\0"))
     count, errors = read(path)
@@ -151,21 +151,21 @@ def test_a_file_padded_with_zeros_is_truncated_too(tmp_path, photo, kind):
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["mp4", "mov", "3gp", "mkv", "webm", "avi"])
-def test_a_single_missing_byte_is_noticed(tmp_path, photo, kind, rng):
-    path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+def test_a_single_missing_byte_is_noticed(tmp_path, image, kind, rng):
+    path = write_video(tmp_path / f"walk.{kind}", image, kind)
     content = path.read_bytes()
     for end in [len(content) - 1, *rng.integers(1000, len(content), 100)]:
         path.write_bytes(content[:end])
         assert read(path)[1], end
 
 
-def test_a_missing_index_says_why(tmp_path, photo):
+def test_a_missing_index_says_why(tmp_path, image):
     """An MP4 has its index at the end, unless it is written for the web."""
     path = tmp_path / "walk.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height = 320, 240
-        frame = av.VideoFrame.from_ndarray(photo[:240, :320].copy(), format="bgr24")
+        frame = av.VideoFrame.from_ndarray(image[:240, :320].copy(), format="bgr24")
         container.mux([*stream.encode(frame), *stream.encode(None)])
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -174,8 +174,8 @@ def test_a_missing_index_says_why(tmp_path, photo):
     assert "bytes are missing" in error
 
 
-def test_frames_of_a_truncated_video_have_results(lite, tmp_path, photo):
-    video = write_video(tmp_path / "walk.avi", photo, "avi")
+def test_frames_of_a_truncated_video_have_results(lite, tmp_path, image):
+    video = write_video(tmp_path / "walk.avi", image, "avi")
     content = video.read_bytes()
     video.write_bytes(content[: 8 * len(content) // 10])
     errors = []
@@ -203,30 +203,30 @@ VARIABLE = [0, 40, 50, 300, 310, 1500, 1510, 1600, 1620, 4000]
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 @pytest.mark.parametrize("frames", [1, 2])
-def test_a_video_of_one_or_two_frames_is_complete(tmp_path, photo, kind, frames):
-    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, frames=frames)) == (frames, [])
+def test_a_video_of_one_or_two_frames_is_complete(tmp_path, image, kind, frames):
+    assert read(write_video(tmp_path / f"walk.{kind}", image, kind, frames=frames)) == (frames, [])
 
 
 @pytest.mark.parametrize("kind", ["mp4", "fragmented.mp4", "mkv", "webm", "flv"])
 @pytest.mark.parametrize("times", [VARIABLE, [0, 40, 80, 9000], [7000, 7040, 7080]])
-def test_variable_rates_are_not_mistaken_for_truncation(tmp_path, photo, kind, times):
-    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, times=times)) == (len(times), [])
+def test_variable_rates_are_not_mistaken_for_truncation(tmp_path, image, kind, times):
+    assert read(write_video(tmp_path / f"walk.{kind}", image, kind, times=times)) == (len(times), [])
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mov", "mkv", "webm", "ts", "flv"])
 @pytest.mark.parametrize("audio_s", [0.2, 3])
-def test_sound_of_another_length_is_not_an_error(tmp_path, photo, kind, audio_s):
-    assert read(write_video(tmp_path / f"walk.{kind}", photo, kind, audio_s=audio_s)) == (10, [])
+def test_sound_of_another_length_is_not_an_error(tmp_path, image, kind, audio_s):
+    assert read(write_video(tmp_path / f"walk.{kind}", image, kind, audio_s=audio_s)) == (10, [])
 
 
-def test_sixty_frames_per_second_with_sound_are_complete(tmp_path, photo):
-    path = write_video(tmp_path / "walk.flv", photo, "flv", frames=60, rate=60, audio_s=1)
+def test_sixty_frames_per_second_with_sound_are_complete(tmp_path, image):
+    path = write_video(tmp_path / "walk.flv", image, "flv", frames=60, rate=60, audio_s=1)
     assert read(path) == (60, [])
 
 
-def test_frames_hidden_by_an_edit_list_are_not_missing(tmp_path, photo):
+def test_frames_hidden_by_an_edit_list_are_not_missing(tmp_path, image):
     """Phones write one when a video is trimmed: all frames are stored, some are not shown."""
-    path = write_video(tmp_path / "walk.mov", photo, "mov", frames=24)
+    path = write_video(tmp_path / "walk.mov", image, "mov", frames=24)
     content = bytearray(path.read_bytes())
     edit = content.index(b"elst") + 12  # after version, flags and the count of one
     duration, media_time = struct.unpack(">ii", content[edit : edit + 8])
@@ -237,9 +237,9 @@ def test_frames_hidden_by_an_edit_list_are_not_missing(tmp_path, photo):
     assert not errors
 
 
-def test_content_after_a_video_is_ignored(tmp_path, photo):
+def test_content_after_a_video_is_ignored(tmp_path, image):
     for kind in ("mp4", "mkv", "avi", "wmv"):
-        path = write_video(tmp_path / f"walk.{kind}", photo, kind)
+        path = write_video(tmp_path / f"walk.{kind}", image, kind)
         path.write_bytes(path.read_bytes() + b"anything" * 100)
         assert missing_bytes(path) == 0
 
@@ -256,16 +256,16 @@ def test_other_content_has_no_known_length(tmp_path, content):
 # Decoding
 
 
-def test_the_rotation_of_a_video_is_applied(tmp_path, photo):
+def test_the_rotation_of_a_video_is_applied(tmp_path, image):
     """The matrix in the header rotates by 90 degrees clockwise."""
-    video = write_video(tmp_path / "walk.mov", photo, "mov")
+    video = write_video(tmp_path / "walk.mov", image, "mov")
     content = bytearray(video.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40
     assert content[matrix : matrix + 4] == b"\x00\x01\x00\x00"
     content[matrix : matrix + 20] = struct.pack(">5i", 0, 1 << 16, 0, -(1 << 16), 0)
     video.write_bytes(content)
     frame = next(read_frames(video, any_size))
-    expected = np.rot90(photo[:240, :320], -1)
+    expected = np.rot90(image[:240, :320], -1)
     assert frame.shape == expected.shape == (320, 240, 3)
     assert np.abs(frame.astype(int) - expected).mean() < 10
 

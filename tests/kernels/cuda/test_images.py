@@ -51,9 +51,9 @@ def test_crops_of_real_images_are_bit_identical_to_the_cpu(cupy, kernels, rng, r
     assert_crops_match_the_cpu(cupy, kernels, real_images, matrices, size)
 
 
-def test_rotated_and_sheared_crops_are_bit_identical_to_the_cpu(cupy, kernels, rng, photo):
+def test_rotated_and_sheared_crops_are_bit_identical_to_the_cpu(cupy, kernels, rng, image):
     matrices = rng.normal(0, 1, (6, 2, 3)) * [1, 1, 50]
-    assert_crops_match_the_cpu(cupy, kernels, [photo], [matrices], (96, 128))
+    assert_crops_match_the_cpu(cupy, kernels, [image], [matrices], (96, 128))
 
 
 @pytest.mark.parametrize(

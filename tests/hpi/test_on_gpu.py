@@ -1,8 +1,8 @@
-"""The whole way of an image over a card: frames up, joints down, everything between them there.
+"""A whole pipeline on a GPU: frames are uploaded, keypoints come back, and all steps between run on the GPU.
 
-The card is the memory of the host, its kernels are the CUDA source compiled for the host, and its runtime is ONNX
-Runtime on the CPU, which insists on being given arrays that are on the card. What only a real one shows (launches,
-streams, speed) is not tested here.
+The GPU is simulated: its memory is that of the host, its kernels are the CUDA source compiled for the host, and its
+runtime is ONNX Runtime on the CPU, which accepts only arrays on the simulated GPU. Launches, streams and speed need a
+real one, and are not tested here.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from host_cupy import HostArray, make_host_cupy
 from support import assert_same_keypoints, assert_same_people, quick_first
 
 
-class CardSession(OnnxRuntimeSession):
+class SimulatedSession(OnnxRuntimeSession):
     def __init__(self, backend, graph, options):
         super().__init__(backend, graph, options, providers_of("cpu"))
         self.info = dataclasses.replace(self.info, device=options.device)
@@ -33,23 +33,23 @@ class CardSession(OnnxRuntimeSession):
         return [output.view(HostArray) for output in outputs]
 
 
-class Card(OnnxRuntime):
-    name = "card"
+class SimulatedGpu(OnnxRuntime):
+    name = "simulated"
     devices = ("gpu",)
     trust = None
 
     def unavailable(self, files, options):
-        return None if options.device.startswith("gpu") else "not a card"
+        return None if options.device.startswith("gpu") else "not a GPU"
 
     def open(self, files, graph, options):
-        return CardSession(self.name, graph, options)
+        return SimulatedSession(self.name, graph, options)
 
 
 @pytest.fixture(scope="module")
-def a_card(home, tmp_path_factory):
+def simulated_gpu(home, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", make_host_cupy(tmp_path_factory.mktemp("card")))
-        patch.setitem(BACKENDS, "card", Card())
+        patch.setitem(sys.modules, "cupy", make_host_cupy(tmp_path_factory.mktemp("simulated")))
+        patch.setitem(BACKENDS, "simulated", SimulatedGpu())
         patch.setattr("hpi.selection.priors.is_installed", lambda _: True)
         patch.setattr("hpi.selection.priors.check_gpu", lambda _: None)
         patch.setattr("hpi.selection.priors.gpu_of", lambda _: Gpu(0, "Host", 9.0, 12.8))
@@ -57,45 +57,45 @@ def a_card(home, tmp_path_factory):
 
 
 @pytest.mark.parametrize("flip", quick_first([False, True], 1))
-def test_the_joints_are_those_of_the_cpu(a_card, photo, flip):
-    images = [photo, np.ascontiguousarray(photo[:300]), np.zeros_like(photo)]
+def test_people_match_the_cpu(simulated_gpu, image, flip):
+    images = [image, np.ascontiguousarray(image[:300]), np.zeros_like(image)]
     with (
-        Predictor("human_keypoint_detection_lite", device="gpu:0", backend="card", flip=flip) as on_card,
+        Predictor("human_keypoint_detection_lite", device="gpu:0", backend="simulated", flip=flip) as on_gpu,
         Predictor("human_keypoint_detection_lite", device="cpu", backend="onnxruntime", flip=flip) as on_cpu,
     ):
-        assert isinstance(on_card.pipelines[0].models[1].device, OnGpu)
-        assert {model["device"] for model in on_card.describe()["models"]} == {"gpu:0"}
-        # Some levels of the resized frame are rounded otherwise, which moves a box by some 0.01 px, and so the crop.
-        found, expected = (list(one.predict(images, batch_size=3)) for one in (on_card, on_cpu))
+        assert isinstance(on_gpu.pipelines[0].models[1].device, OnGpu)
+        assert {model["device"] for model in on_gpu.describe()["models"]} == {"gpu:0"}
+        # Some levels of the resized frame are rounded differently, which moves boxes, and so crops, by some 0.01 px.
+        found, expected = (list(one.predict(images, batch_size=3)) for one in (on_gpu, on_cpu))
     assert len(expected[0]["boxes"]) == 2
     assert_same_people(found, expected)
 
 
 @pytest.mark.parametrize("most", quick_first([None, 0.05]))
-def test_joints_in_given_boxes_and_the_exam(a_card, photo, most):
-    """With a limit on the deviation the parity gate compares it with the reference, which is on the CPU."""
+def test_keypoints_in_given_boxes_match_the_cpu(simulated_gpu, image, most):
+    """With a limit on the deviation, the parity gate compares it with the reference, which runs on the CPU."""
     boxes, name = [[39, 77, 160, 478], [432, 20, 640, 480]], "MoveNet-Thunder_256x256"
     with (
-        Predictor(name, device="gpu:0", backend="card", max_deviation_px=most) as on_card,
+        Predictor(name, device="gpu:0", backend="simulated", max_deviation_px=most) as on_gpu,
         Predictor(name, device="cpu", backend="onnxruntime") as on_cpu,
     ):
-        (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (on_card, on_cpu))
+        (found,), (expected,) = (one.predict(image, boxes=boxes) for one in (on_gpu, on_cpu))
     keypoints, on_cpu = (np.array([person["keypoints"] for person in one["kpts"]]) for one in (found, expected))
     assert_same_keypoints(keypoints, on_cpu)
-    # The crops are the same to the bit, and so are the heatmaps.
+    # The crops are bit-identical, and so are the heatmaps.
     assert np.array_equal(keypoints[..., 2], on_cpu[..., 2])
 
 
 @pytest.mark.full
-def test_two_cards(a_card, photo):
-    with Predictor("human_keypoint_detection_lite", device="gpu:0,1", backend="card") as predictor:
-        found = [len(result["boxes"]) for result in predictor.predict([photo] * 5)]
+def test_two_gpus_share_the_images(simulated_gpu, image):
+    with Predictor("human_keypoint_detection_lite", device="gpu:0,1", backend="simulated") as predictor:
+        found = [len(result["boxes"]) for result in predictor.predict([image] * 5)]
         models = predictor.describe()["models"]
     assert found == [2] * 5
     assert [model["device"] for model in models] == ["gpu:0", "gpu:0", "gpu:1", "gpu:1"]
 
 
-# On a card
+# On a real GPU
 
 
 ON_GPU = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices]
@@ -104,9 +104,9 @@ ON_GPU = [name for name, backend in BACKENDS.items() if "gpu" in backend.devices
 @pytest.mark.gpu
 @pytest.mark.skipif(not gpu_count(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("backend", ON_GPU)
-def test_every_runtime_on_a_real_card_gives_the_joints_of_the_cpu(backend, photo):
-    """Also of a photo in which there is nobody."""
-    images = [photo, np.zeros_like(photo), np.ascontiguousarray(photo[:300])]
+def test_every_runtime_on_a_real_gpu_matches_the_cpu(backend, image):
+    """Also for an image without people."""
+    images = [image, np.zeros_like(image), np.ascontiguousarray(image[:300])]
     name = "human_keypoint_detection_lite"
     try:
         on_gpu = Predictor(name, device="gpu", backend=backend)
