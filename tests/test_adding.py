@@ -62,13 +62,13 @@ def own_folder(tmp_path):
     return rewrite
 
 
-def test_adding_a_head(monkeypatch, own_folder, photo):
+def test_adding_a_head(monkeypatch, own_folder, image):
     monkeypatch.setitem(HEADS, "center_of_mass", CenterOfMassHead)
     folder = own_folder(skeleton="coco17", head={"type": "center_of_mass", "power": 8})
     boxes = [[39, 77, 160, 478], [432, 20, 640, 480]]
     known = {"device": "cpu", "backend": "onnxruntime"}
     with Predictor("mine", model_dir=folder, **known) as mine, Predictor(POSE, **known) as theirs:
-        (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (mine, theirs))
+        (found,), (expected,) = (one.predict(image, boxes=boxes) for one in (mine, theirs))
     assert np.array_equal(found.keypoint_scores, expected.keypoint_scores)
     clear = expected.keypoint_scores > 0.5
     cell = 4 * 480 / 256  # pixels of the image: a stride of 4, and a person of at most 480 pixels
@@ -77,18 +77,18 @@ def test_adding_a_head(monkeypatch, own_folder, photo):
     assert distance.max() < 2 * cell
 
 
-def test_adding_a_skeleton(own_folder, photo):
+def test_adding_a_skeleton(own_folder, image):
     folder = own_folder(skeleton="mine.yaml")
     names = [f"point_{index}" for index in range(17)]
     skeleton = {"keypoints": names, "bones": {"all": [[0, 16]]}, "colors": {"all": [255, 0, 255]}}
     (folder / "mine.yaml").write_text(yaml.safe_dump(skeleton))
     with Predictor("mine", model_dir=folder, device="cpu") as predictor:
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
     assert result.keypoint_names == names
     assert result.skeleton.name == "mine"
 
 
-def test_adding_a_source(monkeypatch, tmp_path, photo):
+def test_adding_a_source(monkeypatch, tmp_path, image):
     """A kind of file with several frames: arrays that NumPy has saved."""
 
     def read_numpy(path):
@@ -96,11 +96,11 @@ def test_adding_a_source(monkeypatch, tmp_path, photo):
             yield Picture(frame, frame=index)
 
     monkeypatch.setitem(READERS, ".npy", read_numpy)
-    np.save(tmp_path / "frames.npy", np.stack([photo, photo[:, ::-1]]))
+    np.save(tmp_path / "frames.npy", np.stack([image, image[:, ::-1]]))
     with Predictor("human_keypoint_detection_lite", device="cpu") as predictor:
         by_name = list(predictor.predict(tmp_path / "frames.npy"))
         in_folder = list(predictor.predict(tmp_path))
-        (expected,) = predictor.predict(photo)
+        (expected,) = predictor.predict(image)
     assert [result.frame.index for result in by_name] == [0, 1]
     assert [result.name for result in by_name] == ["frames_000000.jpg", "frames_000001.jpg"]
     assert [len(result.instances) for result in in_folder] == [2, 2]

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
 import sys
 
 import pytest
@@ -13,7 +11,7 @@ from hpi.backends.onnxruntime import OnnxRuntime
 from hpi.backends.openvino import OpenVino
 from hpi.backends.registry import Registry
 
-from support import EXAMPLE, HANGS_S
+from support import EXAMPLE, run_python
 
 RUNTIME = '''
 from hpi.backends.onnxruntime import OnnxRuntimeSession, providers_of
@@ -55,15 +53,7 @@ def add_package(folder, name, code, *lines):
 
 def test_one_file_and_one_line_add_a_runtime(tmp_path):
     add_package(tmp_path, "my_runtime", RUNTIME, "mine = my_runtime:Mine")
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICT, str(EXAMPLE)],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=HANGS_S,
-        check=False,
-    )
+    done = run_python("-c", PREDICT, str(EXAMPLE), cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert results["mine"] == results["onnxruntime"]

@@ -53,16 +53,16 @@ def with_detector(folder):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_it_is_the_detector_of_a_pipeline(folder, photo, backend):
+def test_it_is_the_detector_of_a_pipeline(folder, image, backend):
     if reason := missing_backend(backend):
         pytest.skip(reason)
     with (
         Predictor("x", config=with_detector(folder), backend=backend) as mine,
         Predictor("MoveNet-Thunder_256x256", backend=backend) as alone,
     ):
-        together = list(mine.predict([photo, photo[:, ::-1].copy()], batch_size=2))
-        (found,) = mine.predict(photo)
-        (expected,) = alone.predict(photo, boxes=found.boxes)
+        together = list(mine.predict([image, image[:, ::-1].copy()], batch_size=2))
+        (found,) = mine.predict(image)
+        (expected,) = alone.predict(image, boxes=found.boxes)
     assert len(found.instances) == 2
     assert [len(result.instances) for result in together] == [2, 2]
     assert_same_people([together[0]], [found])

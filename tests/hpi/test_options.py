@@ -186,14 +186,14 @@ def test_whole_numbers_of_any_type_are_accepted():
         ("openvino", {"NUM_STREAMS": 1}, "NUM_STREAMS=1"),
     ],
 )
-def test_a_runtime_s_own_options_reach_it(backend, options, note, photo):
+def test_a_runtime_s_own_options_reach_it(backend, options, note, image):
     if reason := missing_backend(backend):
         pytest.skip(reason)
     name = "MoveNet-Thunder_256x256"
     given = {backend: options, "paddle": {"switch_ir_optim": False}}
     with Predictor(name, backend=backend, backend_options=given) as mine, Predictor(name, backend=backend) as plain:
         (model,) = mine.describe()["models"]
-        (found,), (expected,) = (one.predict(photo) for one in (mine, plain))
+        (found,), (expected,) = (one.predict(image) for one in (mine, plain))
     assert note in model["notes"]
     assert_same_keypoints(found.instances.points, expected.instances.points)
 

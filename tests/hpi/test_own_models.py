@@ -387,10 +387,10 @@ def test_the_command_line_reports_it_in_one_line(pose, tmp_path):
 # Skeletons, heads and outputs
 
 
-def test_a_model_that_names_no_skeleton_has_numbered_keypoints(pose, photo):
+def test_a_model_that_names_no_skeleton_has_numbered_keypoints(pose, image):
     folder = pose.save()
     with Predictor("mine", model_dir=folder, device="cpu") as predictor:
-        (result,) = predictor.predict(photo)
+        (result,) = predictor.predict(image)
     assert result.keypoint_names == [str(index) for index in range(17)]
     assert result.skeleton.bones == ()
     with pytest.raises(ConfigError, match=r"flip needs to know left and right.*hpi: \{skeleton: coco17\}"):
@@ -403,7 +403,7 @@ def test_a_skeleton_of_another_number_of_keypoints_is_refused(pose):
         Predictor("mine", model_dir=pose.save(), device="cpu")
 
 
-def test_a_head_reads_the_outputs_that_the_yml_names(pose, backend, photo):
+def test_a_head_reads_the_outputs_that_the_yml_names(pose, backend, image):
     """Of a graph with several outputs in any order, and an input of any name."""
     heatmaps = pose.graph.output[0].name
     pose.rename_input("image", "pixels")
@@ -413,20 +413,20 @@ def test_a_head_reads_the_outputs_that_the_yml_names(pose, backend, photo):
     pose.yml["hpi"] = {"skeleton": "coco17", "head": head}
     known = {"backend": backend, "device": "cpu"}
     with Predictor("mine", model_dir=pose.save(), **known) as mine, Predictor(POSE, **known) as theirs:
-        (found,), (expected,) = (one.predict(photo) for one in (mine, theirs))
+        (found,), (expected,) = (one.predict(image) for one in (mine, theirs))
     assert_same_keypoints(found.instances.points, expected.instances.points)
     head["outputs"] = ["other"]
     with pytest.raises(ModelError, match=r"has no output other, which the yml in .* names"):
         Predictor("mine", model_dir=pose.save(), **known)
 
 
-def test_quarter_offset_decoding_through_the_predictor(pose, photo):
+def test_quarter_offset_decoding_through_the_predictor(pose, image):
     """Peaks that are refined by a quarter of a cell in place of DARK's step: less than a cell away."""
     pose.yml["hpi"] = {"skeleton": "coco17", "head": {"type": "heatmap", "offset": 0.5, "decoder": "quarter"}}
     known = {"backend": "onnxruntime", "device": "cpu"}
     boxes = [[39, 77, 160, 478]]
     with Predictor("mine", model_dir=pose.save(), **known) as mine, Predictor(POSE, **known) as theirs:
-        (found,), (expected,) = (one.predict(photo, boxes=boxes) for one in (mine, theirs))
+        (found,), (expected,) = (one.predict(image, boxes=boxes) for one in (mine, theirs))
     cell = 4 * 1.1 * (478 - 77) / 256
     assert np.abs(found.keypoints - expected.keypoints).max() < cell
     assert not np.array_equal(found.keypoints, expected.keypoints)

@@ -23,8 +23,8 @@ def lite(home):
 
 
 @pytest.fixture
-def result(lite, photo):
-    (found,) = lite.predict(photo)
+def result(lite, image):
+    (found,) = lite.predict(image)
     return found
 
 
@@ -45,17 +45,17 @@ def test_nobody_is_empty_arrays(lite):
     assert np.array_equal(result.plot(), NOBODY)
 
 
-def test_a_detector_s_result_has_no_keypoints(photo):
+def test_a_detector_s_result_has_no_keypoints(image):
     with Predictor(DETECTOR, device="cpu") as detector:
-        (result,) = detector.predict(photo)
+        (result,) = detector.predict(image)
     assert (result.keypoints.shape, result.boxes.shape) == ((2, 0, 2), (2, 4))
     assert result.class_names == ["person", "person"]
     assert [entry.keys() for entry in result.to_coco()] == [{"image_id", "category_id", "score", "bbox"}] * 2
 
 
-def test_a_whole_image_has_no_boxes_and_the_keypoints_score(photo):
+def test_a_whole_image_has_no_boxes_and_the_keypoints_score(image):
     with Predictor("MoveNet-Thunder_256x256", device="cpu") as model:
-        (result,) = model.predict(photo)
+        (result,) = model.predict(image)
     assert result.boxes.shape == (0, 4)
     assert result.scores == pytest.approx(result.keypoint_scores.mean(axis=1))
 
