@@ -161,7 +161,12 @@ def _agrees(shape: tuple[int, ...], dimensions: tuple[str | int, ...], sizes: di
 
 @dataclass(frozen=True)
 class Bone:
-    """A line between two keypoints, given by their indices; its group has a colour."""
+    """A line between two keypoints, given by their indices; its group has a colour.
+
+    Example:
+        >>> Bone(start=5, end=7, group="left")
+        Bone(start=5, end=7, group='left')
+    """
 
     start: int
     end: int
@@ -244,6 +249,11 @@ class Frame:
         index: of a video's frame, from 0.
         time_s: of a video's frame, seconds from its beginning.
         stream: which stream it belongs to, where several are read at once.
+
+    Example:
+        >>> frame = Frame(np.zeros((480, 640, 3), np.uint8), path="match.mp4", index=7)
+        >>> frame.image.shape, frame.index
+        ((480, 640, 3), 7)
     """
 
     image: Image

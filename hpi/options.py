@@ -141,6 +141,10 @@ def check_count(name: str, value: int | None, most: int, error: type[HpiError]) 
 
     Raises:
         HpiError: of the type ``error``: it is anything else.
+
+    Example:
+        >>> check_count("threads", 2, 8, ConfigError)
+        2
     """
     if value is None:
         return None
@@ -158,6 +162,10 @@ def check_score(name: str, value: float | None, error: type[HpiError] = InputErr
 
     Raises:
         HpiError: of the type ``error``: it is anything else.
+
+    Example:
+        >>> check_score("threshold", 0.5)
+        0.5
     """
     if value is not None and not (_is_number(value) and 0 <= value <= 1):
         raise error(f"{name} is {value!r}: give a number from 0 to 1, or None for the default")

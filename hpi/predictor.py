@@ -45,6 +45,12 @@ class Predictor:
         name: the pipeline or model.
         batch_size: images that go through the models together, where :meth:`predict` does not say.
         threshold: the pipeline's own, for people; None: the detector's.
+
+    Example:
+        >>> with Predictor("human_keypoint_detection_lite") as predictor:
+        ...     for result in predictor.predict("examples/basketball.png"):
+        ...         print(result, result.keypoints.shape)
+        KeypointResult(examples/basketball.png: 2 people, 17 keypoints each) (2, 17, 2)
     """
 
     def __init__(
@@ -124,7 +130,6 @@ class Predictor:
             threshold=threshold,
         )
         self.name = fspath(name)
-        self._given = given
         others = {"model_dir": model_dir and Path(model_dir).absolute(), "config": config, "hpi_config": hpi_config}
         self._arguments = str(Path(name).absolute()) if is_yaml(self.name) else self.name, {**given.specified, **others}
         self._process = os.getpid()

@@ -27,6 +27,11 @@ def given_regions(source: Input, boxes: ArrayLike | Sequence[ArrayLike]) -> list
 
     Raises:
         InputError: they do not go with the input, or are not boxes.
+
+    Example:
+        >>> (people,) = given_regions("people.jpg", [[10, 20, 30, 60]])
+        >>> people.boxes
+        array([[10., 20., 30., 60.]], dtype=float32)
     """
     several = is_several(source)
     if several and not isinstance(source, Sequence):

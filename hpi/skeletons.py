@@ -31,7 +31,12 @@ class _SkeletonFile(Record):
 
 
 def skeleton_names() -> list[str]:
-    """The skeletons that come with the package."""
+    """The skeletons that come with the package.
+
+    Example:
+        >>> skeleton_names()[:3]
+        ['ap10k17', 'coco17', 'coco_wholebody133']
+    """
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in (files("hpi.configs") / "skeletons").iterdir()

@@ -35,6 +35,10 @@ def ahead(source: Iterator[T], depth: int) -> Generator[T]:
     Args:
         source: only that thread touches it; what it raises is raised here, in its place.
         depth: items that are made before they are asked for.
+
+    Example:
+        >>> list(ahead(iter("abc"), depth=2))
+        ['a', 'b', 'c']
     """
     nothing = object()
     pool = ThreadPoolExecutor(1, thread_name_prefix="hpi-ahead")
@@ -57,6 +61,10 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> It
     Yields:
         Each item with its finished future, in order; at most ``2 * threads`` are under way. When the items end with an
         error, it is raised after those that came before.
+
+    Example:
+        >>> [(item, future.result()) for item, future in side_by_side(abs, [-1, -2], threads=2)]
+        [(-1, 1), (-2, 2)]
     """
     failure: Exception | None = None
     source = iter(items)

@@ -34,6 +34,11 @@ class Inverse:
     Attributes:
         factor: ``[N, 2]`` float64, x and y, for each item of the batch.
         offset: ``[N, 2]`` float64.
+
+    Example:
+        >>> inverse = Inverse(np.array([[2.0, 2.0]]), np.array([[10.0, 0.0]]))
+        >>> inverse.apply(Instances([1.0], boxes=[[0, 0, 5, 5]]), np.array([0])).boxes
+        array([[10.,  0., 20., 10.]], dtype=float32)
     """
 
     factor: Float64
@@ -114,6 +119,12 @@ class Stretch(Transform):
     Attributes:
         size: (width, height) of the input, pixels.
         interpolation: as OpenCV numbers it.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = Stretch((320, 320)).prepare(OnHost({}), [np.zeros((480, 640, 3), np.uint8)])
+        >>> prepared.batch.shape, prepared.inverse.factor
+        ((1, 320, 320, 3), array([[2. , 1.5]]))
     """
 
     size: tuple[int, int]
@@ -141,6 +152,12 @@ class Letterbox(Transform):
         size: (width, height) of the input, pixels.
         interpolation: as OpenCV numbers it.
         fill: RGB of the padding.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = Letterbox((320, 320)).prepare(OnHost({}), [np.zeros((480, 640, 3), np.uint8)])
+        >>> prepared.scaled, prepared.inverse.factor
+        (array([[240., 320.]]), array([[2., 2.]]))
     """
 
     size: tuple[int, int]
@@ -179,6 +196,11 @@ class TopDownAffine(Transform):
         size: (width, height) of the input, pixels.
         udp: by the UDP convention, which measures between the centres of pixels.
         padding: enlargement of the person's box before the cut.
+
+    Example:
+        >>> regions = TopDownAffine((192, 256)).regions(np.array([[0, 0, 100, 200]], np.float32))
+        >>> regions.center, regions.scale
+        (array([[ 50., 100.]], dtype=float32), array([[187.5, 250. ]], dtype=float32))
     """
 
     size: tuple[int, int]

@@ -35,6 +35,12 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
 
     Returns:
         ``[N, 2, 3]`` float64.
+
+    Example:
+        >>> center, scale = np.array([[50, 50]], np.float32), np.array([[96, 128]], np.float32)
+        >>> crop_matrices(center, scale, (96, 128)).round(6)
+        array([[[ 1., -0., -2.],
+                [ 0.,  1., 14.]]])
     """
     matrices = np.empty((len(center), 2, 3), np.float64)
     for matrix, c, s in zip(matrices, center, scale, strict=True):
@@ -85,6 +91,11 @@ def stack_crops(
 
     Returns:
         ``[sum of N_i, height, width, 3]`` uint8, people in the order of the images.
+
+    Example:
+        >>> image, whole = np.ones((4, 4, 3), np.uint8), np.eye(2, 3)[None]
+        >>> stack_crops([image], [whole], (4, 4)).shape
+        (1, 4, 4, 3)
     """
     batch = np.empty((sum(map(len, matrices)), size[1], size[0], 3), np.uint8)
     start = 0

@@ -21,6 +21,10 @@ def split_by_count(rows: NDArray[Scalar], counts: Iterable[int]) -> list[NDArray
 
     Returns:
         For each image ``[count, ...]``.
+
+    Example:
+        >>> [part.tolist() for part in split_by_count(np.arange(3), [1, 0, 2])]
+        [[0], [], [1, 2]]
     """
     ends = list(accumulate(counts))
     return [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -18,12 +18,21 @@ def clip_boxes(boxes: Float32, width: int, height: int) -> Float32:
 
     Returns:
         ``[N, 4]`` float32 with x in ``[0, width]`` and y in ``[0, height]``.
+
+    Example:
+        >>> clip_boxes(np.array([[-5, 2, 50, 80]], np.float32), width=40, height=60)
+        array([[ 0.,  2., 40., 60.]], dtype=float32)
     """
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
 
 
 def has_area(boxes: Float32) -> NDArray[np.bool_]:
-    """Which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool."""
+    """Which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool.
+
+    Example:
+        >>> has_area(np.array([[0, 0, 1, 1], [2, 2, 2, 5]], np.float32))
+        array([ True, False])
+    """
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
@@ -36,6 +45,10 @@ def box_iou(a: Float32, b: Float32) -> Float32:
 
     Returns:
         ``[N, M]`` float32 in ``[0, 1]``; 0 where both boxes are empty.
+
+    Example:
+        >>> box_iou(np.array([[0, 0, 2, 2]], np.float32), np.array([[0, 0, 2, 1], [5, 5, 6, 6]], np.float32))
+        array([[0.5, 0. ]], dtype=float32)
     """
     ax1, ay1, ax2, ay2 = a.T[:, :, None]
     bx1, by1, bx2, by2 = b.T[:, None]
@@ -60,6 +73,10 @@ def boxes_to_center_scale(boxes: Float32, aspect_ratio: float, padding: float) -
 
     Returns:
         ``center [N, 2]`` and ``scale [N, 2]`` (width, height), float32, pixels.
+
+    Example:
+        >>> boxes_to_center_scale(np.array([[0, 0, 100, 200]], np.float32), aspect_ratio=0.75, padding=1.25)
+        (array([[ 50., 100.]], dtype=float32), array([[187.5, 250. ]], dtype=float32))
     """
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
@@ -78,5 +95,9 @@ def whole_image_center_scale(width: int, height: int) -> tuple[Float32, Float32]
 
     Returns:
         ``center [1, 2]`` and ``scale [1, 2]``, float32, pixels.
+
+    Example:
+        >>> whole_image_center_scale(640, 480)
+        (array([[320., 240.]], dtype=float32), array([[640., 480.]], dtype=float32))
     """
     return np.array([[width / 2, height / 2]], np.float32), np.array([[width, height]], np.float32)

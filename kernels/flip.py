@@ -10,7 +10,12 @@ UInt8 = NDArray[np.uint8]
 
 
 def mirror(images: UInt8) -> UInt8:
-    """Mirror ``[N, H, W, C]`` left to right; C-contiguous, as the runtimes need it."""
+    """Mirror ``[N, H, W, C]`` left to right; C-contiguous, as the runtimes need it.
+
+    Example:
+        >>> mirror(np.arange(3, dtype=np.uint8).reshape(1, 1, 3, 1)).ravel()
+        array([2, 1, 0], dtype=uint8)
+    """
     return np.ascontiguousarray(images[:, :, ::-1])
 
 
@@ -27,6 +32,11 @@ def fuse_flipped(heatmaps: Float32, mirrored: Float32, order: NDArray[np.int64],
 
     Returns:
         ``[N, K, H, W]`` float32.
+
+    Example:
+        >>> heatmaps = np.array([[[[0, 0, 1]]]], np.float32)
+        >>> fuse_flipped(heatmaps, heatmaps[..., ::-1], np.array([0]), shift=False).ravel()
+        array([0., 0., 1.], dtype=float32)
     """
     back = mirrored[:, order, :, ::-1]
     if shift:

@@ -27,6 +27,11 @@ def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
     Returns:
         ``peaks [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32, the raw maxima. Where a maximum
         is not positive the peak is (0, 0), as in the reference.
+
+    Example:
+        >>> peaks, scores = heatmap_peaks(np.array([[[[0, 3], [1, 0]]]], np.float32))
+        >>> peaks, scores
+        (array([[[1., 0.]]]), array([[3.]], dtype=float32))
     """
     count, keypoints, height, width = heatmaps.shape
     flat = heatmaps.reshape(count, keypoints, height * width)
@@ -54,6 +59,13 @@ def decode_dark(heatmaps: Float32) -> tuple[Float64, Float32]:
 
     Returns:
         ``keypoints [N, K, 2]`` float64, (x, y) in cells, and ``scores [N, K]`` float32.
+
+    Example:
+        >>> heatmap = np.zeros((1, 1, 9, 9), np.float32)
+        >>> heatmap[0, 0, 4, 4:6] = 1, 0.5
+        >>> keypoints, scores = decode_dark(heatmap)
+        >>> bool(4 < keypoints[0, 0, 0] < 5), float(scores[0, 0])
+        (True, 1.0)
     """
     keypoints, scores = heatmap_peaks(heatmaps)
     height, width = heatmaps.shape[2:]
@@ -71,6 +83,12 @@ def decode_quarter(heatmaps: Float32) -> tuple[Float64, Float32]:
     ``x <= 1``, ``y <= 1``, ``x = W - 1`` or ``y = H - 1`` stays where it is, as in the reference.
 
     Takes and returns what :func:`decode_dark` does.
+
+    Example:
+        >>> heatmap = np.zeros((1, 1, 9, 9), np.float32)
+        >>> heatmap[0, 0, 4, 4:6] = 1, 0.5
+        >>> decode_quarter(heatmap)[0]
+        array([[[4.25, 4.  ]]])
     """
     keypoints, scores = heatmap_peaks(heatmaps)
     height, width = heatmaps.shape[2:]

@@ -21,6 +21,11 @@ def normalize(images: NDArray[np.uint8], scale: Sequence[float], shift: Sequence
 
     Returns:
         ``[N, 3, H, W]`` float32 RGB, C-contiguous.
+
+    Example:
+        >>> pixel = np.array([[[[0, 128, 255]]]], np.uint8)  # BGR
+        >>> normalize(pixel, [1 / 255] * 3, [0, 0, 0]).ravel().round(3)
+        array([1.   , 0.502, 0.   ], dtype=float32)
     """
     count, height, width, _ = images.shape
     out = np.empty((count, 3, height, width), np.float32)

@@ -18,6 +18,12 @@ class BoxesHead(Head):
     """Rows ``[M, 6]`` (class, score, x1, y1, x2, y2) of all images, and how many each image has, ``[N]``.
 
     A row of the class -1 is padding. Of a graph that takes ``scale_factor`` the boxes are in pixels of the image.
+
+    Example:
+        >>> rows, counts = np.array([[0, 0.9, 1, 2, 3, 4]], np.float32), np.array([0, 1])
+        >>> found, items = BoxesHead().decode([rows, counts], 2, (320, 320))
+        >>> found.boxes, items
+        (array([[1., 2., 3., 4.]], dtype=float32), array([1]))
     """
 
     type: Literal["boxes"] = "boxes"

@@ -25,6 +25,13 @@ class HeatmapHead(Head):
         decoder: how the place is refined: ``"dark"`` (CVPR 2020), or ``"quarter"`` of a cell towards the larger
             neighbour.
         offset: a keypoint is at ``(cell + offset) * stride`` in pixels of the input.
+
+    Example:
+        >>> heatmap = np.zeros((1, 1, 64, 48), np.float32)
+        >>> heatmap[0, 0, 32, 24] = 1
+        >>> people, items = HeatmapHead(decoder="quarter").decode([heatmap], 1, (192, 256))
+        >>> people.keypoints, items
+        (array([[[ 96., 128.]]], dtype=float32), array([0]))
     """
 
     type: Literal["heatmap"] = "heatmap"

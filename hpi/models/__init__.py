@@ -21,6 +21,14 @@ def open_model(spec: ModelSpec, session: Session, options: ModelOptions | None =
 
     Raises:
         ModelError: the session's inputs or outputs are not what the model's yml says.
+
+    Example:
+        >>> from hpi import Predictor
+        >>> with Predictor("MoveNet-Thunder_256x256") as predictor:
+        ...     (model,) = predictor.pipelines[0].models
+        ...     images, regions = model.example_inputs(2)
+        ...     [len(people) for people in model.run(images, regions)], model.skeleton.name
+        ([1, 1], 'coco17')
     """
     if spec.transform.takes_regions:
         return TopDown(spec, session, options or ModelOptions())

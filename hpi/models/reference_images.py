@@ -36,7 +36,13 @@ class ParityConfig(Record):
 
 @dataclass(frozen=True)
 class ReferenceImages:
-    """An image, the people in it, and how far results may be from the reference's."""
+    """An image, the people in it, and how far results may be from the reference's.
+
+    Example:
+        >>> reference = ReferenceImages.load()
+        >>> reference.image.shape, len(reference.views), reference.boxes.shape
+        ((480, 640, 3), 4, (8, 4))
+    """
 
     config: ParityConfig
 

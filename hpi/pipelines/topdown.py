@@ -19,7 +19,16 @@ MAX_LABELS_SHOWN = 20
 
 
 class TopDownPipeline(Pipeline):
-    """A detector, then a keypoint model on everyone that it finds."""
+    """A detector, then a keypoint model on everyone that it finds.
+
+    Example:
+        >>> from hpi import Frame, Predictor
+        >>> import cv2
+        >>> with Predictor("human_keypoint_detection_lite") as predictor:
+        ...     (people,) = predictor.pipelines[0].run([Frame(cv2.imread("examples/basketball.png"))])
+        >>> people
+        Instances(2, 17 keypoints each: scores, boxes, class_ids, keypoints, keypoint_scores)
+    """
 
     def __init__(self, detector: Model, estimator: Model, people: Collection[int] | None = None) -> None:
         """Join two models.

@@ -27,6 +27,15 @@ def save_json(result: Result, path: Path, indent: int = 4, ensure_ascii: bool = 
 
     Raises:
         InputError: it cannot be written, or is the input itself.
+
+    Example:
+        >>> import tempfile
+        >>> from hpi import DetectionResult, Frame, Instances
+        >>> import numpy as np
+        >>> result = DetectionResult(Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg"), Instances.empty(), ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_json(result, Path(folder)).name
+        'a_res.json'
     """
     target = target_file(path, "application/json", f"{Path(result.name).stem}_res.json")
     text = json.dumps(result.json["res"], indent=indent, ensure_ascii=ensure_ascii, **options)

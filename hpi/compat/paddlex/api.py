@@ -152,6 +152,12 @@ def create_model(
 
     Raises:
         HpiError: as :class:`hpi.Predictor`.
+
+    Example:
+        >>> with create_model("PicoDet-S_person_416") as model:
+        ...     (result,) = model.predict("examples/basketball.png", batch_size=1)
+        >>> [box["label"] for box in result["boxes"]]
+        ['person', 'person']
     """
     del use_hpip
     _log_ignored(ignored, "create_model")

@@ -115,6 +115,13 @@ class KeypointResult(_Dictionary):
     ``[K, 3]`` float32 (x, y, score) and ``kpt_score``, the mean of the keypoints' scores. A keypoint model gives
     ``kpts`` with the last two. Coordinates are pixels of the image. Changes to the dictionary show in what is printed,
     drawn and saved.
+
+    Example:
+        >>> people = Instances([0.9], boxes=[[0, 0, 8, 8]], keypoints=[[[4, 4]]], keypoint_scores=[[0.5]])
+        >>> frame = Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg")
+        >>> result = KeypointResult(frame, people, Skeleton.numbered(1), detected=True)
+        >>> result["boxes"][0]["kpt_score"]
+        np.float32(0.5)
     """
 
     skeleton: Skeleton
@@ -157,7 +164,14 @@ class KeypointResult(_Dictionary):
 
 
 class DetectionResult(_Dictionary):
-    """The objects of one image: ``boxes``, each with ``cls_id``, ``label``, ``score`` and ``coordinate``."""
+    """The objects of one image: ``boxes``, each with ``cls_id``, ``label``, ``score`` and ``coordinate``.
+
+    Example:
+        >>> found = Instances([0.5], boxes=[[0, 0, 8, 8]], class_ids=[0])
+        >>> result = DetectionResult(Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg"), found, ("person",))
+        >>> result.json["res"]["boxes"]
+        [{'cls_id': 0, 'label': 'person', 'score': 0.5, 'coordinate': [0.0, 0.0, 8.0, 8.0]}]
+    """
 
     def __init__(self, frame: Frame, instances: Instances, labels: tuple[Text, ...]) -> None:
         """PaddleX's dictionary of objects; a class without a name is labelled by its number."""
