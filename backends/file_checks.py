@@ -1,7 +1,7 @@
 """Checks of a model's files that need no runtime.
 
 Runtimes diagnose damaged files poorly: ONNX Runtime reports a Git LFS pointer as "Protobuf parsing failed", and Paddle
-and paddle2onnx accept truncated weights without a word.
+and paddle2onnx accept truncated weights silently.
 """
 
 from __future__ import annotations
