@@ -1,4 +1,4 @@
-"""A predictor in another process: unpickled, it opens its models; after a fork, it raises an error and does not hang."""
+"""A predictor in another process: unpickled, it opens its models; after a fork, it raises an error instead."""
 
 import copy
 import multiprocessing
