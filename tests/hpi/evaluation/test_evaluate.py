@@ -73,7 +73,7 @@ def test_a_later_run_continues_an_interrupted_one(people, capsys):
 
     for damaged in (b'{"image": 1}\n', re.sub(rb'"keypoints": \[\[[^,]*', b'"keypoints": [[NaN', whole)):
         journal.write_bytes(damaged)
-        with pytest.raises(ConfigError, match=r"line \d is damaged; --fresh"):
+        with pytest.raises(ConfigError, match=r"line \d is damaged; start over with --fresh"):
             run(people)
 
 
