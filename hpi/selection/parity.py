@@ -70,7 +70,8 @@ def reference_results(spec: ModelSpec, reference: Session) -> Expected:
         HpiError: it failed.
     """
     model = open_model(spec, reference)
-    return Expected(f"{reference.info.backend} {reference.info.precision}", _run(model, _item_count(model)))
+    results = model.run(*model.example_inputs(_item_count(model)), threshold=0)
+    return Expected(f"{reference.info.backend} {reference.info.precision}", results)
 
 
 def validate(spec: ModelSpec, session: Session, expected: Expected) -> Verdict:
@@ -84,8 +85,12 @@ def validate(spec: ModelSpec, session: Session, expected: Expected) -> Verdict:
         return Verdict(False, f"no parity limits for {session.info.precision} in configs/parity/parity.yaml")
     model, count = open_model(spec, session), len(expected.results)
     try:
-        together = _run(model, model.example_batch)
-        alone = [_run(model, 1, first)[0] for first in range(count)]
+        images, regions = model.example_inputs(model.example_batch)
+        together = model.run(images, regions, threshold=0)
+        alone = [
+            model.run([images[item]], None if regions is None else [regions[item]], threshold=0)[0]
+            for item in range(count)
+        ]
     except NotFiniteError as error:
         return Verdict(False, str(error))
     repeated = [expected.results[index % count] for index in range(len(together))]
@@ -101,7 +106,7 @@ def check_first_run(spec: ModelSpec, session: Session, count: int) -> None:
         HpiError: the session failed, or what it returns cannot be read.
     """
     model = open_model(spec, session)
-    found = _run(model, count)
+    found = model.run(*model.example_inputs(count), threshold=0)
     if PEOPLE.intersection(spec.labels) and not any(map(len, found)):
         # NMS drops NaN. But a detector for quite other views of people may find none either.
         logger.warning(
@@ -122,12 +127,6 @@ def _item_count(model: Model) -> int:
     images, regions = model.example_inputs(model.example_batch)
     reference = ReferenceImages.load()
     return len(reference.views) if regions is None else min(len(reference.boxes), len(images))
-
-
-def _run(model: Model, count: int, first: int = 0) -> list[Instances]:
-    """The results of items of the reference images, whatever they score."""
-    images, regions = model.example_inputs(first + count)
-    return model.run(images[first:], None if regions is None else regions[first:], 0)
 
 
 def _verdict(deviations: Sequence[Deviation], reference: str, limits: Limits) -> Verdict:
