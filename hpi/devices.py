@@ -36,6 +36,11 @@ class DeviceArrays(ABC):
     Attributes:
         device: ``"cpu"``, or the GPU: ``"gpu:0"``.
         kernels: those of the GPU; None on the host.
+
+    Example:
+        >>> device: DeviceArrays = OnHost({})
+        >>> device.resized([np.zeros((480, 640, 3), np.uint8)], (320, 240), cv2.INTER_LINEAR).shape
+        (1, 240, 320, 3)
     """
 
     device: str
@@ -84,7 +89,15 @@ def device_arrays(session: Session, images: TensorSpec, normalization: Normaliza
 
 
 class OnHost(DeviceArrays):
-    """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR."""
+    """NumPy and OpenCV; batches are uint8 ``[N, height, width, 3]`` BGR.
+
+    Example:
+        >>> batch = np.full((1, 4, 4, 3), 255, np.uint8)
+        >>> host = OnHost({"image": Normalization((1 / 255, 1 / 255, 1 / 255), (0.0, 0.0, 0.0))})
+        >>> images = host.feeds({"image": batch})["image"]
+        >>> images.shape, images.dtype, float(images.max())
+        ((1, 3, 4, 4), dtype('float32'), 1.0)
+    """
 
     device = "cpu"
     kernels = None

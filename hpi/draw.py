@@ -106,6 +106,12 @@ def draw_boxes(image: Image, boxes: Sequence[Sequence[Any]], labels: Sequence[st
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
+
+    Example:
+        >>> image = np.zeros((100, 100, 3), np.uint8)
+        >>> drawn = draw_boxes(image, [(20, 40, 80, 90)], ["0.93"])
+        >>> bool(drawn[60, 20].any()), bool(drawn[60, 50].any()), bool(image.any())
+        (True, False, False)
     """
     canvas = image.copy()
     thickness = max(1, round(max(image.shape) / 400))

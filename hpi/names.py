@@ -46,6 +46,16 @@ class Names:
     Names that some file systems treat as equal count as equal: those that differ in case, or in how accents are
     composed. A video or a document needs one entry for all its results, and an image in memory none, so memory grows
     with the number of files only.
+
+    Example:
+        >>> import numpy as np
+        >>> from hpi import DetectionResult, Frame, Instances
+        >>> image, names = np.zeros((8, 8, 3), np.uint8), Names()
+        >>> results = [DetectionResult(Frame(image, path), Instances.empty(), ()) for path in ("a/1.jpg", "b/1.jpg")]
+        >>> for result in results:
+        ...     names.give(result)
+        >>> [result.name for result in results]
+        ['1.jpg', '1_2.jpg']
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """Which model to open: its name, the folder of its files where it is not the zoo's, and how to run it."""
+    """Which model to open: its name, the folder of its files where it is not the zoo's, and how to run it.
+
+    Example:
+        >>> source = Source("MoveNet-Thunder_256x256", None, Resolved(device="cpu"))
+        >>> source.options.device, source.options.precision
+        ('cpu', 'fp32')
+    """
 
     name: str
     model_dir: str | PathLike[str] | None
@@ -75,6 +81,14 @@ class Opener:
         zoo: where models are found.
         priors: the measurements that runtimes are chosen by.
         opened: every model, on every device.
+
+    Example:
+        >>> opener = Opener("example")
+        >>> (pipeline,) = opener.open_single(Source("MoveNet-Thunder_256x256", None, Resolved(device="cpu")))
+        >>> about = opener.opened[0].describe()
+        >>> about["task"], about["device"], about["precision"]
+        ('keypoint_detection', 'cpu', 'fp32')
+        >>> opener.close()
     """
 
     def __init__(self, name: str) -> None:

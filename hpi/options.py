@@ -94,7 +94,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Resolved(Options):
-    """The options that apply: every option that has a default is set."""
+    """The options that apply: every option that has a default is set.
+
+    Example:
+        >>> Resolved(precision="bf16").precision, Resolved().objective, Resolved().batch_size
+        ('bf16', 'latency', 1)
+    """
 
     device: str = AUTO
     backend: str = AUTO

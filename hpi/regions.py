@@ -50,6 +50,13 @@ def check_inside(frame: Frame, people: Instances) -> None:
 
     Raises:
         InputError: one lies outside, or they are fractions of the image's size.
+
+    Example:
+        >>> frame = Frame(np.zeros((480, 640, 3), np.uint8), "people.jpg")
+        >>> check_inside(frame, Instances([1.0], boxes=[[10, 20, 30, 60]]))
+        >>> check_inside(frame, Instances([1.0], boxes=[[700, 20, 730, 60]]))
+        Traceback (most recent call last):
+        hpi.errors.InputError: people.jpg: box number 0, [700.0, 20.0, 730.0, 60.0], lies outside its 640x480 pixels
     """
     boxes, (height, width) = people.boxes, frame.image.shape[:2]
     if boxes is None or not len(boxes):

@@ -19,6 +19,13 @@ def check_save_path(folder: Path) -> None:
 
     Raises:
         InputError: files cannot be written to it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_save_path(Path(folder) / "results")
+        ...     (Path(folder) / "results").is_dir()
+        True
     """
     check_folder(folder, InputError)
 
@@ -32,6 +39,15 @@ def save_all(results: Iterable[Result], folder: Path | None) -> Iterator[list[Pa
 
     Yields:
         For each result, in order, its files, or the error if they cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from hpi import DetectionResult, Frame, Instances
+        >>> result = DetectionResult(Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg"), Instances.empty(), ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [[file.name for file in saved] for saved in save_all([result], Path(folder))]
+        [['a_res.json', 'a_res.jpg']]
     """
     for _, saved in side_by_side(partial(_save, folder=folder), results, SAVING_THREADS):
         try:

@@ -73,6 +73,14 @@ def read_skeleton(path: Path) -> Skeleton:
 
     Raises:
         ConfigError: the file is missing or wrong.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "worm.yaml"
+        ...     _ = file.write_text("{keypoints: [head, tail], bones: {body: [[0, 1]]}, colors: {body: [255, 0, 0]}}")
+        ...     read_skeleton(file).bones
+        (Bone(start=0, end=1, group='body'),)
     """
     content = parse(_SkeletonFile, read_yaml(path), str(path))
     try:

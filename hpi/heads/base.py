@@ -29,6 +29,12 @@ class Head(Record):
         task: what a model with it does.
         reads: how many outputs it needs.
         decodes_on_gpu: whether :meth:`decode` takes CuPy arrays; others are brought to the host before.
+
+    Example:
+        >>> from hpi.heads.boxes import BoxesHead
+        >>> head: Head = BoxesHead()
+        >>> head.type, head.task, head.finds_keypoints
+        ('boxes', 'object_detection', False)
     """
 
     type: str

@@ -42,6 +42,17 @@ def unpack(archive: Path, target: Path) -> None:
         ModelError: not an archive, damaged, too large, too many files, or an entry that is not a plain file in that
             folder.
         OSError: the target cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     archive, target = Path(folder) / "model.zip", Path(folder) / "model"
+        ...     with zipfile.ZipFile(archive, "w") as bundle:
+        ...         bundle.writestr("model/inference.yml", "mode: paddle")
+        ...     target.mkdir()
+        ...     unpack(archive, target)
+        ...     [file.name for file in target.iterdir()]
+        ['inference.yml']
     """
     try:
         _unpack(archive, target)

@@ -128,6 +128,13 @@ def fetch(
     Raises:
         HpiError: of class ``error``: no answer, an HTTP error, more than ``limit`` bytes, fewer than announced, or not
             finished in time.
+
+    Example:
+        >>> import io
+        >>> from hpi.errors import InputError
+        >>> fetch("ftp://example.org/a.jpg", io.BytesIO(), limit=1 << 20, seconds=10, error=InputError)
+        Traceback (most recent call last):
+        hpi.errors.InputError: ftp://example.org/a.jpg: only http and https are supported
     """
     label = shown(url)
     if not is_url(url):

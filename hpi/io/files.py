@@ -36,6 +36,13 @@ def save(target: Path, data: bytes, error: type[HpiError]) -> None:
 
     Raises:
         HpiError: of class ``error``: it cannot be written.
+
+    Example:
+        >>> from hpi.errors import InputError
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Path(folder) / "a.txt", b"text", InputError)
+        ...     (Path(folder) / "a.txt").read_bytes()
+        b'text'
     """
     try:
         write_whole(target, data)
@@ -48,6 +55,13 @@ def check_folder(folder: Path, error: type[HpiError]) -> None:
 
     Raises:
         HpiError: of class ``error``: it cannot be created or written.
+
+    Example:
+        >>> from hpi.errors import InputError
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_folder(Path(folder) / "new" / "results", InputError)
+        ...     (Path(folder) / "new" / "results").is_dir()
+        True
     """
     try:
         if folder.exists() and not folder.is_dir():

@@ -143,6 +143,14 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
     Raises:
         HpiError: of class ``error``: the file is missing, larger than 1 MiB, not valid YAML, or has a key twice. For a
             missing file, it is also a FileNotFoundError.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "size.yaml"
+        ...     _ = file.write_text("width: 640")
+        ...     read_yaml(file)
+        {'width': 640}
     """
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
@@ -176,6 +184,15 @@ def parse(
 
     Raises:
         HpiError: of class ``error``: fields are wrong; the message names up to five of them.
+
+    Example:
+        >>> class Size(Record):
+        ...     width: int
+        >>> parse(Size, {"width": 640}, "size.yaml")
+        Size(width=640)
+        >>> parse(Size, {}, "size.yaml")
+        Traceback (most recent call last):
+        hpi.errors.ConfigError: size.yaml: field 'width' is missing
     """
     try:
         return kind.model_validate(content)

@@ -38,6 +38,15 @@ def save_picture(result: Result, path: Path, quality: int | None = None) -> Path
 
     Raises:
         InputError: it cannot be written, is the input itself, or ``quality`` is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from hpi import DetectionResult, Frame, Instances
+        >>> result = DetectionResult(Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg"), Instances.empty(), ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_picture(result, Path(folder)).name, save_picture(result, Path(folder) / "b.png").name
+        ('a_res.jpg', 'b.png')
     """
     name = Path(result.name)
     suffix = name.suffix if name.suffix.lower() in COLOR_SUFFIXES else ".png"

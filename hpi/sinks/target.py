@@ -10,7 +10,14 @@ from hpi.io.files import save
 
 
 def target_file(path: Path, kind: str, name: str) -> Path:
-    """The path itself where it names a file of a kind (``"image/"``), else a file in that folder."""
+    """The path itself where it names a file of a kind (``"image/"``), else a file in that folder.
+
+    Example:
+        >>> target_file(Path("out"), "image/", "a_res.png").as_posix()
+        'out/a_res.png'
+        >>> target_file(Path("out/b.jpg"), "image/", "a_res.png").as_posix()
+        'out/b.jpg'
+    """
     guessed = mimetypes.guess_type(path.name)[0] or ""
     return path if guessed.startswith(kind) and not path.is_dir() else path / name
 
@@ -20,6 +27,12 @@ def write(target: Path, data: bytes, source: str | None) -> Path:
 
     Raises:
         InputError: it cannot be written, or is the input itself.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder) / "a_res.json", b"{}", source="a.jpg").read_bytes()
+        b'{}'
     """
     if _is_same_file(target, source):
         raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")

@@ -87,6 +87,13 @@ def read_items(source: Input, *, one_each: bool = False) -> Generator[Item]:
 
     Yields:
         An item for each image, and for each input that cannot be read.
+
+    Example:
+        >>> [(item.path, item.image.shape) for item in read_items("examples/basketball.png")]
+        [('examples/basketball.png', (480, 640, 3))]
+        >>> (item,) = read_items("nobody.jpg")
+        >>> type(item.image).__name__
+        'InputNotFoundError'
     """
     if is_several(source):
         for entry in source:
@@ -103,6 +110,10 @@ def count_items(source: Input) -> int:
     """Estimate how many images :func:`read_items` will yield, without reading any.
 
     Videos count as many frames as their header states; documents, animations and iterators count as one.
+
+    Example:
+        >>> count_items(["people.jpg", "crowd.jpg"])
+        2
     """
     if is_several(source):
         return sum(map(count_items, source)) if isinstance(source, Collection) else 1

@@ -54,7 +54,12 @@ def check_image(array: NDArray[Any]) -> Image:
 
 
 def to_bgr(image: Image) -> Image:
-    """Convert grey, BGR or BGRA, ``[H, W]`` or ``[H, W, 1 | 3 | 4]`` uint8, contiguous, to BGR ``[H, W, 3]``."""
+    """Convert grey, BGR or BGRA, ``[H, W]`` or ``[H, W, 1 | 3 | 4]`` uint8, contiguous, to BGR ``[H, W, 3]``.
+
+    Example:
+        >>> to_bgr(np.full((1, 1), 7, np.uint8)).tolist(), to_bgr(np.array([[[1, 2, 3, 255]]], np.uint8)).tolist()
+        ([[[7, 7, 7]]], [[[1, 2, 3]]])
+    """
     channels = image.shape[2] if image.ndim == 3 else 1
     if channels == 3:
         return image
@@ -63,7 +68,15 @@ def to_bgr(image: Image) -> Image:
 
 
 def own_image(array: NDArray[Any]) -> Image:
-    """:func:`check_image`, always a copy: callers may reuse their buffer while a result still refers to the image."""
+    """:func:`check_image`, always a copy: callers may reuse their buffer while a result still refers to the image.
+
+    Example:
+        >>> buffer = np.zeros((480, 640, 3), np.uint8)
+        >>> image = own_image(buffer)
+        >>> buffer[:] = 255
+        >>> int(image.max())
+        0
+    """
     image = check_image(array)
     return image.copy() if np.may_share_memory(image, array) else image
 
@@ -73,6 +86,13 @@ def as_array(thing: Any) -> NDArray[Any]:
 
     Raises:
         InputError: it cannot be converted, such as a tensor on a GPU.
+
+    Example:
+        >>> class Tensor:
+        ...     def __array__(self, dtype=None, copy=None):
+        ...         return np.zeros((480, 640, 3), np.uint8)
+        >>> as_array(Tensor()).shape
+        (480, 640, 3)
     """
     try:
         return np.asarray(thing)
@@ -81,7 +101,13 @@ def as_array(thing: Any) -> NDArray[Any]:
 
 
 def is_pillow(thing: object) -> bool:
-    """Whether an object is an image of Pillow. Does not import Pillow."""
+    """Whether an object is an image of Pillow. Does not import Pillow.
+
+    Example:
+        >>> from PIL import Image
+        >>> is_pillow(Image.new("RGB", (640, 480))), is_pillow(np.zeros((480, 640, 3), np.uint8))
+        (True, False)
+    """
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(thing, pillow.Image)
 
@@ -94,6 +120,11 @@ def from_pillow(image: Pillow.Image, label: str = PILLOW) -> Image:
 
     Raises:
         InputError: it is empty or too large, or its file cannot be decoded.
+
+    Example:
+        >>> from PIL import Image
+        >>> from_pillow(Image.new("RGB", (1, 1), "red")).tolist()
+        [[[0, 0, 255]]]
     """
     from PIL import ImageOps
 

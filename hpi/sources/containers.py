@@ -24,6 +24,14 @@ def missing_bytes(path: Path) -> int | None:
 
     Raises:
         OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     video = Path(folder) / "match.mp4"
+        ...     _ = video.write_bytes((100).to_bytes(4, "big") + b"mdat" + bytes(22))
+        ...     missing_bytes(video)
+        70
     """
     size = path.stat().st_size
     position = 0

@@ -67,7 +67,13 @@ def _from_floats(image: NDArray[Any], label: str) -> Image:
 
 
 def tone_mapped(radiance: NDArray[np.float32]) -> Image:
-    """Convert radiances ``[H, W, 3]`` float32, of any range, to 8 bits with Reinhard's operator."""
+    """Convert radiances ``[H, W, 3]`` float32, of any range, to 8 bits with Reinhard's operator.
+
+    Example:
+        >>> shown = tone_mapped(np.array([[[0, 0, 0], [9, 9, 9], [5000, 5000, 5000]]], np.float32))
+        >>> shown.dtype, bool(shown[0, 0, 0] < shown[0, 1, 0] < shown[0, 2, 0])
+        (dtype('uint8'), True)
+    """
     clean = np.nan_to_num(np.maximum(radiance, 0), posinf=_BRIGHTEST)
     shown = np.nan_to_num(cv2.createTonemapReinhard(gamma=2.2).process(clean))
     return np.asarray(np.rint(np.clip(shown, 0, 1) * 255), np.uint8)

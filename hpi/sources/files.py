@@ -20,6 +20,10 @@ def load_file(path: str) -> bytes:
     Raises:
         InputNotFoundError: there is no such file.
         InputError: it is not a regular file, too large, or cannot be read.
+
+    Example:
+        >>> load_file("examples/basketball.png")[1:4]
+        b'PNG'
     """
     try:
         if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - for each image, and twice as fast as a Path
@@ -42,6 +46,13 @@ def load_stream(stream: Any, label: str) -> bytes:
 
     Raises:
         InputError: it does not return bytes, returns too many, or cannot be read.
+
+    Example:
+        >>> load_stream(io.BytesIO(b"GIF89a"), "upload")
+        b'GIF89a'
+        >>> load_stream(io.StringIO("text"), "upload")
+        Traceback (most recent call last):
+        hpi.errors.InputError: upload: its read() returns str, not bytes; open files in binary mode
     """
     try:
         data = stream.read(MAX_IMAGE_BYTES + 1)
@@ -62,6 +73,11 @@ def load_url(url: str) -> bytes:
 
     Raises:
         InputError: as :func:`hpi.io.fetch.fetch`.
+
+    Example:
+        >>> load_url("ftp://example.org/a.jpg")
+        Traceback (most recent call last):
+        hpi.errors.InputError: ftp://example.org/a.jpg: only http and https are supported
     """
     stream = io.BytesIO()
     fetch(url, stream, limit=MAX_IMAGE_BYTES, seconds=MAX_FETCH_S, error=InputError)

@@ -31,6 +31,15 @@ def list_folder(folder: str, suffixes: Collection[str], *, log: bool = True) -> 
 
     Yields:
         Paths, and an error for each folder that cannot be listed.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("frame_10.jpg", "frame_2.jpg", ".hidden.jpg"):
+        ...         (Path(folder) / name).touch()
+        ...     [Path(path).name for path in list_folder(folder, {".jpg"})]
+        ['frame_2.jpg', 'frame_10.jpg']
     """
     others: Counter[str] = Counter()
     links: list[str] = []

@@ -89,6 +89,13 @@ def read_content(data: Content, label: str) -> Iterator[Picture]:
 
     Raises:
         InputError: the file is empty, not an image or PDF, damaged, truncated or too large.
+
+    Example:
+        >>> from PIL import Image
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (4, 3)).save(file, "GIF", save_all=True, append_images=[Image.new("L", (4, 3), 255)])
+        >>> [(picture.frame, picture.image.shape) for picture in read_content(file.getvalue(), "blink.gif")]
+        [(0, (3, 4, 3)), (1, (3, 4, 3))]
     """
     if _kind(data, label) == "PDF":
         for index, rendered in enumerate(pdf.read_pages(data, label)):
@@ -120,17 +127,37 @@ def decode_image(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> Ima
 
     Raises:
         InputError: the file is empty, not an image, damaged, truncated or too large.
+
+    Example:
+        >>> data = cv2.imencode(".png", np.zeros((480, 640), np.uint8))[1].tobytes()
+        >>> decode_image(data, "grey.png").shape
+        (480, 640, 3)
+        >>> decode_image(b"", "empty.png")
+        Traceback (most recent call last):
+        hpi.errors.InputError: empty.png: the file is empty
     """
     return _decoded(data, label, _first_header(data, label, max_pixels))
 
 
 def image_size(data: Content, label: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of an image file in pixels, from its header; errors as in :func:`decode_image`."""
+    """Width and height of an image file in pixels, from its header; errors as in :func:`decode_image`.
+
+    Example:
+        >>> data = cv2.imencode(".png", np.zeros((480, 640, 3), np.uint8))[1].tobytes()
+        >>> image_size(data, "people.png")
+        (640, 480)
+    """
     return _first_header(data, label, max_pixels).size
 
 
 def decode_pixels(data: Content, label: str) -> Image:
-    """:func:`decode_image` for a file that has passed :func:`image_size`."""
+    """:func:`decode_image` for a file that has passed :func:`image_size`.
+
+    Example:
+        >>> data = cv2.imencode(".png", np.zeros((480, 640, 3), np.uint8))[1].tobytes()
+        >>> decode_pixels(data, "people.png").shape
+        (480, 640, 3)
+    """
     return _decoded(data, label, _header(data, label, MAX_PIXELS))
 
 

@@ -24,6 +24,11 @@ class Picture(NamedTuple):
         image: ``[H, W, 3]`` uint8 BGR, C-contiguous.
         page: its index in a document of several pages, from 0.
         frame: its index in a video or an animation, from 0.
+
+    Example:
+        >>> picture = Picture(np.zeros((480, 640, 3), np.uint8), page=1)
+        >>> picture.page, picture.frame
+        (1, None)
     """
 
     image: Image
@@ -41,6 +46,11 @@ class Item:
         from_folder: whether it was found in a folder, not named by the caller.
         page: its index in a document of several pages, from 0.
         frame: its index in a video or an animation, from 0.
+
+    Example:
+        >>> item = Item("broken.jpg", InputError("broken.jpg: the file is empty"))
+        >>> item.path, isinstance(item.image, InputError)
+        ('broken.jpg', True)
     """
 
     path: str | None

@@ -32,6 +32,14 @@ def read_pages(data: bytes | bytearray, label: str) -> Iterator[Image]:
 
     Raises:
         InputError: pypdfium2 is not installed, or the file is damaged or needs a password.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image as Pillow
+        >>> file = io.BytesIO()
+        >>> Pillow.new("RGB", (72, 36)).save(file, "PDF")  # a pixel becomes a point
+        >>> [page.shape for page in read_pages(file.getvalue(), "report.pdf")]
+        [(72, 144, 3)]
     """
     try:
         import pypdfium2

@@ -32,6 +32,10 @@ class Page:
         deep: whether its samples are anything but unsigned integers of up to 8 bits.
         plain: whether it is grey or RGB with interleaved channels. OpenCV silently misreads other layouts of deep
             samples.
+
+    Example:
+        >>> Page(index=0, size=(640, 480), deep=True, plain=True).size
+        (640, 480)
     """
 
     index: int
@@ -45,6 +49,12 @@ def list_pages(data: bytes | bytearray) -> list[Page]:
 
     Raises:
         Exception: of any type, raised by Pillow for damaged files.
+
+    Example:
+        >>> images = [np.zeros((480, 640, 3), np.uint8), np.zeros((48, 64), np.uint16)]
+        >>> data = cv2.imencodemulti(".tif", images)[1].tobytes()
+        >>> [(page.size, page.deep) for page in list_pages(data)]
+        [((640, 480), False), ((64, 48), True)]
     """
     return [_page(tags, index) for index, tags in enumerate(_directories(data)) if _is_page(tags)]
 
@@ -84,6 +94,13 @@ def read_page(data: bytes | bytearray, page: Page, label: str) -> Image:
 
     Raises:
         InputError: it is damaged, or of an unsupported kind.
+
+    Example:
+        >>> data = cv2.imencode(".tif", np.full((48, 64), 65535, np.uint16))[1].tobytes()
+        >>> (page,) = list_pages(data)
+        >>> image = read_page(data, page, "scan.tif")
+        >>> image.shape, int(image.min())
+        ((48, 64, 3), 255)
     """
     image = _by_opencv(data, page)
     if image is not None:

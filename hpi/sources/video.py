@@ -71,7 +71,12 @@ def read_frames(path: Path, check_size: Callable[[tuple[int, int]], None]) -> It
 
 
 def count_frames(path: Path) -> int:
-    """Estimate how many frames a video has, from its header; 1 if the header does not state it or cannot be read."""
+    """Estimate how many frames a video has, from its header; 1 if the header does not state it or cannot be read.
+
+    Example:
+        >>> count_frames(Path("nobody.mp4"))
+        1
+    """
     try:
         with _opened(path) as stream:
             seconds = float((stream.container.duration or 0) / 1_000_000)
