@@ -95,7 +95,15 @@ def _finished(waiting: deque[tuple[T, Future[R]]]) -> tuple[T, Future[R]]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames that go through the models together, with the regions to look at where the caller gave them."""
+    """Frames that go through the models together, with the regions to look at where the caller gave them.
+
+    Example:
+        >>> import numpy as np
+        >>> frame = Frame(np.zeros((480, 640, 3), np.uint8))
+        >>> batch = Batch([frame], [Instances([1.0], boxes=[[10, 20, 30, 60]])])
+        >>> len(batch.frames), len(batch.regions[0])
+        (1, 1)
+    """
 
     frames: list[Frame]
     regions: list[Instances] | None
@@ -103,7 +111,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Unusable:
-    """An item of the input that is no image, and why."""
+    """An item of the input that is no image, and why.
+
+    Example:
+        >>> error, skipped = InputError("a.jpg: the file is empty"), []
+        >>> Unusable(Item("a.jpg", error), error).report(skipped.append)
+        >>> skipped
+        [InputError('a.jpg: the file is empty')]
+    """
 
     item: Item
     error: InputError
@@ -127,6 +142,13 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
         items: what was read.
         regions: for each item, or None.
         batch_size: most images in a batch.
+
+    Example:
+        >>> from hpi.sources import read_items
+        >>> path = "examples/basketball.png"
+        >>> parts = batches(read_items([path, path, path, "nobody.jpg", path]), None, batch_size=2)
+        >>> [len(part.frames) if isinstance(part, Batch) else part.item.path for part in parts]
+        [2, 1, 'nobody.jpg', 1]
     """
     frames: list[Frame] = []
     given: list[Instances] = []
@@ -165,7 +187,16 @@ def _frame(item: Item) -> Frame:
 def run_batches(
     pipelines: Sequence[Pipeline], parts: Iterator[Batch | Unusable], threshold: float | None
 ) -> Iterator[tuple[Batch | Unusable, Callable[[], Sequence[Instances]]]]:
-    """Each part with what gives its results, in order. Of several devices, each takes the next when it is free."""
+    """Each part with what gives its results, in order. Of several devices, each takes the next when it is free.
+
+    Example:
+        >>> from hpi import Predictor
+        >>> from hpi.sources import read_items
+        >>> with Predictor("human_keypoint_detection_lite") as predictor:
+        ...     parts = batches(read_items("examples/basketball.png"), None, batch_size=1)
+        ...     [len(people) for _, results in run_batches(predictor.pipelines, parts, None) for people in results()]
+        [2]
+    """
     if len(pipelines) == 1:
         for part in parts:
             yield part, partial(_run, pipelines[0], part, threshold)

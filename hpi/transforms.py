@@ -67,6 +67,12 @@ class Prepared:
         inverse: the way back, of the whole batch.
         scaled: ``[N, 2]`` float64: height and width of what each image became, pixels, without padding.
         scale: ``[N, 2]`` float64: by what height and width were multiplied.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = Stretch((320, 160)).prepare(OnHost({}), [np.zeros((480, 640, 3), np.uint8)] * 3)
+        >>> len(prepared), prepared[:2].batch.shape, prepared.scaled[0].tolist(), prepared.scale[0].round(3).tolist()
+        (3, (2, 160, 320, 3), [160.0, 320.0], [0.333, 0.5])
     """
 
     batch: Any
@@ -88,6 +94,11 @@ class Transform(ABC):
         size: (width, height) of the input, pixels.
         takes_regions: whether it cuts regions out of an image: then an item of the batch is a region, else an image.
         on_gpu: whether it can take images that are on a GPU.
+
+    Example:
+        >>> transforms: list[Transform] = [Stretch((320, 320)), TopDownAffine((192, 256))]
+        >>> [(one.size, one.takes_regions) for one in transforms]
+        [((320, 320), False), ((192, 256), True)]
     """
 
     size: tuple[int, int]
@@ -103,7 +114,12 @@ class Transform(ABC):
 
 @dataclass(frozen=True)
 class Regions:
-    """Where in an image a batch looks: ``center`` and ``scale`` (width, height), ``[N, 2]`` float32, pixels."""
+    """Where in an image a batch looks: ``center`` and ``scale`` (width, height), ``[N, 2]`` float32, pixels.
+
+    Example:
+        >>> len(Regions(np.array([[320, 240]], np.float32), np.array([[150, 200]], np.float32)))
+        1
+    """
 
     center: Float32
     scale: Float32

@@ -12,7 +12,14 @@ __all__ = ["Model", "ModelOptions", "ModelSpec", "model_class", "open_model"]
 
 
 def model_class(spec: ModelSpec) -> type[Model]:
-    """How a model runs: on regions of an image, or on whole images."""
+    """How a model runs: on regions of an image, or on whole images.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> zoo = Zoo.default()
+        >>> [model_class(zoo.find(name)).__name__ for name in ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")]
+        ['TopDown', 'Detector']
+    """
     return TopDown if spec.transform.takes_regions else Detector
 
 

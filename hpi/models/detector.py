@@ -21,7 +21,18 @@ _INPUTS = {"image", "scale_factor", "im_shape"}
 
 
 class Detector(Model):
-    """A detection model with its non-maximum suppression in the graph."""
+    """A detection model with its non-maximum suppression in the graph.
+
+    Example:
+        >>> from hpi import Predictor
+        >>> from hpi.sources import read_items
+        >>> with Predictor("human_keypoint_detection_lite") as predictor:
+        ...     detector, _ = predictor.pipelines[0].models
+        ...     (item,) = read_items("examples/basketball.png")
+        ...     (people,) = detector.run([item.image], threshold=0.5)
+        >>> people
+        Instances(2: scores, boxes, class_ids)
+    """
 
     example_batch = 4
     _expected = {"latency": (1,), "throughput": (8,), "memory": (1,)}  # noqa: RUF012

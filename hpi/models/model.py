@@ -40,6 +40,10 @@ class ModelOptions:
     Attributes:
         flip: average with the mirrored crop; twice the time. None: no.
         use_udp: crop by the UDP convention; None: as the model's yml says.
+
+    Example:
+        >>> ModelOptions(flip=True)
+        ModelOptions(flip=True, use_udp=None)
     """
 
     flip: bool | None = None
@@ -57,6 +61,10 @@ class Deviation:
         score: at most.
         iou: least overlap of boxes.
         strictness: the share of the allowed score difference that may be used up.
+
+    Example:
+        >>> Deviation(17, "keypoints", pixels=0.02, score=0.001).iou is None
+        True
     """
 
     count: int
@@ -76,6 +84,13 @@ class Model(ABC):
         device: where its arrays are.
         options: how it is run.
         example_batch: most reference images that are worth running together when a runtime is validated.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> from hpi.models import model_class
+        >>> kind: type[Model] = model_class(Zoo.default().find("MoveNet-Thunder_256x256"))
+        >>> kind.expected_batches("latency"), kind.expected_batches("throughput")
+        ((1, 4), (16,))
     """
 
     example_batch: ClassVar[int]
@@ -172,7 +187,12 @@ class Model(ABC):
 
 
 def reference_images() -> ReferenceImages:
-    """Those of the package."""
+    """Those of the package.
+
+    Example:
+        >>> reference_images().config.limits["fp32"]
+        Limits(pixels=0.3, score=0.01, iou=0.98)
+    """
     return ReferenceImages.load()
 
 

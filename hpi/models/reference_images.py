@@ -18,7 +18,12 @@ FOLDER = files("hpi.configs") / "parity"
 
 
 class Limits(Record):
-    """How far a runtime may be off: keypoints in pixels of the input, scores, and the least overlap of boxes."""
+    """How far a runtime may be off: keypoints in pixels of the input, scores, and the least overlap of boxes.
+
+    Example:
+        >>> Limits(pixels=0.3, score=0.01, iou=0.98).pixels
+        0.3
+    """
 
     pixels: float
     score: float
@@ -26,7 +31,13 @@ class Limits(Record):
 
 
 class ParityConfig(Record):
-    """``configs/parity/parity.yaml``."""
+    """``configs/parity/parity.yaml``.
+
+    Example:
+        >>> config = ReferenceImages.load().config
+        >>> config.image, sorted(config.limits)
+        ('people.png', ['bf16', 'fp16', 'fp32'])
+    """
 
     image: str
     boxes: list[tuple[float, float, float, float]]

@@ -27,6 +27,12 @@ class ModelSpec:
         skeleton: of keypoint models: what is known of the keypoints; None where nobody says.
         skeleton_is_stated: whether the model's own files name it, so that it must fit.
         image_input: name of the input that takes images; None: the only one, or ``image``.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> spec = Zoo.default().find("MoveNet-Thunder_256x256")
+        >>> spec.task, spec.input_size, len(spec.skeleton)
+        ('keypoint_detection', (256, 256), 17)
     """
 
     name: str

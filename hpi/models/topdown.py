@@ -29,7 +29,19 @@ Float32 = NDArray[np.float32]
 
 
 class TopDown(Model):
-    """A keypoint model for the regions of people."""
+    """A keypoint model for the regions of people.
+
+    Example:
+        >>> from hpi import Predictor
+        >>> from hpi.sources import read_items
+        >>> boxes = Instances([1.0, 1.0], boxes=[[0, 0, 300, 480], [300, 0, 640, 480]])
+        >>> with Predictor("MoveNet-Thunder_256x256") as predictor:
+        ...     (model,) = predictor.pipelines[0].models
+        ...     (item,) = read_items("examples/basketball.png")
+        ...     (people,) = model.run([item.image], [boxes])
+        >>> people.keypoints.shape
+        (2, 17, 2)
+    """
 
     example_batch = MAX_BATCH
     _expected = {"latency": (1, 4), "throughput": (16,), "memory": (1, 4)}  # noqa: RUF012

@@ -11,7 +11,17 @@ from hpi.pipelines.base import Pipeline, Regions
 
 
 class SingleModel(Pipeline):
-    """One model: a detector, or a keypoint model that takes each frame for one person where no regions are given."""
+    """One model: a detector, or a keypoint model that takes each frame for one person where no regions are given.
+
+    Example:
+        >>> from hpi import Frame, Predictor
+        >>> from hpi.sources import read_items
+        >>> with Predictor("PicoDet-S_person_416") as predictor:
+        ...     pipeline = SingleModel(predictor.pipelines[0].models[0])
+        ...     (item,) = read_items("examples/basketball.png")
+        ...     pipeline.takes_regions, len(pipeline.run([Frame(item.image)])[0])
+        (False, 2)
+    """
 
     def __init__(self, model: Model) -> None:
         self.models = (model,)

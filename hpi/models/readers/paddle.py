@@ -55,6 +55,11 @@ class Resize(Record):
         target_size: pixels.
         keep_ratio: as far as it fits, keeping its aspect ratio; ``Pad`` then fills the rest.
         interp: as OpenCV numbers it, or by the name that PaddleX has for it.
+
+    Example:
+        >>> resize = parse(Resize, {"type": "Resize", "target_size": 320, "interp": "BICUBIC"}, "inference.yml")
+        >>> resize.target_size, resize.keep_ratio, resize.interp
+        ((320, 320), False, 2)
     """
 
     type: Literal["Resize"]
@@ -70,7 +75,12 @@ class Resize(Record):
 
 
 class Pad(Record):
-    """Fill up to ``size`` (height, width) at the right and at the bottom with ``fill_value``, RGB."""
+    """Fill up to ``size`` (height, width) at the right and at the bottom with ``fill_value``, RGB.
+
+    Example:
+        >>> parse(Pad, {"type": "Pad", "size": [640, 640], "fill_value": [114.0, 114.0, 114.0]}, "inference.yml")
+        Pad(type='Pad', size=(640, 640), fill_value=(114, 114, 114))
+    """
 
     type: Literal["Pad"]
     size: tuple[Side, Side]
@@ -78,7 +88,12 @@ class Pad(Record):
 
 
 class TopDownEvalAffine(Record):
-    """Crop one person to ``trainsize`` (width, height) with an affine map."""
+    """Crop one person to ``trainsize`` (width, height) with an affine map.
+
+    Example:
+        >>> parse(TopDownEvalAffine, {"type": "TopDownEvalAffine", "trainsize": [192, 256]}, "inference.yml").use_udp
+        False
+    """
 
     type: Literal["TopDownEvalAffine"]
     trainsize: tuple[Side, Side]
@@ -93,6 +108,11 @@ class NormalizeImage(Record):
 
     With the ``norm_type`` ``none`` PaddleDetection ignores mean and std, while PaddleX applies them. So they must be
     those that change nothing, as in the exports of PP-YOLOE+.
+
+    Example:
+        >>> levels = NormalizeImage(type="NormalizeImage", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).normalization
+        >>> round(255 * levels.scale[0], 6), levels.shift[0]
+        (2.0, -1.0)
     """
 
     type: Literal["NormalizeImage"]
@@ -124,7 +144,12 @@ _RAW_LEVELS = Normalization((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 class Permute(Record):
-    """Channels first."""
+    """Channels first.
+
+    Example:
+        >>> parse(Permute, {"type": "Permute"}, "inference.yml")
+        Permute(type='Permute')
+    """
 
     type: Literal["Permute"]
 
@@ -153,6 +178,10 @@ class TopDown(Record):
     Attributes:
         padding: enlargement of the person's box before the crop.
         heatmap_offset: a keypoint is at ``(heatmap index + heatmap_offset) * stride`` in crop pixels.
+
+    Example:
+        >>> parse(TopDown, {"padding": 1.1}, "inference.yml")
+        TopDown(padding=1.1, heatmap_offset=0.0)
     """
 
     padding: Annotated[float, Field(gt=0, le=100)] = 1.25
@@ -166,6 +195,11 @@ class Own(Record):
         skeleton: name of a skeleton of the package, or path of a YAML file, relative to the yml.
         image_input: name of the input that takes images, where there are several.
         head: what the outputs mean: ``type`` and the fields of :data:`hpi.heads.HEADS`.
+
+    Example:
+        >>> own = parse(Own, {"skeleton": "hand21", "head": {"type": "heatmap"}}, "inference.yml")
+        >>> own.skeleton, own.head
+        ('hand21', {'type': 'heatmap'})
     """
 
     skeleton: str | None = None
@@ -179,7 +213,14 @@ class _Global(BaseModel):
 
 
 class InferenceYml(BaseModel):
-    """The fields of ``inference.yml`` / ``infer_cfg.yml`` that matter here; the others are left to their readers."""
+    """The fields of ``inference.yml`` / ``infer_cfg.yml`` that matter here; the others are left to their readers.
+
+    Example:
+        >>> steps = [{"type": "Resize", "target_size": [416, 416]}, {"type": "Permute"}]
+        >>> content = parse(InferenceYml, {"Preprocess": steps, "label_list": ["person"]}, "inference.yml")
+        >>> [step.type for step in content.preprocess], content.label_list, content.draw_threshold
+        (['Resize', 'Permute'], ['person'], 0.5)
+    """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, protected_namespaces=())
     global_section: _Global | None = Field(None, alias="Global")
@@ -200,6 +241,13 @@ def read_model(path: Path, name: str | None = None) -> ModelSpec:
     Raises:
         ModelError: a file is missing, is plainly damaged or cannot be read, or the yml is not understood; the message
             names file and field.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> folder = Zoo.default().find("MoveNet-Thunder_256x256").folder
+        >>> spec = read_model(folder)
+        >>> spec.name, spec.input_size
+        ('MoveNet-Thunder_256x256', (256, 256))
     """
     try:
         return _read_folder(_find_folder(path), name)
