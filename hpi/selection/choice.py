@@ -28,7 +28,12 @@ OBJECTIVES = ("latency", "throughput", "memory")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A runtime and one way in which it runs a model."""
+    """A runtime and one way in which it runs a model.
+
+    Example:
+        >>> str(Candidate("openvino", Variant("fp32", "static")))
+        'openvino fp32 static'
+    """
 
     backend: str
     variant: Variant
@@ -45,6 +50,11 @@ class Ranked:
         candidate: the runtime and its variant.
         estimate: its expected times for the expected batches; None without measurements.
         unavailable: why it cannot run the model here as requested; None if it can.
+
+    Example:
+        >>> ranked = Ranked(Candidate("openvino", Variant()), estimate=None, unavailable="openvino is not installed")
+        >>> str(ranked.candidate), ranked.unavailable
+        ('openvino fp32', 'openvino is not installed')
     """
 
     candidate: Candidate
@@ -85,6 +95,15 @@ class Request:
         backend_options: options of single runtimes, by the name of the runtime.
         max_deviation_px: largest allowed distance of a keypoint from the reference's, pixels of the crop; in addition
             to the parity gate's limits.
+
+    Example:
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> own = {"openvino": {"NUM_STREAMS": 1}}
+        >>> request = Request(SessionOptions(ArtifactCache(Path("artifacts"))), backend_options=own)
+        >>> request.session_options(Candidate("openvino", Variant())).backend_options
+        {'NUM_STREAMS': 1}
+        >>> request.session_options(Candidate("onnxruntime", Variant())).backend_options
+        {}
     """
 
     options: SessionOptions
@@ -116,6 +135,16 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
     Raises:
         ConfigError: no runtime or objective has that name.
         BackendError: every candidate failed; the message has all reasons.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> zoo = Zoo.default()
+        >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
+        >>> choice = choose(zoo.find("MoveNet-Thunder_256x256"), request, Priors(zoo.own_priors))
+        >>> choice.session.info.backend, choice.rejected
+        ('onnxruntime', {})
+        >>> choice.session.close()
     """
     if request.objective not in OBJECTIVES:
         raise ConfigError(f"unknown objective {request.objective!r}; known are {', '.join(OBJECTIVES)}")
@@ -159,6 +188,15 @@ def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked
 
     Raises:
         ConfigError: no runtime has the requested name.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> zoo = Zoo.default()
+        >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
+        >>> ranking = rank(zoo.find("MoveNet-Thunder_256x256"), request, basis=None)
+        >>> [(str(one.candidate), one.estimate, one.unavailable) for one in ranking]
+        [('onnxruntime fp32', None, None)]
     """
     for name in [request.backend, *request.backend_options]:
         if name != AUTO and name not in BACKENDS:

@@ -45,6 +45,11 @@ class Protocol:
         memory: also measure the memory that each candidate needs, in a process of its own.
         complete: also measure slow candidates and those that fail the parity gate; the time is then that of the runs
             alone.
+
+    Example:
+        >>> protocol = Protocol(batches=(1, 4), seconds=30, precisions=("fp32",))
+        >>> protocol.backend, protocol.memory
+        ('auto', False)
     """
 
     batches: Sequence[int]
@@ -58,7 +63,14 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Failure:
-    """A candidate that was not measured."""
+    """A candidate that was not measured.
+
+    Example:
+        >>> from hpi.backends.base import Variant
+        >>> failure = Failure(Candidate("openvino", Variant()), "batch 8: out of memory")
+        >>> f"{failure.candidate}: {failure.reason}"
+        'openvino fp32: batch 8: out of memory'
+    """
 
     candidate: Candidate
     reason: str
@@ -66,7 +78,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Times of one candidate at one batch size, milliseconds, and its memory in MB where that was measured."""
+    """Times of one candidate at one batch size, milliseconds, and its memory in MB where that was measured.
+
+    Example:
+        >>> from hpi.backends.base import Variant
+        >>> cpu, verdict = CpuClass(vendor="amd", isa="avx2", cores=2), Verdict(True, "it is the reference", 0.0)
+        >>> times = np.array([4.0, 5.0, 6.0])
+        >>> measurement = Measurement(Candidate("openvino", Variant()), 1, times, verdict, "2025.4", cpu, 2, None)
+        >>> measurement.median, measurement.row("MoveNet-Thunder_256x256").throughput
+        (5.0, 200.0)
+    """
 
     candidate: Candidate
     batch: int

@@ -34,6 +34,14 @@ class Verdict:
         summary: the figures, in words.
         pixels: of a keypoint model, how far a clear keypoint is off at most, pixels of the input; None where it was
             not compared.
+
+    Example:
+        >>> import tempfile
+        >>> verdict = Verdict(False, "17 keypoints: at most 4.2 px off (allowed 0.3 px)", 4.2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     verdict.write(Path(folder) / "verdict.json")
+        ...     Verdict.read(Path(folder) / "verdict.json") == verdict
+        True
     """
 
     passed: bool
@@ -57,6 +65,11 @@ class Expected:
     Attributes:
         reference: its name.
         results: one for each item.
+
+    Example:
+        >>> expected = Expected("paddle fp32", [Instances([0.9], boxes=[[0, 0, 10, 20]])])
+        >>> expected.reference, len(expected.results)
+        ('paddle fp32', 1)
     """
 
     reference: str

@@ -22,7 +22,12 @@ from hpi.io.validation import Record, parse
 
 
 class CpuClass(Record):
-    """CPUs that are taken to be alike."""
+    """CPUs that are taken to be alike.
+
+    Example:
+        >>> str(CpuClass(vendor="amd", isa="avx512", cores=8))
+        'amd avx512, 8 cores'
+    """
 
     kind: Literal["cpu"] = "cpu"
     vendor: str
@@ -39,7 +44,12 @@ class CpuClass(Record):
 
 
 class GpuClass(Record):
-    """GPUs that are taken to be alike."""
+    """GPUs that are taken to be alike.
+
+    Example:
+        >>> str(GpuClass(name="NVIDIA L4", compute_capability=8.9, cuda=12.4))
+        'NVIDIA L4, CUDA 12.4'
+    """
 
     kind: Literal["gpu"] = "gpu"
     name: str
@@ -62,6 +72,10 @@ def device_class(device: str) -> CpuClass | GpuClass | None:
 
     Raises:
         BackendError: there is no such GPU.
+
+    Example:
+        >>> device_class("cpu").kind, device_class("npu:0")
+        ('cpu', None)
     """
     kind = device_kind(device)
     if kind == "cpu":
@@ -90,6 +104,15 @@ class Prior(Record):
         deviation_px: of a keypoint model, the largest distance of a clear keypoint in the reference images from the
             reference's, pixels of the crop; also kept for candidates that fail the parity gate.
         source: ``measured`` for runs of this project, ``published`` for figures from PaddleX's pages.
+
+    Example:
+        >>> cpu = CpuClass(vendor="amd", isa="avx2", cores=2)
+        >>> row = Prior(
+        ...     model="PP-TinyPose_128x96", device=cpu, backend="openvino", precision="fp32", threads=2, batch=4,
+        ...     p50_ms=8.0, versions={"openvino": "2025.4"}, date="2026-01-31", source="measured",
+        ... )
+        >>> str(row.variant), row.items_per_second
+        ('fp32', 500.0)
     """
 
     model: str
@@ -142,6 +165,13 @@ def distance(a: CpuClass | GpuClass, b: CpuClass | GpuClass) -> float:
     CPUs: 4 for each step between their instruction sets (they decide which kernels run), 2 for another vendor, 1 for
     each doubling of the cores. GPUs: 4 for each 1.0 of the compute capability, 1 for another name, 1 for each major
     version of CUDA. A CPU and a GPU have nothing in common.
+
+    Example:
+        >>> laptop = CpuClass(vendor="intel", isa="avx2", cores=4)
+        >>> distance(laptop, CpuClass(vendor="intel", isa="avx2", cores=8))
+        1.0
+        >>> distance(laptop, GpuClass(name="NVIDIA L4", compute_capability=8.9, cuda=12.4))
+        inf
     """
     if isinstance(a, CpuClass) and isinstance(b, CpuClass):
         steps = abs(ISA_LEVELS.index(a.isa) - ISA_LEVELS.index(b.isa))
@@ -162,6 +192,10 @@ class Estimate:
         p99_ms: of the slowest of these batches; None also where one of them was not measured itself.
         memory_mb: at most.
         deviation_px: from the reference, at most.
+
+    Example:
+        >>> Estimate(milliseconds=8.0, throughput=500.0, p99_ms=9.5, memory_mb=None, deviation_px=0.01).p99_ms
+        9.5
     """
 
     milliseconds: float
@@ -179,6 +213,14 @@ class Basis:
         rows: the rows.
         where: where they come from, in words.
         here: they were measured on this machine's own device class, with as many threads as are asked for.
+
+    Example:
+        >>> cpu = CpuClass(vendor="intel", isa="avx512", cores=8)
+        >>> basis = Priors(Path("priors.json")).basis_of_shipped("PP-TinyPose_128x96", cpu, threads=8)
+        >>> basis.where
+        'published on intel avx512, 8 cores, 2025-05-01'
+        >>> basis.estimate("openvino", Variant(), batches=(1,)).milliseconds
+        6.19
     """
 
     rows: tuple[Prior, ...]
@@ -216,6 +258,16 @@ class Priors:
 
     Attributes:
         own_file: where this machine's rows are kept.
+
+    Example:
+        >>> import tempfile
+        >>> cpu = CpuClass(vendor="intel", isa="avx512", cores=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     priors = Priors(Path(folder) / "priors.json")
+        ...     rows = priors.basis("PP-TinyPose_128x96", cpu, threads=8).rows
+        ...     priors.store(rows)
+        ...     priors.own() == list(rows)
+        True
     """
 
     own_file: Path
@@ -282,6 +334,12 @@ def read_rows(path: Path) -> list[Prior]:
 
     Raises:
         ConfigError: it cannot be read; the message names file and field.
+
+    Example:
+        >>> from importlib.resources import files
+        >>> rows = read_rows(Path(str(files("hpi.configs") / "priors" / "published.json")))
+        >>> {row.source for row in rows}
+        {'published'}
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -295,6 +353,13 @@ def write_rows(path: Path, rows: Iterable[Prior]) -> None:
 
     Raises:
         ConfigError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_rows(Path(folder) / "priors.json", [])
+        ...     read_rows(Path(folder) / "priors.json")
+        []
     """
     lines = ",\n".join(json.dumps(row.model_dump(exclude_none=True)) for row in rows)
     save(path, f'{{"rows": [\n{lines}\n]}}\n'.encode(), ConfigError)

@@ -20,6 +20,11 @@ class Accuracy(Record):
         value: in the unit of the metric.
         dataset: the images it was measured on.
         by: who measured it; ``"hpi"`` for this project.
+
+    Example:
+        >>> accuracy = packaged_configs()["PP-TinyPose_128x96"].accuracy
+        >>> accuracy.metric, accuracy.value, accuracy.by
+        ('keypoint AP', 58.4, 'PaddleX')
     """
 
     metric: str
@@ -34,6 +39,11 @@ class Bundled(Record):
     Attributes:
         bundled: file name in ``configs/bundled``.
         sha256: hash of the archive, in hexadecimal.
+
+    Example:
+        >>> (source,) = packaged_configs()["PicoDet-S_person_416"].sources
+        >>> source.bundled
+        'PicoDet-S_person_416_infer.tar.xz'
     """
 
     bundled: str
@@ -45,6 +55,10 @@ class HuggingFace(Record):
 
     Attributes:
         hugging_face: ``"owner/name"``.
+
+    Example:
+        >>> HuggingFace(hugging_face="PaddlePaddle/PP-TinyPose_128x96").hugging_face
+        'PaddlePaddle/PP-TinyPose_128x96'
     """
 
     hugging_face: str
@@ -56,6 +70,10 @@ class Url(Record):
     Attributes:
         url: its address.
         sha256: hash of the archive, in hexadecimal. Without it, the size that the server announces is checked.
+
+    Example:
+        >>> Url(url="https://example.org/model.tar").sha256 is None
+        True
     """
 
     url: str
@@ -74,6 +92,11 @@ class ModelConfig(Record):
         license: SPDX identifier.
         accuracy: its published accuracy, where there is one.
         sources: where to get it, in the order in which they are tried.
+
+    Example:
+        >>> config = packaged_configs()["PP-TinyPose_128x96"]
+        >>> config.task, config.input_size, config.skeleton, config.license
+        ('keypoint_detection', (128, 96), 'coco17', 'Apache-2.0')
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -91,12 +114,22 @@ def read_config(path: Path) -> ModelConfig:
 
     Raises:
         ConfigError: the file is missing, or a field is wrong; the message names file and field.
+
+    Example:
+        >>> path = files("hpi.configs") / "models" / "PP-TinyPose_128x96.yaml"
+        >>> read_config(Path(str(path))).summary
+        '17 keypoints of one person, Lite-HRNet, 1.3 M parameters'
     """
     return parse(ModelConfig, read_yaml(path), str(path))
 
 
 def packaged_configs() -> dict[str, ModelConfig]:
-    """Every model that the package describes, by name."""
+    """Every model that the package describes, by name.
+
+    Example:
+        >>> [name for name, config in packaged_configs().items() if isinstance(config.sources[0], Bundled)]
+        ['MoveNet-Thunder_256x256', 'PicoDet-S_person_416']
+    """
     configs = {}
     for entry in sorted((files("hpi.configs") / "models").iterdir(), key=lambda entry: entry.name):
         with as_file(entry) as path:

@@ -31,6 +31,13 @@ def download(source: Bundled | HuggingFace | Url, target: Path) -> None:
     Raises:
         ModelError: the source cannot be reached, or its content is damaged, too large or not the expected one.
         OSError: the folder cannot be written.
+
+    Example:
+        >>> from hpi.zoo.configs import packaged_configs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     download(packaged_configs()["PicoDet-S_person_416"].sources[0], Path(folder))
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['inference.json', 'inference.onnx', 'inference.pdiparams', 'inference.yml']
     """
     match source:
         case Bundled():

@@ -51,6 +51,14 @@ def write_note(folder: Path, config: ModelConfig) -> None:
 
     Raises:
         OSError: the folder cannot be read or written.
+
+    Example:
+        >>> import tempfile
+        >>> from hpi.zoo.configs import packaged_configs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_note(Path(folder), packaged_configs()["PicoDet-S_person_416"])
+        ...     [file.name for file in Path(folder).iterdir()]
+        ['sources.json']
     """
     described = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name != NOTE]
     note = _Note(sources=_sources(config), files={file.name: _FileNote.of(file) for file in described})
@@ -63,6 +71,18 @@ def problem_with(folder: Path, config: ModelConfig) -> str | None:
     A folder without a note was put there by hand, and is used as it is. Otherwise, a file is hashed only if its size
     or time differs from the note: hashing all of them would slow down every start, and writing to a file changes its
     time.
+
+    Example:
+        >>> import tempfile
+        >>> from hpi.zoo.configs import packaged_configs
+        >>> config = packaged_configs()["PicoDet-S_person_416"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "inference.yml").write_text("mode: paddle")
+        ...     write_note(Path(folder), config)
+        ...     before = problem_with(Path(folder), config)
+        ...     _ = (Path(folder) / "inference.yml").write_text("mode: other")
+        ...     before, problem_with(Path(folder), config).startswith("is damaged in the cache")
+        (None, True)
     """
     if not folder.is_dir():
         return f"is not in the cache ({folder.parent})"

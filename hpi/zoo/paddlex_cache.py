@@ -20,6 +20,11 @@ def find_in_paddlex_cache(name: str, read: Callable[[Path, str], ModelSpec]) -> 
     Args:
         name: of the model.
         read: makes the spec of a folder and a name; raises ModelError.
+
+    Example:
+        >>> from hpi.models.readers.paddle import read_model
+        >>> find_in_paddlex_cache("no-model-of-this-name", read_model) is None
+        True
     """
     try:
         folder = _cache() / name
