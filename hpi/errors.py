@@ -69,7 +69,7 @@ class InputNotFoundError(InputError, FileNotFoundError):
     Example:
         >>> from hpi.sources.files import load_file
         >>> try:
-        ...     load_file("nobody.jpg")
+        ...     load_file("missing.jpg")
         ... except FileNotFoundError as error:
         ...     print(type(error).__name__)
         InputNotFoundError
@@ -82,9 +82,9 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
     Example:
         >>> from pathlib import Path
         >>> from hpi.models.readers.paddle import read_model
-        >>> read_model(Path("models/nobody"))
+        >>> read_model(Path("models/missing"))
         Traceback (most recent call last):
-        hpi.errors.ModelNotFoundError: models/nobody: no such model folder
+        hpi.errors.ModelNotFoundError: models/missing: no such model folder
     """
 
 
@@ -94,7 +94,7 @@ class ConfigNotFoundError(ConfigError, FileNotFoundError):
     Example:
         >>> from hpi.skeletons import load_skeleton
         >>> try:
-        ...     load_skeleton("nobody.yaml")
+        ...     load_skeleton("missing.yaml")
         ... except FileNotFoundError as error:
         ...     print(type(error).__name__)
         ConfigNotFoundError

@@ -146,9 +146,9 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
     Example:
         >>> from hpi.sources import read_items
         >>> path = "examples/basketball.png"
-        >>> parts = batches(read_items([path, path, path, "nobody.jpg", path]), None, batch_size=2)
+        >>> parts = batches(read_items([path, path, path, "missing.jpg", path]), None, batch_size=2)
         >>> [len(part.frames) if isinstance(part, Batch) else part.item.path for part in parts]
-        [2, 1, 'nobody.jpg', 1]
+        [2, 1, 'missing.jpg', 1]
     """
     frames: list[Frame] = []
     given: list[Instances] = []

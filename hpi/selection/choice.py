@@ -137,8 +137,8 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
         BackendError: every candidate failed; the message has all reasons.
 
     Example:
-        >>> from hpi.zoo import Zoo
         >>> from hpi.backends.artifacts import ArtifactCache
+        >>> from hpi.zoo import Zoo
         >>> zoo = Zoo.default()
         >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
         >>> choice = choose(zoo.find("MoveNet-Thunder_256x256"), request, Priors(zoo.own_priors))
@@ -190,8 +190,8 @@ def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked
         ConfigError: no runtime has the requested name.
 
     Example:
-        >>> from hpi.zoo import Zoo
         >>> from hpi.backends.artifacts import ArtifactCache
+        >>> from hpi.zoo import Zoo
         >>> zoo = Zoo.default()
         >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
         >>> ranking = rank(zoo.find("MoveNet-Thunder_256x256"), request, basis=None)

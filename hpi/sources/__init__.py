@@ -91,7 +91,7 @@ def read_items(source: Input, *, one_each: bool = False) -> Generator[Item]:
     Example:
         >>> [(item.path, item.image.shape) for item in read_items("examples/basketball.png")]
         [('examples/basketball.png', (480, 640, 3))]
-        >>> (item,) = read_items("nobody.jpg")
+        >>> (item,) = read_items("missing.jpg")
         >>> type(item.image).__name__
         'InputNotFoundError'
     """

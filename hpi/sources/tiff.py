@@ -51,9 +51,10 @@ def list_pages(data: bytes | bytearray) -> list[Page]:
         Exception: of any type, raised by Pillow for damaged files.
 
     Example:
-        >>> images = [np.zeros((480, 640, 3), np.uint8), np.zeros((48, 64), np.uint16)]
-        >>> data = cv2.imencodemulti(".tif", images)[1].tobytes()
-        >>> [(page.size, page.deep) for page in list_pages(data)]
+        >>> from PIL import Image as Pillow
+        >>> file, deep = io.BytesIO(), Pillow.new("I;16", (64, 48))
+        >>> Pillow.new("RGB", (640, 480)).save(file, "TIFF", save_all=True, append_images=[deep])
+        >>> [(page.size, page.deep) for page in list_pages(file.getvalue())]
         [((640, 480), False), ((64, 48), True)]
     """
     return [_page(tags, index) for index, tags in enumerate(_directories(data)) if _is_page(tags)]

@@ -74,7 +74,7 @@ def count_frames(path: Path) -> int:
     """Estimate how many frames a video has, from its header; 1 if the header does not state it or cannot be read.
 
     Example:
-        >>> count_frames(Path("nobody.mp4"))
+        >>> count_frames(Path("missing.mp4"))
         1
     """
     try:
