@@ -37,6 +37,14 @@ class Artifact:
         key: what it was made from.
         size: bytes.
         used: time of the last use, seconds since the epoch.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     cache = ArtifactCache(Path(root))
+        ...     _ = cache.get("text", {"model": "a"}, "a.txt", lambda target: target.write_text("built"))
+        ...     (artifact,) = cache.entries()
+        >>> artifact.kind, artifact.key
+        ('text', {'model': 'a'})
     """
 
     folder: Path
@@ -167,7 +175,17 @@ def _build(folder: Path, key: Mapping[str, str], filename: str, build: Build) ->
 
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside ``folder``, to be filled and renamed to it; leftovers are removed at the end."""
+    """A hidden folder beside ``folder``, to be filled and renamed to it; leftovers are removed at the end.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     target = Path(root, "model")
+        ...     with staging_folder(target) as staging:
+        ...         _ = (staging / "a.txt").write_text("built")
+        ...         _ = staging.rename(target)
+        ...     [file.name for file in target.iterdir()], len(os.listdir(root))
+        (['a.txt'], 1)
+    """
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         staging.chmod(0o755)
@@ -213,6 +231,13 @@ def content_hash(paths: Iterable[Path]) -> str:
 
     Raises:
         OSError: a file cannot be read.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "a.txt")
+        ...     _ = file.write_text("built")
+        ...     len(content_hash([file])), content_hash([file]) == content_hash([])
+        (64, False)
     """
     digest = hashlib.sha256()
     for path in paths:

@@ -40,7 +40,12 @@ EXTERNAL_SUFFIXES = {".bin", ".data", ".onnx_data", ".weight"}
 
 @dataclass(frozen=True)
 class PaddleFiles:
-    """A Paddle program (``.json`` of Paddle 3, ``.pdmodel`` of Paddle 2) and its weights."""
+    """A Paddle program (``.json`` of Paddle 3, ``.pdmodel`` of Paddle 2) and its weights.
+
+    Example:
+        >>> PaddleFiles(Path("inference.json"), Path("inference.pdiparams")).params.name
+        'inference.pdiparams'
+    """
 
     program: Path
     params: Path
@@ -48,7 +53,13 @@ class PaddleFiles:
 
 @dataclass(frozen=True)
 class Normalization:
-    """How uint8 levels become a model's input: ``level * scale + shift`` per channel, in the order RGB."""
+    """How uint8 levels become a model's input: ``level * scale + shift`` per channel, in the order RGB.
+
+    Example:
+        >>> around_zero = Normalization(scale=(1 / 127.5,) * 3, shift=(-1.0,) * 3)
+        >>> [level * around_zero.scale[0] + around_zero.shift[0] for level in (0, 255)]
+        [-1.0, 1.0]
+    """
 
     scale: tuple[float, float, float]
     shift: tuple[float, float, float]
@@ -65,6 +76,15 @@ class ModelFiles:
         normalization: of the input that takes images, see :func:`image_input`. If given, a session may take uint8 BGR
             images ``[N, H, W, 3]`` instead of the float tensor and normalise them itself, where that is faster. Its
             ``info.inputs`` says which of the two it takes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     graph = Path(folder, "model.onnx")
+        ...     _ = graph.write_bytes(b"a graph")
+        ...     files = ModelFiles("mine", onnx=graph)
+        ...     len(files.content), files.content == content_hash([graph])
+        (64, True)
     """
 
     name: str
@@ -150,7 +170,12 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model input; ``None`` in ``shape`` is a free dimension."""
+    """A model input; ``None`` in ``shape`` is a free dimension.
+
+    Example:
+        >>> TensorSpec("image", np.dtype("float32"), (None, 3, 416, 416))
+        TensorSpec(name='image', dtype=dtype('float32'), shape=(None, 3, 416, 416))
+    """
 
     name: str
     dtype: np.dtype[Any]
@@ -171,6 +196,12 @@ class SessionInfo:
         inputs: what :meth:`Session.run` takes.
         outputs: names of what it returns, in order.
         notes: anything else worth showing, such as options of the runtime.
+
+    Example:
+        >>> inputs = (TensorSpec("image", np.dtype("float32"), (None, 3, 256, 256)),)
+        >>> info = SessionInfo("openvino", "2026.0", "cpu", Variant("bf16"), 2, Path("a.onnx"), inputs, ("heatmaps",))
+        >>> info.precision, info.notes
+        ('bf16', ())
     """
 
     backend: str
@@ -198,6 +229,16 @@ class Session(ABC):
             current stream, or NumPy arrays where its last step runs on the host.
         batch_size: the batch that the graph dictates; None where it is free.
         trial_items: the smallest batch that exercises all of it, for those who try it out.
+
+    Example:
+        >>> from hpi.backends import BACKENDS
+        >>> from hpi.zoo import Zoo
+        >>> zoo = Zoo.default()
+        >>> files, options = zoo.find("MoveNet-Thunder_256x256").files, SessionOptions(ArtifactCache(zoo.artifacts))
+        >>> with BACKENDS["onnxruntime"].load(files, options) as session:
+        ...     feeds = {spec.name: np.zeros((2, *spec.shape[1:]), spec.dtype) for spec in session.info.inputs}
+        ...     [len(output) for output in session.run(feeds)]
+        [2]
     """
 
     accepts_gpu_arrays: ClassVar[bool] = False
@@ -294,6 +335,13 @@ class Backend(ABC):
         trust: rank among the runtimes that may serve as the reference, 1 first; None if it may not.
         takes_options: it applies :attr:`SessionOptions.backend_options`, or raises; otherwise they are refused.
         reserved_options: options that are refused because the session sets them, each with the argument that does.
+
+    Example:
+        >>> from hpi.backends import BACKENDS
+        >>> BACKENDS["onnxruntime"].devices
+        ('cpu', 'gpu')
+        >>> BACKENDS["onnxruntime"].unavailable(ModelFiles("mine"), SessionOptions(ArtifactCache(Path("artifacts"))))
+        'the model has neither an ONNX file nor a Paddle program'
     """
 
     name: ClassVar[str]
@@ -397,7 +445,12 @@ def device_index(device: str) -> int:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package is installed. Does not import it."""
+    """Whether a package is installed. Does not import it.
+
+    Example:
+        >>> is_installed("numpy"), is_installed("no_such_package")
+        (True, False)
+    """
     return importlib.util.find_spec(package) is not None
 
 
@@ -406,6 +459,13 @@ def import_runtime(module: str, install: str) -> Any:
 
     Raises:
         BackendError: it is missing, or its installation is broken.
+
+    Example:
+        >>> import_runtime("numpy", "pip install numpy").__name__
+        'numpy'
+        >>> import_runtime("nosuch", "pip install it")
+        Traceback (most recent call last):
+        hpi.errors.BackendError: nosuch cannot be imported: No module named 'nosuch'; install it with: pip install it
     """
     threads = os.environ.get(OMP_THREADS)
     try:
@@ -422,7 +482,16 @@ def import_runtime(module: str, install: str) -> Any:
 
 
 def onnx_files(graph: Path) -> list[Path]:
-    """An ONNX file, and the files beside it that may hold its weights, by their suffixes."""
+    """An ONNX file, and the files beside it that may hold its weights, by their suffixes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("model.onnx", "model.onnx_data", "inference.yml"):
+        ...         Path(folder, name).touch()
+        ...     [file.name for file in onnx_files(Path(folder, "model.onnx"))]
+        ['model.onnx', 'model.onnx_data']
+    """
     beside = (file for file in graph.parent.iterdir() if file.suffix in EXTERNAL_SUFFIXES)
     return [graph, *sorted(beside)]
 
@@ -456,7 +525,12 @@ def _fixed_batch(info: SessionInfo) -> int | None:
 
 
 def to_host(array: Any) -> Array:
-    """An array in host memory: NumPy arrays are returned as they are, CuPy arrays copied."""
+    """An array in host memory: NumPy arrays are returned as they are, CuPy arrays copied.
+
+    Example:
+        >>> to_host(np.arange(3))
+        array([0, 1, 2])
+    """
     return array if isinstance(array, np.ndarray) else np.asarray(array.get())
 
 

@@ -49,13 +49,23 @@ class Cpu:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its control group, rounded up."""
+    """CPU cores that this process may use: its affinity, and the quota of its control group, rounded up.
+
+    Example:
+        >>> 1 <= usable_cores() <= os.cpu_count()
+        True
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, cgroup_cores(Path("/")))))
 
 
 def default_threads() -> int:
-    """The default number of CPU threads of an inference: ``OMP_NUM_THREADS``, else :func:`usable_cores`."""
+    """The default number of CPU threads of an inference: ``OMP_NUM_THREADS``, else :func:`usable_cores`.
+
+    Example:
+        >>> default_threads() >= 1
+        True
+    """
     asked = os.environ.get(OMP_THREADS, "").partition(",")[0].strip()  # a list is for nested parallel regions
     if not asked.isdigit() or not int(asked) or (asked == "1" and _set_by_paddle()):
         return usable_cores()
@@ -83,6 +93,15 @@ def cgroup_cores(root: Path) -> float:
 
     Returns:
         Cores, possibly a fraction of one.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for file, text in {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}.items():
+        ...         Path(root, file).parent.mkdir(parents=True)
+        ...         _ = Path(root, file).write_text(text)
+        ...     cgroup_cores(Path(root))
+        1.5
     """
     try:
         groups = os.fsdecode((root / "proc/self/cgroup").read_bytes()).splitlines()
@@ -114,7 +133,13 @@ def _quota(files: Sequence[Path]) -> float:
 
 
 def this_cpu() -> Cpu:
-    """The CPU of this machine; outside Linux, where the instruction set is unknown, it is ``other``."""
+    """The CPU of this machine; outside Linux, where the instruction set is unknown, it is ``other``.
+
+    Example:
+        >>> cpu = this_cpu()
+        >>> cpu.isa in ISA_LEVELS, cpu.cores == usable_cores()
+        (True, True)
+    """
     vendor, flags = _cpu_info()
     isa = next((level for level, needed in _FLAGS.items() if needed <= flags), "other")
     return Cpu(_VENDORS.get(vendor, "other"), isa, usable_cores())

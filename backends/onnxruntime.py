@@ -49,6 +49,12 @@ class OnnxRuntime(ReadsOnnx):
 
     Its options are attributes of ``onnxruntime.SessionOptions``, such as ``graph_optimization_level``, and entries of
     its session configuration, such as ``session.intra_op.allow_spinning``.
+
+    Example:
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> options = SessionOptions(ArtifactCache(Path("artifacts")), backend_options={"intra_op_num_threads": 2})
+        >>> OnnxRuntime().unavailable(ModelFiles("mine", onnx=Path("mine.onnx")), options)
+        "its option 'intra_op_num_threads' is set by threads="
     """
 
     name = "onnxruntime"
@@ -67,7 +73,12 @@ class OnnxRuntime(ReadsOnnx):
 
 
 class OnnxRuntimeTensorRt(OnnxRuntime):
-    """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run goes to CUDA."""
+    """ONNX Runtime with its TensorRT execution provider; what TensorRT cannot run goes to CUDA.
+
+    Example:
+        >>> [str(variant) for variant in OnnxRuntimeTensorRt().variants()]
+        ['fp32', 'fp16']
+    """
 
     name = "onnxruntime_tensorrt"
     install = INSTALL_ONNXRUNTIME
@@ -100,7 +111,17 @@ class OnnxRuntimeTensorRt(OnnxRuntime):
 
 
 class OnnxRuntimeSession(Session):
-    """One ``InferenceSession``, which any number of threads may call at once."""
+    """One ``InferenceSession``, which any number of threads may call at once.
+
+    Example:
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> from hpi.zoo import Zoo
+        >>> zoo = Zoo.default()
+        >>> graph, options = zoo.find("PicoDet-S_person_416").files.onnx, SessionOptions(ArtifactCache(zoo.artifacts))
+        >>> with OnnxRuntimeSession("onnxruntime", graph, options, providers_of("cpu")) as session:
+        ...     [(spec.name, spec.shape) for spec in session.info.inputs]
+        [('image', (1, 3, 416, 416)), ('scale_factor', (1, 2))]
+    """
 
     accepts_gpu_arrays = True
 
@@ -203,7 +224,13 @@ def _as_gpu_array(cupy: Any, value: Any) -> Any:
 
 
 def session_options(ort: Any, threads: int) -> Any:
-    """ONNX Runtime's ``SessionOptions`` for a number of threads."""
+    """ONNX Runtime's ``SessionOptions`` for a number of threads.
+
+    Example:
+        >>> import onnxruntime
+        >>> session_options(onnxruntime, threads=2).intra_op_num_threads
+        2
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -219,6 +246,13 @@ def apply_options(ort: Any, settings: Any, options: Mapping[str, Any]) -> None:
 
     Raises:
         BackendError: the installed ONNX Runtime does not know one, or does not take its value.
+
+    Example:
+        >>> import onnxruntime
+        >>> settings = session_options(onnxruntime, threads=2)
+        >>> apply_options(onnxruntime, settings, {"enable_profiling": True, "session.intra_op.allow_spinning": False})
+        >>> settings.enable_profiling, settings.get_session_config_entry("session.intra_op.allow_spinning")
+        (True, '0')
     """
     entries = {name: value for name, value in options.items() if "." in name}
     set_attributes("onnxruntime", settings, {name: value for name, value in options.items() if name not in entries})
@@ -239,6 +273,11 @@ def config_keys(package: Path) -> set[str]:
 
     Args:
         package: the folder of the Python package.
+
+    Example:
+        >>> import onnxruntime
+        >>> "session.intra_op.allow_spinning" in config_keys(Path(onnxruntime.__file__).parent)
+        True
     """
     libraries = [file for file in (package / "capi").iterdir() if file.suffix in _LIBRARIES]
     core = [library for library in libraries if "providers" not in library.name]  # providers have hundreds of MB
@@ -246,7 +285,14 @@ def config_keys(package: Path) -> set[str]:
 
 
 def providers_of(device: str) -> list[Provider]:
-    """The execution providers for a device, by preference, with their settings."""
+    """The execution providers for a device, by preference, with their settings.
+
+    Example:
+        >>> providers_of("cpu")
+        [('CPUExecutionProvider', {})]
+        >>> [name for name, _ in providers_of("gpu:1")]
+        ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    """
     if device_kind(device) == "cpu":
         return [_CPU]
     cuda = {
@@ -258,7 +304,17 @@ def providers_of(device: str) -> list[Provider]:
 
 
 def tensorrt_settings(graph: Path, options: SessionOptions, engines: Path) -> dict[str, str]:
-    """Settings of the TensorRT provider: one engine for all batch sizes, kept in a folder."""
+    """Settings of the TensorRT provider: one engine for all batch sizes, kept in a folder.
+
+    Example:
+        >>> from hpi.backends.artifacts import ArtifactCache
+        >>> from hpi.zoo import Zoo
+        >>> graph = Zoo.default().find("MoveNet-Thunder_256x256").files.onnx
+        >>> options = SessionOptions(ArtifactCache(Path("artifacts")), "gpu:1", Variant("fp16"))
+        >>> settings = tensorrt_settings(graph, options, Path("engines"))
+        >>> settings["trt_fp16_enable"], settings["trt_profile_max_shapes"]
+        ('True', 'image:32x3x256x256')
+    """
     settings = {
         "device_id": str(device_index(options.device)),
         "trt_fp16_enable": str(options.variant.precision == "fp16"),
@@ -281,6 +337,11 @@ def read_inputs(graph: Path) -> list[TensorSpec]:
 
     Raises:
         BackendError: it cannot be read.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> read_inputs(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx)
+        [TensorSpec(name='image', dtype=dtype('float32'), shape=(None, 3, 256, 256))]
     """
     ort = import_runtime(OnnxRuntime.package, OnnxRuntime.install)
     options = session_options(ort, 1)

@@ -49,6 +49,10 @@ class Batching:
     Attributes:
         static: the graph is compiled for each size in :data:`BUCKETS`, and a batch is split into these.
         streams: the parts of a split batch run in parallel on one thread each, not in sequence on all threads.
+
+    Example:
+        >>> PROFILES["static streams"]
+        Batching(static=True, streams=True)
     """
 
     static: bool = False
@@ -67,6 +71,10 @@ class OpenVino(ReadsOnnx):
     """Intel's OpenVINO with its CPU plugin.
 
     Its options are properties of ``compile_model``, such as ``NUM_STREAMS``.
+
+    Example:
+        >>> OpenVino().devices, OpenVino().reserved_options["INFERENCE_NUM_THREADS"]
+        (('cpu',), 'threads=')
     """
 
     name = "openvino"
@@ -313,7 +321,13 @@ def split_batch(count: int, side_by_side: int = 1) -> list[int]:
 
 
 def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str, str]:
-    """The properties for compiling: all threads on one request, or with streams one thread on each of several."""
+    """The properties for compiling: all threads on one request, or with streams one thread on each of several.
+
+    Example:
+        >>> settings = compile_settings("fp32", 4, streams=True)
+        >>> settings["PERFORMANCE_HINT"], settings["NUM_STREAMS"]
+        ('THROUGHPUT', '4')
+    """
     return {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",

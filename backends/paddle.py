@@ -86,6 +86,10 @@ class Paddle(Backend):
 
     Its options are methods of ``paddle.inference.Config`` with their argument, such as ``switch_ir_optim: False`` and
     ``delete_pass: "conv_bn_fuse_pass"``; those without an argument take True, such as ``enable_profile: True``.
+
+    Example:
+        >>> Paddle().cannot_read(ModelFiles("mine", onnx=Path("mine.onnx")))
+        'the model has only an ONNX file, no Paddle program'
     """
 
     name = "paddle"
@@ -109,7 +113,12 @@ class Paddle(Backend):
 
 
 class PlainPaddle(Paddle):
-    """Paddle Inference on the CPU without oneDNN: several times slower, but the reference of the benchmarks."""
+    """Paddle Inference on the CPU without oneDNN: several times slower, but the reference of the benchmarks.
+
+    Example:
+        >>> PlainPaddle().name, PlainPaddle().devices
+        ('paddle_plain', ('cpu',))
+    """
 
     name = "paddle_plain"
     devices = ("cpu",)
@@ -119,7 +128,13 @@ class PlainPaddle(Paddle):
 
 
 class PaddleTensorRt(Paddle):
-    """Paddle Inference with those parts of a program on TensorRT that TensorRT takes; for Paddle 2 programs only."""
+    """Paddle Inference with those parts of a program on TensorRT that TensorRT takes; for Paddle 2 programs only.
+
+    Example:
+        >>> files = ModelFiles("mine", PaddleFiles(Path("inference.pdmodel"), Path("inference.pdiparams")))
+        >>> PaddleTensorRt().cannot_read(files) is None, [str(variant) for variant in PaddleTensorRt().variants()]
+        (True, ['fp32', 'fp16'])
+    """
 
     name = "paddle_tensorrt"
     trust = None

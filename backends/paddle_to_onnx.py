@@ -48,7 +48,13 @@ _SCRIPT_VERSION = "2"
 
 
 class ReadsOnnx(Backend):
-    """A runtime that loads ONNX graphs; Paddle models are converted for it."""
+    """A runtime that loads ONNX graphs; Paddle models are converted for it.
+
+    Example:
+        >>> from hpi.backends import BACKENDS
+        >>> isinstance(BACKENDS["onnxruntime"], ReadsOnnx), isinstance(BACKENDS["paddle"], ReadsOnnx)
+        (True, False)
+    """
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         return cannot_obtain_onnx(files)
@@ -63,7 +69,12 @@ class ReadsOnnx(Backend):
 
 
 def cannot_obtain_onnx(files: ModelFiles) -> str | None:
-    """Why the model has no ONNX graph and none can be made; None if there is a way."""
+    """Why the model has no ONNX graph and none can be made; None if there is a way.
+
+    Example:
+        >>> cannot_obtain_onnx(ModelFiles("mine"))
+        'the model has neither an ONNX file nor a Paddle program'
+    """
     if files.onnx is not None:
         return None
     if files.paddle is None:
@@ -78,6 +89,10 @@ def ensure_onnx(files: ModelFiles, artifacts: ArtifactCache) -> Path:
 
     Raises:
         BackendError: the conversion failed, with the end of what paddle2onnx said.
+
+    Example:
+        >>> ensure_onnx(ModelFiles("mine", onnx=Path("mine.onnx")), ArtifactCache(Path("artifacts"))).name
+        'mine.onnx'
     """
     if files.onnx is not None:
         return files.onnx

@@ -24,7 +24,12 @@ def unknown_option(runtime: str, name: str, known: Iterable[str]) -> BackendErro
 
 
 def refused_value(runtime: str, name: str, value: object, reason: object) -> BackendError:
-    """The error for a value that a runtime does not take."""
+    """The error for a value that a runtime does not take.
+
+    Example:
+        >>> str(refused_value("openvino", "NUM_STREAMS", "many", "not a number"))
+        "openvino refuses the option NUM_STREAMS='many': not a number"
+    """
     return BackendError(f"{runtime} refuses the option {name}={value!r}: {summarize(str(reason))}")
 
 
@@ -38,6 +43,13 @@ def set_attributes(runtime: str, target: Any, options: Mapping[str, Any]) -> Non
 
     Raises:
         BackendError: there is no such attribute, or it does not take the value.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> settings = SimpleNamespace(threads=2, profiling=False)
+        >>> set_attributes("mine", settings, {"profiling": True})
+        >>> settings
+        namespace(threads=2, profiling=True)
     """
     for name, value in options.items():
         if name not in (known := attributes_of(target)):

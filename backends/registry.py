@@ -24,6 +24,12 @@ class Registry(MutableMapping[str, Backend]):
 
     Entry points are read when the first name that is not built in is looked up, or all names are listed. One that
     cannot be used is skipped with a warning.
+
+    Example:
+        >>> from hpi.backends.onnxruntime import OnnxRuntime
+        >>> runtimes = Registry([OnnxRuntime()])
+        >>> runtimes["onnxruntime"].package, "nosuch" in runtimes
+        ('onnxruntime', False)
     """
 
     def __init__(self, built_in: Iterable[Backend]) -> None:

@@ -73,6 +73,12 @@ def crop(image: NDArray[np.uint8], matrices: Float64, out: NDArray[np.uint8]) ->
         image: ``[H, W, 3]`` uint8, both sides at most :data:`MAX_WARP_SIDE`.
         matrices: ``[N, 2, 3]`` float64 from :func:`crop_matrices`.
         out: ``[N, height, width, 3]`` uint8, C-contiguous; overwritten.
+
+    Example:
+        >>> image, out = np.full((4, 4, 3), 7, np.uint8), np.empty((1, 2, 2, 3), np.uint8)
+        >>> crop(image, np.eye(2, 3)[None], out)
+        >>> out[0, :, :, 0].tolist()
+        [[7, 7], [7, 7]]
     """
     size = (out.shape[2], out.shape[1])
     for matrix, target in zip(matrices, out, strict=True):

@@ -24,6 +24,10 @@ class NmsSpec:
         iou_threshold: a candidate that overlaps a better one of its class by more than this is dropped.
         per_class: most boxes of one class in an image.
         per_image: most boxes of an image.
+
+    Example:
+        >>> NmsSpec(score_threshold=0.3, iou_threshold=0.6, per_class=100, per_image=100).iou_threshold
+        0.6
     """
 
     score_threshold: float
@@ -44,6 +48,13 @@ def multiclass_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> Float32:
 
     Returns:
         ``[M, 6]`` float32 rows (class, score, x1, y1, x2, y2), best first.
+
+    Example:
+        >>> boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]], np.float32)
+        >>> scores = np.array([[0.5, 0.75, 0.25]], np.float32)
+        >>> multiclass_nms(boxes, scores, NmsSpec(score_threshold=0.1, iou_threshold=0.6, per_class=100, per_image=100))
+        array([[ 0.  ,  0.75,  0.  ,  0.  , 10.  ,  9.  ],
+               [ 0.  ,  0.25, 20.  , 20.  , 30.  , 30.  ]], dtype=float32)
     """
     of_classes = [_keep(boxes, of_class, spec) for of_class in scores]
     kept = np.concatenate(of_classes)
@@ -63,6 +74,13 @@ def batched_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> tuple[Float32
 
     Returns:
         The rows of all images ``[M, 6]`` float32, and how many each has, ``[B]`` int32.
+
+    Example:
+        >>> boxes = np.array([[[0, 0, 10, 10]], [[0, 0, 10, 10]]], np.float32)
+        >>> scores = np.array([[[0.5]], [[0.05]]], np.float32)
+        >>> rows, counts = batched_nms(boxes, scores, NmsSpec(0.1, 0.6, 100, 100))
+        >>> len(rows), counts
+        (1, array([1, 0], dtype=int32))
     """
     rows = [multiclass_nms(*of_image, spec) for of_image in zip(boxes, scores, strict=True)]
     return np.concatenate(rows), np.array([len(of_image) for of_image in rows], np.int32)

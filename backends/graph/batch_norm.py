@@ -15,6 +15,16 @@ def fold_batch_norms(graph: Any) -> None:
     """Fold batch normalisations into the convolutions before them, in place.
 
     TensorRT does so too, but after rounding to FP16, which a small variance does not survive.
+
+    Example:
+        >>> graph = import_onnx().parser.parse_graph(
+        ...     "g (float[1, 1, 8, 8] x) => (float[1, 1, 8, 8] y) <float[1, 1, 1, 1] w = {2}, float[1] one = {1}>"
+        ...     "{ z = Conv(x, w) y = BatchNormalization(z, one, one, one, one) }"
+        ... )
+        >>> graph.node[0].name, graph.node[1].name = "conv", "norm"
+        >>> fold_batch_norms(graph)
+        >>> [node.op_type for node in graph.node]
+        ['Conv']
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     readers = Counter(name for node in graph.node for name in node.input)

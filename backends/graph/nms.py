@@ -26,6 +26,13 @@ def cut_nms(model: Any) -> tuple[Any, NmsSpec | None]:
 
     Raises:
         BackendError: its NMS is not written as by PaddleDetection and paddle2onnx.
+
+    Example:
+        >>> from hpi.backends.graph.reading import read_graph
+        >>> from hpi.zoo import Zoo
+        >>> head, spec = cut_nms(read_graph(Zoo.default().find("PicoDet-S_person_416").files.onnx))
+        >>> [sizes_of(value) for value in head.graph.output], spec.per_image
+        ([[0, 3598, 4], [0, 1, 3598]], 100)
     """
     suppressions = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
     if not suppressions:

@@ -17,6 +17,10 @@ def import_onnx() -> Any:
 
     Raises:
         BackendError: it is not installed.
+
+    Example:
+        >>> import_onnx().__name__
+        'onnx'
     """
     return import_runtime("onnx", INSTALL)
 
@@ -26,6 +30,11 @@ def number(constants: Mapping[str, Any], name: str) -> float:
 
     Raises:
         BackendError: it is none.
+
+    Example:
+        >>> limit = import_onnx().numpy_helper.from_array(np.array([100.0]))
+        >>> number({"limit": limit}, "limit")
+        100.0
     """
     onnx = import_onnx()
     value = onnx.numpy_helper.to_array(constants[name]) if name in constants else np.empty(0)
@@ -35,12 +44,25 @@ def number(constants: Mapping[str, Any], name: str) -> float:
 
 
 def sizes_of(value: Any) -> list[int]:
-    """The dimensions of an input or output; 0 where one is free."""
+    """The dimensions of an input or output; 0 where one is free.
+
+    Example:
+        >>> graph = import_onnx().parser.parse_graph("g (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }")
+        >>> sizes_of(graph.input[0])
+        [0, 4]
+    """
     return [size.dim_value for size in value.type.tensor_type.shape.dim]
 
 
 def set_sizes(value: Any, sizes: Sequence[int | str]) -> None:
-    """Set the dimensions of an input or output; a string names a free one."""
+    """Set the dimensions of an input or output; a string names a free one.
+
+    Example:
+        >>> graph = import_onnx().parser.parse_graph("g (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }")
+        >>> set_sizes(graph.input[0], ["batch", 4])
+        >>> sizes_of(graph.input[0])
+        [0, 4]
+    """
     shape = value.type.tensor_type.shape
     del shape.dim[:]
     for size in sizes:
@@ -48,6 +70,13 @@ def set_sizes(value: Any, sizes: Sequence[int | str]) -> None:
 
 
 def retain(items: Any, wanted: Callable[[Any], bool]) -> None:
-    """Keep only the wanted items of a protobuf list, without copying them."""
+    """Keep only the wanted items of a protobuf list, without copying them.
+
+    Example:
+        >>> graph = import_onnx().parser.parse_graph("g (float[4] x) => (float[4] y) { z = Abs(x) y = Relu(z) }")
+        >>> retain(graph.node, lambda node: node.op_type == "Relu")
+        >>> [node.op_type for node in graph.node]
+        ['Relu']
+    """
     for index in reversed([index for index, item in enumerate(items) if not wanted(item)]):
         del items[index]

@@ -18,6 +18,12 @@ def read_graph(path: Path) -> Any:
 
     Raises:
         BackendError: the file cannot be read, the graph has branches or loops, or onnx is not installed.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> model = read_graph(Zoo.default().find("PicoDet-S_person_416").files.onnx)
+        >>> all(node.name for node in model.graph.node), any(node.op_type == "Constant" for node in model.graph.node)
+        (True, False)
     """
     onnx = import_onnx()
     try:
@@ -33,7 +39,14 @@ def read_graph(path: Path) -> Any:
 
 
 def inputs_of(model: Any) -> tuple[TensorSpec, ...]:
-    """The inputs of a graph, without those that have a default."""
+    """The inputs of a graph, without those that have a default.
+
+    Example:
+        >>> header = '<ir_version: 8, opset_import: ["": 13]>'
+        >>> model = import_onnx().parser.parse_model(f"{header} g (float[N, 4] x) => (float[N, 4] y) {{ y = Relu(x) }}")
+        >>> inputs_of(model)
+        (TensorSpec(name='x', dtype=dtype('float32'), shape=(None, 4)),)
+    """
     onnx = import_onnx()
     given = {tensor.name for tensor in model.graph.initializer}
     return tuple(

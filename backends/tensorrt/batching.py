@@ -22,6 +22,11 @@ def batch_range(inputs: Sequence[TensorSpec], *, has_nms: bool) -> BatchRange:
 
     Raises:
         BackendError: an input has a free dimension besides the batch.
+
+    Example:
+        >>> import numpy as np
+        >>> batch_range([TensorSpec("image", np.dtype("float32"), (None, 3, 416, 416))], has_nms=True)
+        BatchRange(least=1, best=1, most=8)
     """
     for spec in inputs:
         if None in spec.shape[1:]:
@@ -35,7 +40,13 @@ def batch_range(inputs: Sequence[TensorSpec], *, has_nms: bool) -> BatchRange:
 
 
 def bounds(inputs: Sequence[TensorSpec], batches: BatchRange) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """For each input with a free batch its smallest, best and largest shape."""
+    """For each input with a free batch its smallest, best and largest shape.
+
+    Example:
+        >>> import numpy as np
+        >>> bounds([TensorSpec("image", np.dtype("float32"), (None, 3, 416, 416))], IMAGES)
+        {'image': ((1, 3, 416, 416), (1, 3, 416, 416), (8, 3, 416, 416))}
+    """
     return {
         spec.name: tuple(batches.shapes(spec.shape[1:]).values())  # type: ignore[misc]
         for spec in inputs
@@ -69,6 +80,10 @@ def checked_shape(name: str, shape: Shape, batch: int) -> Shape:
 
     Raises:
         BackendError: a dimension is unknown before the run, or the batch does not come first.
+
+    Example:
+        >>> checked_shape("boxes", (2, 100, 4), batch=2)
+        (2, 100, 4)
     """
     if -1 in shape or shape[:1] != (batch,):
         raise BackendError(

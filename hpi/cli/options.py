@@ -17,7 +17,12 @@ DEVICES = ("cpu", "gpu", "npu", "xpu", "mlu", "dcu", "gcu")
 
 
 def complete_pipelines() -> list[str]:
-    """The pipelines of the package, for shell completion."""
+    """The pipelines of the package, for shell completion.
+
+    Example:
+        >>> complete_pipelines()
+        ['human_keypoint_detection', 'human_keypoint_detection_lite']
+    """
     from hpi.compat.paddlex.config import pipeline_names
 
     return pipeline_names()
@@ -177,7 +182,12 @@ def open_predictor(context: typer.Context) -> Predictor:
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:
-    """The name of the given pipeline or model, or else of the default pipeline."""
+    """The name of the given pipeline or model, or else of the default pipeline.
+
+    Example:
+        >>> predictor_name(None, "PP-TinyPose_128x96"), predictor_name(None, None)
+        ('PP-TinyPose_128x96', 'human_keypoint_detection_lite')
+    """
     if pipeline is not None and model is not None:
         raise typer.BadParameter("give --pipeline or --model, not both")
     return pipeline or model or DEFAULT_PIPELINE

@@ -34,6 +34,11 @@ class Output:
         folder: where to save them.
         as_json: print one line of JSON per result, and nothing else; by default, tables.
         quiet: print no tables, no names of saved files, and no progress bar.
+
+    Example:
+        >>> Output().show_saved([Path("a.json"), Path("a.jpg")])
+        saved a.json and a.jpg
+        >>> Output(quiet=True).show_saved([Path("a.json")])
     """
 
     folder: Path | None = None

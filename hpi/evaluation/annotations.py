@@ -39,7 +39,14 @@ FileName = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_
 
 
 class Entry(BaseModel):
-    """An entry of an annotation file; fields that are not named here are ignored."""
+    """An entry of an annotation file; fields that are not named here are ignored.
+
+    Example:
+        >>> class Size(Entry):
+        ...     width: int
+        >>> Size.model_validate({"width": 640, "licence": "unknown"})
+        Size(width=640)
+    """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -54,6 +61,14 @@ def read_json(path: Path, if_missing: str = "", if_broken: str = "") -> Any:
 
     Raises:
         InputError: it cannot be read, or is not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "a.json")
+        ...     _ = path.write_text('{"images": []}')
+        ...     read_json(path)
+        {'images': []}
     """
     try:
         return json.loads(path.read_bytes())
@@ -78,6 +93,10 @@ def existing(images: Path, names: Iterable[str]) -> set[str]:
 
     Raises:
         InputError: there is none.
+
+    Example:
+        >>> existing(Path("examples"), ["basketball.png", "nobody.png"])
+        {'basketball.png'}
     """
     names = list(names)
     there = {name for name in names if is_file(images / name)}
@@ -87,7 +106,12 @@ def existing(images: Path, names: Iterable[str]) -> set[str]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether the file exists; False also for a name that no file can have."""
+    """Whether the file exists; False also for a name that no file can have.
+
+    Example:
+        >>> is_file(Path("examples/basketball.png")), is_file(Path("a" * 10_000))
+        (True, False)
+    """
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a NUL

@@ -38,7 +38,12 @@ def ids(kind: str, numbers: Iterable[int]) -> str:
 
 
 def listed(numbers: Iterable[int]) -> str:
-    """The ids of :func:`ids` without the kind."""
+    """The ids of :func:`ids` without the kind.
+
+    Example:
+        >>> listed(range(8))
+        '0, 1, 2, 3, 4 and 3 more'
+    """
     numbers = list(numbers)
     more = f" and {len(numbers) - MAX_IDS} more" if len(numbers) > MAX_IDS else ""
     return ", ".join(map(reprlib.repr, numbers[:MAX_IDS])) + more

@@ -90,7 +90,19 @@ class _HeadBoxes(Entry):
 
 
 class MpiiDataset:
-    """MPII's annotations in the JSON that HRNet, mmpose and PaddleDetection share, and the folder of the images."""
+    """MPII's annotations in the JSON that HRNet, mmpose and PaddleDetection share, and the folder of the images.
+
+    Example:
+        >>> import json, tempfile
+        >>> keypoints = {"joints": [[10 * number, 50] for number in range(16)], "joints_vis": [1] * 16}
+        >>> person = {"image": "basketball.png", "center": [101, 101], "scale": 1, **keypoints}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "mpii.json")
+        ...     _ = path.write_text(json.dumps([person]))
+        ...     dataset = MpiiDataset(path, Path("examples"))
+        >>> [one.box for one in dataset.images[0].given]
+        [(0.0, 15.0, 200.0, 215.0)]
+    """
 
     title = "MPII"
 

@@ -29,6 +29,14 @@ def worst(cases: Sequence[Case], count: int) -> list[Case]:
     Args:
         cases: of any measure.
         count: how many at most.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> points, pairs = np.ones((1, 3), np.float32), np.ones((1, 2, 2), np.float32)
+        >>> good = Case(Path("a.png"), 7, "OKS", 0.9, 0.1, (0, 0, 8, 8), points, Skeleton.numbered(1), points, pairs)
+        >>> [case.annotation for case in worst([good, replace(good, annotation=8, value=0.2)], 1)]
+        [8]
     """
     return sorted(cases, key=lambda case: (case.value, -case.error))[:count]
 
@@ -43,6 +51,13 @@ def draw_case(case: Case, image: Image, skeleton: Skeleton) -> Image:
 
     Returns:
         ``[548, 968, 3]`` uint8 BGR, with a heading and a legend.
+
+    Example:
+        >>> from pathlib import Path
+        >>> points, pairs = np.ones((1, 3), np.float32), np.ones((1, 2, 2), np.float32)
+        >>> case = Case(Path("a.png"), 7, "OKS", 0.9, 0.1, (0, 0, 8, 8), points, Skeleton.numbered(1), points, pairs)
+        >>> draw_case(case, np.zeros((60, 40, 3), np.uint8), case.skeleton).shape
+        (548, 968, 3)
     """
     matrix = _to_panel(case, image)
     panel = np.asarray(

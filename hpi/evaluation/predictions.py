@@ -31,6 +31,11 @@ class Person:
         score: of the box; 1 if it is annotated.
         annotation: id of the annotated person whose box this is; None if a detector found the box.
         keypoints: ``[K, 3]`` float32: x, y in pixels of the image, score; ``K = 0`` without a keypoint model.
+
+    Example:
+        >>> person = Person(box=(10, 20, 40, 60), annotation=7)
+        >>> person.score, person.keypoints.shape
+        (1.0, (0, 3))
     """
 
     box: Box
@@ -55,6 +60,10 @@ class DatasetImage:
         path: its file.
         size: (width, height) in pixels according to the annotations; None if they do not say.
         given: the people whose keypoints to find; None if the predictor has to find the people.
+
+    Example:
+        >>> DatasetImage(1, Path("a.png"), (640, 480), given=[Person((10, 20, 40, 60))]).given[0].box
+        (10, 20, 40, 60)
     """
 
     number: int
@@ -78,6 +87,12 @@ class Case:
         skeleton: of ``truth``.
         found: ``[J, 3]`` float32, the predicted keypoints; None without a prediction.
         pairs: ``[M, 2, 2]`` float32: true and predicted position of each keypoint that counts.
+
+    Example:
+        >>> points, pairs = np.ones((1, 3), np.float32), np.ones((1, 2, 2), np.float32)
+        >>> case = Case(Path("a.png"), 7, "OKS", 0.9, 0.1, (0, 0, 8, 8), points, Skeleton.numbered(1), points, pairs)
+        >>> f"{case.measure} {case.value} of person {case.annotation}"
+        'OKS 0.9 of person 7'
     """
 
     path: Path
@@ -93,7 +108,13 @@ class Case:
 
 
 def finds_boxes(predictor: Predictor) -> bool:
-    """Whether a predictor finds people itself, with a detector."""
+    """Whether a predictor finds people itself, with a detector.
+
+    Example:
+        >>> with Predictor("PicoDet-S_person_416") as predictor:
+        ...     finds_boxes(predictor)
+        True
+    """
     pipeline = predictor.pipelines[0]
     return len(pipeline.models) > 1 or not pipeline.takes_regions
 
@@ -159,6 +180,15 @@ class Journal:
 
     An incomplete last line, of an interrupted run, is ignored. Without a path nothing is written; ``fresh`` empties an
     existing file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "journal.jsonl")
+        ...     with Journal(path) as journal:
+        ...         journal.append(1, [Person((10, 20, 40, 60), score=0.5)])
+        ...     [person.score for person in Journal(path).read()[1]]
+        [0.5]
     """
 
     def __init__(self, path: Path | None, *, fresh: bool = False) -> None:
@@ -245,6 +275,14 @@ def predict(
     Raises:
         BackendError: a runtime failed, or returned NaN.
         ConfigError: the journal cannot be written.
+
+    Example:
+        >>> given = [Person((360, 60, 640, 720), annotation=7)]
+        >>> images = [DatasetImage(1, Path("examples/basketball.png"), None, given)]
+        >>> with Predictor("MoveNet-Thunder_256x256") as predictor:
+        ...     found = predict(predictor, images, Journal(None), batch_size=8, on_error=print)
+        >>> [(person.annotation, person.keypoints.shape) for person in found[1]]
+        [(7, (17, 3))]
     """
     found: Predictions = {image.number: [] for image in images if image.given == []}
     waiting = [image for image in images if image.given != []]

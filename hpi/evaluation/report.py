@@ -44,6 +44,14 @@ def write_report(
 
     Raises:
         OSError: a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     stem = Path(folder, "speed")
+        ...     write_report(stem, "Speed", "Median of 100 runs.", ["model", "ms"], [["mine", "1.5"]], [{"ms": 1.5}])
+        ...     json.loads(stem.with_suffix(".json").read_text())["rows"], stem.with_suffix(".md").read_text()[:7]
+        ([{'ms': 1.5}], '# Speed')
     """
     environment = describe_environment()
     report = {"protocol": protocol, "environment": environment, "rows": data}

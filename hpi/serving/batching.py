@@ -24,6 +24,13 @@ class Batcher(Generic[Item, Outcome]):
     While a worker is busy, further items queue up for its next batch, so batches grow with the load. An item whose
     future is cancelled before its batch starts leaves the queue at once. The queue has no limit: callers must limit
     how many items they submit.
+
+    Example:
+        >>> batcher = Batcher([lambda batch: [2 * item for item in batch]], largest=8, wait_s=0)
+        >>> futures = [batcher.submit(item) for item in (1, 2, 3)]
+        >>> [future.result() for future in futures]
+        [2, 4, 6]
+        >>> batcher.close()
     """
 
     def __init__(

@@ -21,7 +21,12 @@ _START = 64
 
 
 class Kind(Enum):
-    """The type of a body; UNTYPED may be JSON, which its first bytes show."""
+    """The type of a body; UNTYPED may be JSON, which its first bytes show.
+
+    Example:
+        >>> [kind.name for kind in Kind]
+        ['JSON', 'UNTYPED', 'FORM', 'IMAGE']
+    """
 
     JSON = auto()
     UNTYPED = auto()
@@ -34,6 +39,10 @@ def body_kind(request: Request) -> Kind:
 
     Raises:
         RequestError: 415, neither JSON nor an image nor a form.
+
+    Example:
+        >>> body_kind(Request({"type": "http", "headers": [(b"content-type", b"image/png")]})).name
+        'IMAGE'
     """
     name = content_type(request)
     if name in _JSON_TYPES or name.endswith("+json"):
@@ -48,7 +57,12 @@ def body_kind(request: Request) -> Kind:
 
 
 def content_type(request: Request) -> str:
-    """The media type of a request, without parameters."""
+    """The media type of a request, without parameters.
+
+    Example:
+        >>> content_type(Request({"type": "http", "headers": [(b"content-type", b"Application/JSON; charset=utf-8")]}))
+        'application/json'
+    """
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -57,6 +71,13 @@ def check_untyped(request: Request, body: bytes | bytearray) -> None:
 
     Raises:
         RequestError: 415, it does not start like one.
+
+    Example:
+        >>> request = Request({"type": "http", "headers": [(b"content-type", b"text/plain")]})
+        >>> check_untyped(request, b'{"image": "aGVsbG8="}')
+        >>> check_untyped(request, b"hello")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: Content-Type 'text/plain': send application/json, ...
     """
     start = bytes(body[:_START]).replace(b"\0", b"")  # of UTF-16 and UTF-32
     if not start.lstrip(b"\xef\xbb\xbf\xfe\xff \t\r\n").startswith(b"{"):
@@ -64,7 +85,13 @@ def check_untyped(request: Request, body: bytes | bytearray) -> None:
 
 
 def unsupported_type(name: str) -> RequestError:
-    """The error for an unsupported media type."""
+    """The error for an unsupported media type.
+
+    Example:
+        >>> error = unsupported_type("text/html")
+        >>> int(error.status), str(error).partition(":")[0]
+        (415, "Content-Type 'text/html'")
+    """
     message = f"Content-Type {name[:100]!r}: send {_JSON}, an image as image/jpeg, or {_FORM} with a file"
     return RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
 

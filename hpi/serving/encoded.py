@@ -24,6 +24,10 @@ class Decoded(NamedTuple):
     Attributes:
         data: the bytes.
         label: what to call them in an error.
+
+    Example:
+        >>> Decoded(b"hello", IMAGE_LABEL).label
+        'the image'
     """
 
     data: bytes

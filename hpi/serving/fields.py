@@ -27,7 +27,15 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 class UnknownFields:
-    """Logs each unknown field once. What is remembered is bounded, so clients cannot fill the log or the memory."""
+    """Logs each unknown field once. What is remembered is bounded, so clients cannot fill the log or the memory.
+
+    Example:
+        >>> fields = UnknownFields()
+        >>> fields.check("body", ["image"], known=["image", "visualize"])
+        >>> fields.check("body", ["imgae"], known=["image", "visualize"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: [{..., "loc": "body.imgae", "msg": "Unknown field, did you mean 'image'?"}]
+    """
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -71,6 +79,11 @@ def validated(kind: type[AnyModel], content: object, where: str) -> AnyModel:
 
     Raises:
         RequestError: 422, fields are wrong; the message names each of them.
+
+    Example:
+        >>> from hpi.compat.paddlex.http_protocol import Options
+        >>> validated(Options, {"detThreshold": 0.5}, "body")
+        Options(detThreshold=0.5, visualize=None)
     """
     try:
         return kind.model_validate(content)
@@ -89,6 +102,11 @@ def wrong(kind: str, where: str, message: str) -> RequestError:
         kind: a word for programs, such as ``"missing"``.
         where: the field, such as ``"body.image"``.
         message: what is wrong and what to send instead.
+
+    Example:
+        >>> error = wrong("missing", "body.image", "Give one image")
+        >>> int(error.status), str(error)
+        (422, '[{"type": "missing", "loc": "body.image", "msg": "Give one image"}]')
     """
     return _refused([(kind, where, message)])
 

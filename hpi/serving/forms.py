@@ -24,6 +24,11 @@ class Form:
     Attributes:
         texts: text fields by name.
         files: content of files by field name; also image fields whose content is binary.
+
+    Example:
+        >>> form = Form(texts={"detThreshold": "0.5"}, files={"image": b"hello"})
+        >>> form.texts["detThreshold"], len(form.files["image"])
+        ('0.5', 5)
     """
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -67,6 +72,12 @@ def read_form(content_type: str, body: bytes | bytearray) -> Form:
 
     Raises:
         RequestError: 422, it is not a form, or a field is too large or there twice.
+
+    Example:
+        >>> lines = ["--x", 'Content-Disposition: form-data; name="detThreshold"', "", "0.5", "--x--", ""]
+        >>> content = bytes([13, 10]).join(line.encode() for line in lines)
+        >>> read_form("multipart/form-data; boundary=x", content).texts
+        {'detThreshold': '0.5'}
     """
     form = Form()
     kind, options = parse_options_header(content_type)

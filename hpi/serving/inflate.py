@@ -22,7 +22,12 @@ _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 class Identity:
-    """A body that is not compressed."""
+    """A body that is not compressed.
+
+    Example:
+        >>> list(Identity().pieces(b"hello"))
+        [b'hello']
+    """
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """Decompress a chunk."""
@@ -33,7 +38,14 @@ class Identity:
 
 
 class Inflated(Identity):
-    """A body compressed with gzip, of one member or several, or with deflate."""
+    """A body compressed with gzip, of one member or several, or with deflate.
+
+    Example:
+        >>> body = Inflated("deflate")
+        >>> b"".join(body.pieces(zlib.compress(b"hello")))
+        b'hello'
+        >>> body.finish()
+    """
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -90,6 +102,10 @@ def decoder(coding: str) -> Identity:
 
     Raises:
         RequestError: 415, the encoding is unknown.
+
+    Example:
+        >>> type(decoder("gzip")).__name__, type(decoder("")).__name__
+        ('Inflated', 'Identity')
     """
     coding = coding.strip().lower()
     if coding in _PLAIN:

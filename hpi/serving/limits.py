@@ -15,6 +15,11 @@ class RequestError(Exception):
     Attributes:
         status: HTTP status of the answer.
         headers: headers of the answer.
+
+    Example:
+        >>> error = RequestError(HTTPStatus.NOT_FOUND, "no such route")
+        >>> int(error.status), str(error), error.headers
+        (404, 'no such route', {})
     """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
@@ -24,12 +29,26 @@ class RequestError(Exception):
 
 
 def busy(reason: str) -> RequestError:
-    """The error that tells a client to try again later: 503 with ``Retry-After``."""
+    """The error that tells a client to try again later: 503 with ``Retry-After``.
+
+    Example:
+        >>> error = busy("64 requests are running")
+        >>> int(error.status), str(error), error.headers
+        (503, 'busy: 64 requests are running; try again', {'Retry-After': '1'})
+    """
     return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"busy: {reason}; try again", {"Retry-After": "1"})
 
 
 class Memory:
-    """A budget of bytes, shared by the bodies and decoded images of all requests."""
+    """A budget of bytes, shared by the bodies and decoded images of all requests.
+
+    Example:
+        >>> memory = Memory(10)
+        >>> with memory.held(6):
+        ...     memory.take(6)
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: busy: no memory is left for another image; try again
+    """
 
     def __init__(self, most: int) -> None:
         self._free = most
@@ -63,6 +82,13 @@ class Received:
 
     Attributes:
         content: the bytes received so far.
+
+    Example:
+        >>> body = Received(1 * MIB, Memory(2 * MIB))
+        >>> body.add(b"hello ")
+        >>> body.add(b"world")
+        >>> bytes(body.content)
+        b'hello world'
     """
 
     def __init__(self, largest: int, memory: Memory) -> None:
@@ -101,6 +127,13 @@ class RequestLimit:
 
     Attributes:
         inside: requests that are running or waiting for the models.
+
+    Example:
+        >>> limit = RequestLimit(1)
+        >>> with limit.admitted():
+        ...     limit.check()
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: busy: 1 requests are running; try again
     """
 
     def __init__(self, most: int) -> None:

@@ -25,6 +25,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
     Raises:
         HpiError: the address cannot be bound; the message says why.
+
+    Example:
+        >>> sockets = bind("127.0.0.1", 0)
+        >>> len(sockets), sockets[0].getsockname()[0]
+        (1, '127.0.0.1')
+        >>> close(sockets)
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -47,19 +53,38 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def close(sockets: list[socket.socket]) -> None:
-    """Close the sockets of :func:`bind`."""
+    """Close the sockets of :func:`bind`.
+
+    Example:
+        >>> sockets = bind("127.0.0.1", 0)
+        >>> close(sockets)
+        >>> sockets[0].fileno()
+        -1
+    """
     for bound in sockets:
         bound.close()
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> HpiError:
-    """The error for an address that cannot be bound."""
+    """The error for an address that cannot be bound.
+
+    Example:
+        >>> str(cannot_listen("127.0.0.1", 80, PermissionError(errno.EACCES, "Permission denied")))
+        '127.0.0.1:80 is not permitted for this user; choose a --port of 1024 or above'
+    """
     reason = _REASONS.get(error.errno or 0) or f"cannot be listened on: {os.strerror(error.errno or 0)}"
     return HpiError(f"{_pair(host, port)} {reason}")
 
 
 def url_of(bound: socket.socket) -> str:
-    """The http URL of a bound socket."""
+    """The http URL of a bound socket.
+
+    Example:
+        >>> sockets = bind("127.0.0.1", 0)
+        >>> url_of(sockets[0]) == f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        True
+        >>> close(sockets)
+    """
     return "http://" + _pair(*bound.getsockname()[:2])
 
 

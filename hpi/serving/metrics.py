@@ -18,6 +18,12 @@ class Metrics:
     Attributes:
         requests: answered requests by route and HTTP status.
         batch_sizes: images in each batch.
+
+    Example:
+        >>> metrics = Metrics()
+        >>> metrics.requests.labels("/info", "200").inc()
+        >>> b'hpi_requests_total{code="200",route="/info"} 1.0' in metrics.text()
+        True
     """
 
     def __init__(self) -> None:
@@ -52,6 +58,12 @@ class Clock:
 
     Attributes:
         seconds: duration of each stage.
+
+    Example:
+        >>> clock = Clock(Metrics())
+        >>> clock.note("decode", 0.002)
+        >>> clock.server_timing()
+        'decode;dur=2.00'
     """
 
     def __init__(self, metrics: Metrics) -> None:

@@ -55,7 +55,12 @@ def json_response(
     status: int = HTTPStatus.OK,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """An answer as JSON; fields that are None are left out."""
+    """An answer as JSON; fields that are None are left out.
+
+    Example:
+        >>> json_response(http_protocol.Message(logId="1", errorMsg="Healthy")).body
+        b'{"logId":"1","errorCode":0,"errorMsg":"Healthy"}'
+    """
     return Response(answer.model_dump_json(exclude_none=True), status, headers, media_type="application/json")
 
 

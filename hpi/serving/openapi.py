@@ -76,5 +76,10 @@ _REASONS = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of the answers with these statuses; by default, all that an image request may get."""
+    """Descriptions of the answers with these statuses; by default, all that an image request may get.
+
+    Example:
+        >>> errors(401, 413)[413]["description"]
+        'The body is too large.'
+    """
     return {status: {"model": Message, "description": _REASONS[status]} for status in statuses or _REASONS}

@@ -41,6 +41,10 @@ class ImageRequest:
         label: what errors call the image.
         threshold: lowest score of people, 0 to 1; None for the default of the service.
         visualize: whether the answer includes a picture; None for the default of the service.
+
+    Example:
+        >>> ImageRequest("https://example.org/people.jpg", IMAGE_LABEL, threshold=0.5, visualize=None).threshold
+        0.5
     """
 
     image: bytes | bytearray | str
@@ -54,6 +58,13 @@ def check_token(request: Request, token: str | None) -> None:
 
     Raises:
         RequestError: 401, the token is missing or wrong.
+
+    Example:
+        >>> request = Request({"type": "http", "headers": [(b"authorization", b"Bearer secret")]})
+        >>> check_token(request, "secret")
+        >>> check_token(request, "another")
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: send the token: Authorization: Bearer ...
     """
     if token is None:
         return
@@ -68,6 +79,12 @@ class RequestParser:
     """Parses requests.
 
     ``detThreshold`` and ``visualize`` may be in the query of any request, or in the body of JSON and forms.
+
+    Example:
+        >>> request = Request({"type": "http", "headers": [], "query_string": b"detThreshold=0.5"})
+        >>> parsed = RequestParser().of_body(request, Kind.JSON, b'{"image": "aGVsbG8="}')
+        >>> parsed.image, parsed.threshold
+        (b'hello', 0.5)
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PoseRequest:
-    """A decoded image, and the score above which people are kept; None for the default of the service."""
+    """A decoded image, and the score above which people are kept; None for the default of the service.
+
+    Example:
+        >>> import numpy as np
+        >>> PoseRequest(np.zeros((480, 640, 3), np.uint8), threshold=None).image.shape
+        (480, 640, 3)
+    """
 
     image: Image
     threshold: float | None
@@ -40,7 +46,13 @@ class PoseRequest:
 
 @dataclass(frozen=True)
 class Timed:
-    """The people of an image, with the start and the duration of its batch, in seconds."""
+    """The people of an image, with the start and the duration of its batch, in seconds.
+
+    Example:
+        >>> timed = Timed(Instances([0.5], boxes=[[0, 0, 8, 8]]), start=1.5, seconds=0.25)
+        >>> len(timed.people), timed.start + timed.seconds
+        (1, 1.75)
+    """
 
     people: Instances
     start: float

@@ -43,6 +43,11 @@ class Settings(Record):
         token: what clients must send as ``Authorization: Bearer``; None if they need none.
         cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*`` for
             all of them.
+
+    Example:
+        >>> settings = Settings(max_batch=4, cors_origins=["https://Example.org"])
+        >>> settings.max_batch, settings.max_requests, settings.cors_origins
+        (4, 64, ('https://example.org',))
     """
 
     max_batch: Count = 8

@@ -176,7 +176,12 @@ def create_model(
 
 
 def with_engine(hpi_config: Mapping[str, Any] | None, engine: str | None) -> Mapping[str, Any]:
-    """``hpi_config`` with the backend of a PaddleX engine, unless it names a backend itself."""
+    """``hpi_config`` with the backend of a PaddleX engine, unless it names a backend itself.
+
+    Example:
+        >>> with_engine(None, "hpi"), with_engine({"backend": "openvino"}, "onnxruntime")
+        ({'backend': 'auto'}, {'backend': 'openvino'})
+    """
     named = {} if engine is None else {"backend": backend_of(engine)}
     return {**named, **(hpi_config or {})}
 

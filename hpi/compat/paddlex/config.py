@@ -25,7 +25,12 @@ _ENGINES = {"hpi": AUTO, "flexible": AUTO, "paddle_static": "paddle"}
 
 
 class NoEffect:
-    """Marks a field of PaddleX that is accepted without effect; ``why`` completes the log message."""
+    """Marks a field of PaddleX that is accepted without effect; ``why`` completes the log message.
+
+    Example:
+        >>> BackendConfig.model_fields["run_mode"].metadata[-1].why
+        "it configures PaddleX's own runtimes"
+    """
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -44,7 +49,12 @@ def _folder(value: object) -> object:
 
 
 class BackendConfig(Record):
-    """PaddleX's ``backend_config``: fields of all its backends, of which CPU threads and precision have an effect."""
+    """PaddleX's ``backend_config``: fields of all its backends, of which CPU threads and precision have an effect.
+
+    Example:
+        >>> BackendConfig(cpu_num_threads=2).cpu_num_threads
+        2
+    """
 
     cpu_num_threads: Threads | None = None
     cpu_threads: Threads | None = None
@@ -67,7 +77,13 @@ class BackendConfig(Record):
 
 
 class HpiConfig(Record):
-    """PaddleX's ``hpi_config``, of which ``backend`` and parts of ``backend_config`` have an effect."""
+    """PaddleX's ``hpi_config``, of which ``backend`` and parts of ``backend_config`` have an effect.
+
+    Example:
+        >>> options = HpiConfig(backend="openvino", backend_config={"cpu_num_threads": 2}).options
+        >>> options.backend, options.threads
+        ('openvino', 2)
+    """
 
     backend: str | None = None
     backend_config: BackendConfig = BackendConfig()
@@ -113,6 +129,10 @@ class DetectionModule(_Module):
         batch_size: how many images go through the detector together.
         threshold: lowest score of the people that are kept, 0 to 1.
         classes: labels that count as people; by default those of :data:`hpi.pipelines.PEOPLE`.
+
+    Example:
+        >>> DetectionModule(model_name="PicoDet-S_person_416", threshold=0.6).threshold
+        0.6
     """
 
     batch_size: BatchSize | None = None
@@ -122,7 +142,12 @@ class DetectionModule(_Module):
 
 
 class KeypointModule(_Module):
-    """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go through it together."""
+    """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go through it together.
+
+    Example:
+        >>> KeypointModule(model_name="PP-TinyPose_128x96", model_dir="").model_dir is None
+        True
+    """
 
     batch_size: BatchSize | None = None
     flip: bool | None = None
@@ -130,14 +155,28 @@ class KeypointModule(_Module):
 
 
 class SubModules(Record):
-    """The modules of the human keypoint pipeline."""
+    """The modules of the human keypoint pipeline.
+
+    Example:
+        >>> SubModules(
+        ...     ObjectDetection={"model_name": "PicoDet-S_person_416"},
+        ...     KeypointDetection={"model_name": "PP-TinyPose_128x96"},
+        ... ).KeypointDetection.model_name
+        'PP-TinyPose_128x96'
+    """
 
     ObjectDetection: DetectionModule
     KeypointDetection: KeypointModule
 
 
 class PipelineConfig(_Level):
-    """The YAML of a pipeline. The service reads ``Serving``."""
+    """The YAML of a pipeline. The service reads ``Serving``.
+
+    Example:
+        >>> modules = {name: {"model_name": "mine"} for name in ("ObjectDetection", "KeypointDetection")}
+        >>> PipelineConfig(pipeline_name="my_pipeline", SubModules=modules).modules.ObjectDetection.model_name
+        'mine'
+    """
 
     pipeline_name: str
     modules: SubModules = Field(alias="SubModules")
@@ -145,7 +184,13 @@ class PipelineConfig(_Level):
 
 
 def options_of(level: _Level) -> Options:
-    """The options that a pipeline, or one of its modules, sets."""
+    """The options that a pipeline, or one of its modules, sets.
+
+    Example:
+        >>> options = options_of(DetectionModule(model_name="PicoDet-S_person_416", engine="openvino", batch_size=4))
+        >>> options.backend, options.batch_size, options.threshold
+        ('openvino', 4, None)
+    """
     configured = (level.hpi_config or HpiConfig()).options
     named = None if level.engine is None else backend_of(level.engine)
     own = {name: getattr(level, name, None) for name in ("flip", "use_udp", "threshold", "classes")}
@@ -170,7 +215,12 @@ def backend_of(engine: str) -> str:
 
 
 def pipeline_names() -> list[str]:
-    """The names of the pipelines of the package."""
+    """The names of the pipelines of the package.
+
+    Example:
+        >>> pipeline_names()
+        ['human_keypoint_detection', 'human_keypoint_detection_lite']
+    """
     folder = files("hpi.configs") / "pipelines"
     return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -180,6 +230,10 @@ def pipeline_text(name: str) -> str:
 
     Raises:
         ConfigError: the name is unknown.
+
+    Example:
+        >>> pipeline_text("human_keypoint_detection_lite").splitlines()[0]
+        'pipeline_name: human_keypoint_detection_lite'
     """
     if name not in pipeline_names():
         raise ConfigError(f"unknown pipeline {name!r}; known are {', '.join(pipeline_names())}")
@@ -212,6 +266,10 @@ def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ConfigError: no such file or name.
+
+    Example:
+        >>> sorted(tolerant({"pipeline_name": "mine", "colour": "red"}))
+        ['pipeline_name']
     """
     content, where = _content(source)
     return tolerate(PipelineConfig, content, where) if isinstance(content, Mapping) else content
@@ -224,6 +282,10 @@ def tolerate(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> d
         kind: class of the record.
         content: its fields.
         where: what they belong to, for the log.
+
+    Example:
+        >>> tolerate(HpiConfig, {"backend": "openvino", "colour": "red"}, "hpi_config")
+        {'backend': 'openvino'}
     """
     fields = {field.alias or name: field for name, field in kind.model_fields.items()}
     kept = {}

@@ -99,7 +99,13 @@ def field_errors(problems: Sequence[tuple[str, str, str]]) -> str:
 
 
 def persons_of(people: Instances) -> list[Person]:
-    """The people of an answer."""
+    """The people of an answer.
+
+    Example:
+        >>> people = Instances([0.75], boxes=[[0, 0, 8, 8]], keypoints=[[[4, 4]]], keypoint_scores=[[0.5]])
+        >>> persons_of(people)
+        [Person(bbox=(0.0, 0.0, 8.0, 8.0), kpts=[(4.0, 4.0, 0.5)], detScore=0.75, kptScore=0.5)]
+    """
     assert people.boxes is not None  # pipelines find people by their boxes
     points = people.points
     means = points[..., 2].mean(axis=1)

@@ -64,6 +64,11 @@ class Module:
         where: path of the file, for errors.
         content: its sections and fields.
         strict_device: whether a GPU that cannot be used is an error.
+
+    Example:
+        >>> module = Module("pose.yaml", {"Global": {"model": "PP-TinyPose_128x96", "mode": "predict"}})
+        >>> module.model, module.get("Predict.input"), str(module.output)
+        ('PP-TinyPose_128x96', None, 'output')
     """
 
     where: str
@@ -157,6 +162,14 @@ def read_module(config: Path, overrides: Sequence[str]) -> Fields:
 
     Raises:
         ConfigError: the file cannot be read, or a replacement is not ``KEY=VALUE`` of a field.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "pose.yaml")
+        ...     _ = path.write_text("Global: {mode: train}")
+        ...     read_module(path, ["Global.mode=predict", "Predict.batch_size=8"])
+        {'Global': {'mode': 'predict'}, 'Predict': {'batch_size': 8}}
     """
     content = read_yaml(config)
     if not isinstance(content, dict):

@@ -201,6 +201,13 @@ def paddlex_result(
         skeleton: of the keypoints; None without keypoints.
         labels: the names of the classes.
         detected: whether a detector has found the people.
+
+    Example:
+        >>> found = Instances([0.5], boxes=[[0, 0, 8, 8]], class_ids=[0])
+        >>> frame = Frame(np.zeros((8, 8, 3), np.uint8), "a.jpg")
+        >>> result = paddlex_result(frame, found, None, ("person",), detected=True)
+        >>> type(result).__name__, result["boxes"][0]["label"]
+        ('DetectionResult', 'person')
     """
     if skeleton is None:
         return DetectionResult(frame, instances, labels)

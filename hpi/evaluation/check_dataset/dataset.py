@@ -22,6 +22,13 @@ class Dataset:
         folder: with ``images/`` and ``annotations/`` in it.
         train: the set for training.
         val: the set for validation.
+
+    Example:
+        >>> image = {"id": 1, "file_name": "a.png", "width": 640, "height": 480}
+        >>> raw = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+        >>> train, val = (CocoFile.of(Path(f"instance_{name}.json"), raw) for name in ("train", "val"))
+        >>> Dataset(Path("data"), train, val).in_both
+        {'a.png'}
     """
 
     folder: Path

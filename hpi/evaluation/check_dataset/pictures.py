@@ -56,6 +56,13 @@ def draw_annotations(image: Image, people: Sequence[Annotation], skeleton: Skele
 
     Returns:
         ``[H, W, 3]`` uint8 BGR.
+
+    Example:
+        >>> image = np.zeros((60, 40, 3), np.uint8)
+        >>> person = Annotation(id=7, image_id=1, category_id=1, bbox=[5, 5, 30, 50])
+        >>> picture = draw_annotations(image, [person], load_skeleton(COCO))
+        >>> picture.shape, bool(picture.any()), bool(image.any())
+        ((60, 40, 3), True, False)
     """
     canvas = draw_boxes(image, [person.corners for person in people], [str(person.id) for person in people])
     points = [person.points.astype(np.float32) for person in people]  # the visibility takes the place of the score

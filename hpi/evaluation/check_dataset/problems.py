@@ -26,6 +26,13 @@ def examine_dataset(dataset: Dataset, track: Track) -> Findings:
     Args:
         dataset: the data set.
         track: shows the progress through the files of the images.
+
+    Example:
+        >>> image = {"id": 1, "file_name": "a.png", "width": 640, "height": 480}
+        >>> raw = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+        >>> train, val = (CocoFile.of(Path(f"instance_{name}.json"), raw) for name in ("train", "val"))
+        >>> examine_dataset(Dataset(Path("data"), train, val), lambda images, _: images).warnings[0]
+        'images in both sets: 1, such as a.png; validation on them is meaningless'
     """
     whole = Findings()
     if len({_skeletons(part) for part in dataset.parts}) > 1:

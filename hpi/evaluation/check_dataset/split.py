@@ -29,6 +29,15 @@ def split_again(dataset: Dataset, split: tuple[int, int], seed: int) -> Dataset:
 
     Raises:
         InputError: there are ``.bak`` files already, an image is in both sets, or a set would be empty.
+
+    Example:
+        >>> def part(name, ids):
+        ...     images = [{"id": one, "file_name": f"{name}{one}.png", "width": 640, "height": 480} for one in ids]
+        ...     raw = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+        ...     return CocoFile.of(Path(f"instance_{name}.json"), raw)
+        >>> dataset = Dataset(Path("data"), part("train", [1, 2]), part("val", [1, 2]))
+        >>> [len(part.images) for part in split_again(dataset, (75, 25), seed=0).parts]
+        [3, 1]
     """
     _check_backups(part.path for part in dataset.parts)
     if both := dataset.in_both:
@@ -82,6 +91,16 @@ def replace_annotations(dataset: Dataset) -> None:
 
     Raises:
         InputError: there are ``.bak`` files already, or the files cannot be written. Nothing is changed then.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     parts = [CocoFile(Path(folder, f"instance_{name}.json"), {}, [], [], []) for name in ("train", "val")]
+        ...     for part in parts:
+        ...         part.path.touch()
+        ...     replace_annotations(Dataset(Path(folder), *parts))
+        ...     sorted(path.name for path in Path(folder).glob("*.bak"))
+        ['instance_train.json.bak', 'instance_val.json.bak']
     """
     paths = [part.path for part in dataset.parts]
     _check_backups(paths)

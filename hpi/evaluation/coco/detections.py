@@ -19,7 +19,12 @@ from hpi.io.validation import parse
 
 
 class Detection(Entry):
-    """A box that a detector has found; ``bbox``: x, y, width, height, pixels."""
+    """A box that a detector has found; ``bbox``: x, y, width, height, pixels.
+
+    Example:
+        >>> Detection(image_id=1, category_id=1, bbox=(10, 20, 30, 40), score=0.5).bbox
+        (10.0, 20.0, 30.0, 40.0)
+    """
 
     image_id: int
     category_id: int
@@ -39,6 +44,14 @@ def read_detections(path: Path) -> list[Detection]:
 
     Raises:
         InputError: it cannot be read, or is in another form; the message names field and image id.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "boxes.json")
+        ...     _ = path.write_text('[{"image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.5}]')
+        ...     [one.score for one in read_detections(path)]
+        [0.5]
     """
     raw = read_json(path)
     return parse(_Detections, raw, str(path), InputError, owner=lambda place: _owner(raw, place)).root
@@ -54,6 +67,13 @@ def check_boxes(path: Path, detections: Sequence[Detection], images: Mapping[int
 
     Raises:
         InputError: they are fractions of the images, or two corners each.
+
+    Example:
+        >>> images = {1: Image(id=1, file_name="a.png", width=640, height=480)}
+        >>> found = [Detection(image_id=1, category_id=1, bbox=(0.1, 0.2, 0.3, 0.4), score=0.5)]
+        >>> check_boxes(Path("boxes.json"), found, images)
+        Traceback (most recent call last):
+        hpi.errors.InputError: boxes.json: its boxes (image id 1) are fractions of the images; give pixels
     """
     boxes = np.array([one.bbox for one in detections], np.float64).reshape(-1, 4)
     sizes = [(images[one.image_id].width, images[one.image_id].height) for one in detections]

@@ -34,7 +34,12 @@ _Names = Annotated[
 
 
 class Image(Entry):
-    """An entry of ``images``; ``file_name`` is relative to the folder of the images."""
+    """An entry of ``images``; ``file_name`` is relative to the folder of the images.
+
+    Example:
+        >>> Image(id=1, file_name="./a.png", width=640, height=480).name
+        'a.png'
+    """
 
     id: int
     file_name: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -56,6 +61,11 @@ class Annotation(Entry):
         iscrowd: 1 where the box is that of a group.
         num_keypoints: how many keypoints are labelled.
         keypoints: x, y and visibility of each: 0 not labelled, 1 labelled but hidden, 2 visible.
+
+    Example:
+        >>> one = Annotation(id=7, image_id=1, category_id=1, bbox=[10, 20, 30, 40], keypoints=[15, 25, 2, 0, 0, 0])
+        >>> one.corners, one.labelled.tolist()
+        ((10.0, 20.0, 40.0, 60.0), [[15.0, 25.0]])
     """
 
     id: int
@@ -96,7 +106,12 @@ class Annotation(Entry):
 
 
 class Category(Entry):
-    """An entry of ``categories``; ``keypoints`` are the names of its keypoints."""
+    """An entry of ``categories``; ``keypoints`` are the names of its keypoints.
+
+    Example:
+        >>> Category(id=1, name="person", keypoints=["nose", "left_eye"]).keypoints
+        ['nose', 'left_eye']
+    """
 
     id: int
     name: str
@@ -120,6 +135,14 @@ class CocoFile:
         annotations: the same; after :meth:`of_people` only those of people.
         categories: the same.
         others: the other annotations.
+
+    Example:
+        >>> images = [{"id": 1, "file_name": "a.png", "width": 640, "height": 480}]
+        >>> categories = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+        >>> annotations = [{"id": 7, "image_id": 1, "category_id": 1}, {"id": 8, "image_id": 1, "category_id": 2}]
+        >>> raw = {"images": images, "annotations": annotations, "categories": categories}
+        >>> [one.id for one in CocoFile.of(Path("a.json"), raw).of_people().annotations]
+        [7]
     """
 
     path: Path

@@ -17,7 +17,12 @@ from hpi.evaluation.coco.file import CocoFile
 
 @dataclass(frozen=True)
 class Findings:
-    """What to refuse a file for, and what to warn of; a sentence for each check that found something."""
+    """What to refuse a file for, and what to warn of; a sentence for each check that found something.
+
+    Example:
+        >>> Findings(problems=["no annotations"])
+        Findings(problems=['no annotations'], warnings=[])
+    """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -29,6 +34,13 @@ def examine(file: CocoFile, use: Use) -> Findings:
     Args:
         file: as it was read; :meth:`CocoFile.of_people` where only people are used.
         use: decides what is refused, what is warned of and what does not matter.
+
+    Example:
+        >>> from pathlib import Path
+        >>> image = {"id": 1, "file_name": "a.png", "width": 640, "height": 480}
+        >>> raw = {"images": [image, image], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+        >>> examine(CocoFile.of(Path("a.json"), raw), "boxes").problems[0]
+        'image id 1: 2 entries have it; give each its own'
     """
     found = Findings()
     for check in CHECKS:

@@ -16,7 +16,12 @@ Kind = Literal["image", "annotation", "category"]
 
 
 class Level(IntEnum):
-    """What a finding is for a use."""
+    """What a finding is for a use.
+
+    Example:
+        >>> Level.WARN < Level.REFUSE
+        True
+    """
 
     NONE = 0
     WARN = 1
@@ -28,7 +33,12 @@ NONE, WARN, REFUSE = Level
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong, and what to do. Without an id it is about the file."""
+    """Something wrong, and what to do. Without an id it is about the file.
+
+    Example:
+        >>> Finding("bbox is missing", "annotation", 7).kind
+        'annotation'
+    """
 
     message: str
     kind: Kind | None = None
@@ -40,7 +50,13 @@ Find = Callable[[CocoFile], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """What to look for, and what it is for each use."""
+    """What to look for, and what it is for each use.
+
+    Example:
+        >>> check = Check(lambda file: iter(()), keypoints=REFUSE, boxes=WARN, training=REFUSE)
+        >>> check.level("boxes").name
+        'WARN'
+    """
 
     find: Find
     keypoints: Level
@@ -53,7 +69,12 @@ class Check:
 
 
 def sentence(findings: Sequence[Finding]) -> str:
-    """What was found first, and the ids of the others."""
+    """What was found first, and the ids of the others.
+
+    Example:
+        >>> sentence([Finding("bbox is missing", "annotation", number) for number in (7, 8, 9)])
+        'annotation id 7: bbox is missing (likewise annotation ids 8, 9)'
+    """
     first, *others = findings
     if first.kind is None or first.id is None:
         return first.message
@@ -63,7 +84,15 @@ def sentence(findings: Sequence[Finding]) -> str:
 
 
 def each(wrong: Callable[[Annotation, Image | None], str | None]) -> Find:
-    """Look at each annotation and its image: ``wrong`` gives a sentence where something is wrong with it."""
+    """Look at each annotation and its image: ``wrong`` gives a sentence where something is wrong with it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> find = each(lambda one, _: None if one.bbox else "bbox is missing")
+        >>> person = Annotation(id=7, image_id=1, category_id=1)
+        >>> list(find(CocoFile(Path("a.json"), {}, [], [person], [])))
+        [Finding(message='bbox is missing', kind='annotation', id=7)]
+    """
 
     def find(file: CocoFile) -> Iterator[Finding]:
         for one in file.annotations:
