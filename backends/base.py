@@ -379,7 +379,7 @@ class Backend(ABC):
             BackendError: it takes none, one is set by another argument, or a value is no string, number or bool.
         """
         if reason := self._refused_option(options.backend_options):
-            raise BackendError(f"{self.name} {reason}")
+            raise BackendError(f"{self.name}: {reason}")
 
     def _refused_option(self, options: Mapping[str, Any]) -> str | None:
         """Why an option must not be set; the runtime itself judges the others when it loads a model."""
