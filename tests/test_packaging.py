@@ -85,6 +85,17 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     assert "2 people" in done.stdout
 
 
+def other_packages(folder):
+    """A folder with links to all that is installed here but hpi, which would be found before an editable install."""
+    folder.mkdir()
+    for place in (Path(path) for path in sys.path if path.endswith("site-packages")):
+        for package in place.iterdir():
+            is_own = package.name.startswith(("hpi", "__editable__")) or package.suffix == ".pth"
+            if not is_own and not (folder / package.name).exists():
+                (folder / package.name).symlink_to(package)
+    return folder
+
+
 WHERE = """
 import importlib.util, hpi
 for room in sys.argv[1:]:
@@ -135,7 +146,7 @@ def test_every_kind_of_install_finds_the_rooms(tmp_path, how, links):
     python = tmp_path / "venv" / "bin" / "python"
     base = str(tmp_path / "venv")
     site = Path(sysconfig.get_path("purelib", vars={"base": base, "platbase": base}))
-    (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    (site / "others.pth").write_text(str(other_packages(tmp_path / "others")))
     kind, _, mode = how.partition(" ")
     arguments = ["-e", checkout] if kind == "editable" else [checkout]
     settings = ["--config-settings", f"editable_mode={mode}"] if mode else []

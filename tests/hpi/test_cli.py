@@ -133,7 +133,7 @@ def test_a_folder_with_a_bad_file(tmp_path):
             (["predict", EXAMPLE, "--no-such-option"], 2, "No such option"),
             (["predict", EXAMPLE, "--quiet", "--verbose"], 2, "--verbose or --quiet"),
             (["help", "nothing"], 2, "No such command 'nothing'"),
-            (["tune", "--budget", "soon"], 2, "write 60, 60s or 2m"),
+            (["tune", "--budget", "soon"], 2, "such as 60, 60s or 2m"),
         ],
         4,
     ),

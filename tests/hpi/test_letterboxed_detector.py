@@ -39,7 +39,7 @@ def test_box_ap_is_that_of_its_exporter(folder, shared, backend):
     with Predictor(NAME, model_dir=folder, backend=backend) as predictor:
         assert dataset.check(predictor) is not None
         failed = []
-        found = predict(predictor, dataset.photos, Journal(None), 8, failed=failed.append)
+        found = predict(predictor, dataset.images, Journal(None), 8, on_error=failed.append)
         figures = dataset.figures(found, predictor)
     assert not failed
     assert figures["box AP"] == pytest.approx(REFERENCE_AP, abs=TOLERANCE)

@@ -241,7 +241,7 @@ def test_a_keypoint_model_that_always_returns_nan_is_refused(pose, value, image)
     assert str(folder / "inference.onnx") in str(error.value)
     with (
         Predictor("mine", model_dir=folder, backend="onnxruntime", device="cpu") as predictor,
-        pytest.raises(BackendError, match=r"inference\.onnx on onnxruntime .*NaN or infinity.*fetch them anew"),
+        pytest.raises(BackendError, match=r"inference\.onnx on onnxruntime .*NaN or infinity.*fetch them again"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")

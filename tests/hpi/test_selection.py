@@ -409,9 +409,9 @@ def test_a_verdict_is_kept(spec, fresh_asked, own, monkeypatch):
     assert entry.key["candidate"] == "openvino fp32"
 
     def fail(*_):
-        raise AssertionError("examined again")
+        raise AssertionError("validated again")
 
-    monkeypatch.setattr("hpi.selection.choice.examine", fail)
+    monkeypatch.setattr("hpi.selection.choice.validate", fail)
     assert chosen(choose(spec, fresh_asked, priors)) == "openvino"
 
 
@@ -504,8 +504,8 @@ def test_the_deviation_can_be_limited(spec, asked, own):
     limited = dataclasses.replace(asked, max_deviation_px=1e-9)
     choice = choose(spec, limited, Known(own, row("openvino", 1), row("onnxruntime", 2)))
     assert chosen(choice) == "onnxruntime"
-    assert "more than the 1e-09 px" in choice.rejected["openvino fp32"]
-    with pytest.raises(BackendError, match="more than the 1e-09 px"):
+    assert "exceeds the allowed 1e-09 px" in choice.rejected["openvino fp32"]
+    with pytest.raises(BackendError, match="exceeds the allowed 1e-09 px"):
         choose(spec, dataclasses.replace(limited, backend="openvino"), Known(own))
     generous = dataclasses.replace(asked, max_deviation_px=0.1)
     assert chosen(choose(spec, generous, Known(own, row("openvino", 1)))) == "openvino"
