@@ -309,7 +309,7 @@ class Predictor:
         return read_pipeline(self.name) if self.name in pipeline_names() else None
 
     def _given_regions(self, source: Input, boxes: ArrayLike | Sequence[ArrayLike]) -> list[Instances]:
-        if len(self.pipelines[0].models) > 1 or not self.pipelines[0].takes_regions:
+        if self.pipelines[0].detects:
             raise InputError(f"boxes are for a keypoint model; {self.name} finds its own")
         return given_regions(source, boxes)
 
@@ -322,14 +322,13 @@ class Predictor:
         on_error: OnError | None,
     ) -> Iterator[PaddleXResult]:
         names, pipeline = Names(), self.pipelines[0]
-        detected = len(pipeline.models) > 1
         with closing(items):  # at once, also after an error: a thread may be reading ahead
             for part, results in run_batches(self.pipelines, batches(items, regions, batch_size), threshold):
                 if isinstance(part, Unusable):
                     part.report(on_error)
                     continue
                 for frame, found in zip(part.frames, results(), strict=True):
-                    result = paddlex_result(frame, found, pipeline.skeleton, pipeline.labels, detected=detected)
+                    result = paddlex_result(frame, found, pipeline.skeleton, pipeline.labels, detected=pipeline.detects)
                     names.give(result)
                     yield result
 

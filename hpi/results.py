@@ -160,6 +160,7 @@ class Result(ABC):
             category_id: COCO's id of the class; of a detector of several, that of the first.
         """
         classes = self.instances.class_ids if self.skeleton is None else None
+        keypoints = None if self.skeleton is None else self.instances.points.reshape(len(self.scores), -1).tolist()
         entries = []
         for row, score in enumerate(self.scores.tolist()):
             offset = 0 if classes is None else int(classes[row])
@@ -167,8 +168,8 @@ class Result(ABC):
             if len(self.boxes):
                 x1, y1, x2, y2 = self.boxes[row].tolist()
                 entry["bbox"] = [x1, y1, x2 - x1, y2 - y1]
-            if self.skeleton is not None:
-                entry["keypoints"] = self.instances.points[row].ravel().tolist()
+            if keypoints is not None:
+                entry["keypoints"] = keypoints[row]
             entries.append(entry)
         return entries
 

@@ -31,7 +31,7 @@ def summary_of(findings: Findings) -> str:
     """How good the automatic choice is, in a sentence."""
     regrets = [pick.regret for pick in findings.picks]
     if not regrets:
-        return "auto cannot be judged: not all was measured, or no FP32 candidate gives the right results."
+        return "auto cannot be compared: not all was measured, or no FP32 candidate gives the right results."
     over = "1 batch size" if len(regrets) == 1 else f"{len(regrets)} models and batch sizes"
     return f"Regret of auto over {over}: median {median(regrets):.3f}, worst {max(regrets):.3f}."
 

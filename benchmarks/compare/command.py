@@ -40,7 +40,7 @@ from hpi.benchmarks.options import (
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import CocoDataset
-from hpi.evaluation.predictions import Journal, finds_boxes, predict
+from hpi.evaluation.predictions import Journal, predict
 from hpi.models.reference_images import FOLDER, ReferenceImages
 from hpi.options import AUTO
 from hpi.selection.choice import PRECISIONS
@@ -113,11 +113,11 @@ def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None
 
     def evaluate(predictor: Predictor) -> float | None:
         failed: list[InputError] = []
-        dataset = of_images if finds_boxes(predictor) else of_people
+        dataset = of_images if predictor.pipelines[0].detects else of_people
         found = predict(predictor, dataset.images, Journal(None), BATCH_SIZE, on_error=failed.append)
         if failed:
             raise failed[0]
-        return dataset.figures(found, predictor)["box AP" if finds_boxes(predictor) else "AP"]
+        return dataset.figures(found, predictor)["box AP" if predictor.pipelines[0].detects else "AP"]
 
     return evaluate
 

@@ -25,7 +25,7 @@ from hpi.evaluation.coco import Boxes, CocoDataset
 from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
-from hpi.evaluation.predictions import Case, Dataset, Journal, Predictions, finds_boxes, predict
+from hpi.evaluation.predictions import Case, Dataset, Journal, Predictions, predict
 from hpi.evaluation.report import describe_models
 from hpi.instances import Skeleton
 from hpi.io.files import save
@@ -154,7 +154,7 @@ def _open(request: EvaluationRequest, backend: str | None, precision: str | None
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
         predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.specified)
-    if finds_people != finds_boxes(predictor):
+    if finds_people != predictor.pipelines[0].detects:
         predictor.close()
         raise ConfigError(
             f"{predictor.name} has no detector: give --boxes gt or a file of boxes"

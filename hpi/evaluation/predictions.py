@@ -107,18 +107,6 @@ class Case:
     pairs: NDArray[np.float32]
 
 
-def finds_boxes(predictor: Predictor) -> bool:
-    """Whether a predictor finds people itself, with a detector.
-
-    Example:
-        >>> with Predictor("PicoDet-S_person_416") as predictor:
-        ...     finds_boxes(predictor)
-        True
-    """
-    pipeline = predictor.pipelines[0]
-    return len(pipeline.models) > 1 or not pipeline.takes_regions
-
-
 def require_keypoints(predictor: Predictor, skeletons: Sequence[Sequence[str]], reason: str) -> None:
     """Check, before any image is predicted, that a model finds the keypoints that are measured.
 

@@ -37,6 +37,6 @@ def open_model(spec: ModelSpec, session: Session, options: ModelOptions | None =
         ...     [len(people) for people in model.run(images, regions)], model.skeleton.name
         ([1, 1], 'coco17')
     """
-    if spec.transform.takes_regions:
-        return TopDown(spec, session, options or ModelOptions())
-    return Detector(spec, session)
+    if model_class(spec) is Detector:
+        return Detector(spec, session)
+    return TopDown(spec, session, options or ModelOptions())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +24,7 @@ from hpi.models.model import (
     reference_images,
 )
 from hpi.models.spec import ModelSpec
-from hpi.transforms import Prepared, Regions, TopDownAffine
+from hpi.transforms import Prepared, TopDownAffine
 
 Float32 = NDArray[np.float32]
 
@@ -58,11 +59,9 @@ class TopDown(Model):
             )
         super().__init__(spec, session)
         self._input = inputs[0]
-        self.transform = (
-            spec.transform
-            if options.use_udp is None
-            else TopDownAffine(spec.transform.size, options.use_udp, spec.transform.padding)
-        )
+        udp = spec.transform.udp if options.use_udp is None else options.use_udp
+        self.transform = replace(spec.transform, udp=udp)
+        self._keypoints: int | None = None  # how many it finds; known after the first run
         self.options = ModelOptions(bool(options.flip), self.transform.udp)
         if self.options.flip and not self.skeleton.swaps:
             raise ConfigError(
@@ -77,9 +76,10 @@ class TopDown(Model):
         Raises:
             ModelError: the model's yml names a skeleton of another number of keypoints.
         """
-        nothing = np.zeros((64, 64, 3), np.uint8)
-        with self.device.active():
-            count = self._count(self.outputs_of(self.feeds(self.prepare([nothing]))))
+        if (count := self._keypoints) is None:
+            nothing = np.zeros((64, 64, 3), np.uint8)
+            with self.device.active():
+                count = self._count(self.outputs_of(self.feeds(self.prepare([nothing]))))
         named = self.spec.skeleton
         if named is not None and len(named) == count:
             return named
@@ -96,20 +96,23 @@ class TopDown(Model):
         if not images:
             return []
         given = [None] * len(images) if regions is None else regions
-        where = self._regions(images, given)
         with self.device.active():
-            prepared = self.transform.prepare(self.device, images, where)
+            prepared = self.prepare(images, given)
             count = len(prepared)
             parts = [self._run_part(prepared, slice(start, start + MAX_BATCH)) for start in range(0, count, MAX_BATCH)]
         everyone = Instances.concatenate(parts) if parts else Instances.empty(len(self.skeleton), boxes=False)
-        rows = split_by_count(np.arange(count), map(len, where))
+        rows = split_by_count(np.arange(count), (1 if people is None else len(people) for people in given))
         return [_with_boxes(everyone[of_image], boxes) for of_image, boxes in zip(rows, given, strict=True)]
 
     def prepare(  # noqa: D102
         self, images: Sequence[Any], regions: Sequence[Instances | None] | None = None
     ) -> Prepared:
         given = [None] * len(images) if regions is None else regions
-        return self.transform.prepare(self.device, images, self._regions(images, given))
+        where = [
+            self.transform.whole_image(image) if people is None else self.transform.regions(_boxes(people))
+            for image, people in zip(images, given, strict=True)
+        ]
+        return self.transform.prepare(self.device, images, where)
 
     def feeds(self, prepared: Prepared) -> dict[str, Array]:  # noqa: D102
         return self._feeds(prepared.batch)
@@ -127,7 +130,9 @@ class TopDown(Model):
     def decode(self, outputs: Sequence[Any], prepared: Prepared) -> Instances:
         """People in pixels of their images; one for each crop."""
         found, items = self._read(outputs, len(prepared))
-        if not np.isfinite(found.points).all():
+        points = found.points
+        self._keypoints = points.shape[1]
+        if not np.isfinite(points).all():
             raise NotFiniteError(self.spec, self.session)
         return prepared.inverse.apply(found, items)
 
@@ -149,12 +154,6 @@ class TopDown(Model):
 
     def _feeds(self, batch: Any) -> dict[str, Array]:
         return self.device.feeds({self._input: batch})
-
-    def _regions(self, images: Sequence[Any], given: Sequence[Instances | None]) -> list[Regions]:
-        return [
-            self.transform.whole_image(image) if people is None else self.transform.regions(_boxes(people))
-            for image, people in zip(images, given, strict=True)
-        ]
 
     def _run_part(self, prepared: Prepared, part: slice) -> Instances:
         some = prepared[part]

@@ -61,6 +61,11 @@ class Pipeline(ABC):
         """Whether :meth:`run` takes regions."""
 
     @property
+    def detects(self) -> bool:
+        """Whether it finds the boxes of people, or of other objects, itself."""
+        return not self.models[0].spec.transform.takes_regions
+
+    @property
     def skeleton(self) -> Skeleton | None:
         """Of the keypoints that it finds; None of a pipeline that finds none."""
         return self.models[-1].skeleton

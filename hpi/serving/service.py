@@ -69,7 +69,7 @@ class PoseService:
             ConfigError: the predictor is a single model.
         """
         skeleton = predictor.pipelines[0].skeleton
-        if len(predictor.pipelines[0].models) == 1 or skeleton is None:
+        if skeleton is None or not predictor.pipelines[0].detects:
             raise ConfigError(f"{predictor.name} is a single model; the service needs a pipeline")
         self._settings = settings
         self._skeleton = skeleton

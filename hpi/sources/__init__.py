@@ -156,7 +156,7 @@ def is_several(source: object) -> TypeGuard[Iterable[Input]]:
 
 
 def is_video(source: object) -> bool:
-    """Whether an input is a video, judged by its suffix.
+    """Whether an input is a video, by its suffix.
 
     Example:
         >>> is_video("match.MP4"), is_video("people.jpg")

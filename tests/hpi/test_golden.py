@@ -1,6 +1,6 @@
 """The same keypoints as PaddleX 3.7.2: ``golden/`` holds its results for twelve images, made on OpenCV 4.10.
 
-Every third photo by default, all twelve with ``--all``.
+Every third image by default, all twelve with ``--all``.
 """
 
 import json

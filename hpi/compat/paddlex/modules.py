@@ -263,12 +263,12 @@ def _evaluate(module: Module) -> Fields:
     from rich.progress import Progress
 
     from hpi.evaluation.coco import CocoDataset
-    from hpi.evaluation.predictions import Journal, finds_boxes, predict
+    from hpi.evaluation.predictions import Journal, predict
 
     folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
     failed: list[InputError] = []
     with _open(module, _exported(module), first_device=True) as predictor:
-        boxes: Literal["gt", "detector"] = "detector" if finds_boxes(predictor) else "gt"
+        boxes: Literal["gt", "detector"] = "detector" if predictor.pipelines[0].detects else "gt"
         dataset = CocoDataset(folder / "annotations" / "instance_val.json", folder / "images", boxes)
         for warning in dataset.check(predictor):
             logger.warning("%s", warning)

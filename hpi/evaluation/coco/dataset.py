@@ -26,7 +26,6 @@ from hpi.evaluation.predictions import (
     Figures,
     Person,
     Predictions,
-    finds_boxes,
     require_keypoints,
 )
 from hpi.kernels.boxes import clip_boxes, has_area
@@ -123,7 +122,7 @@ class CocoDataset:
             ConfigError: the keypoint model has other keypoints than COCO's.
         """
         figures = self.keypoint_figures(predictions) if predictor.pipelines[0].skeleton else {}
-        if finds_boxes(predictor):
+        if predictor.pipelines[0].detects:
             figures |= {f"box {name}": value for name, value in self.box_figures(predictions).items()}
         return figures
 
