@@ -160,7 +160,7 @@ class Result(ABC):
             category_id: COCO's id of the class; of a detector of several, that of the first.
         """
         classes = self.instances.class_ids if self.skeleton is None else None
-        keypoints = None if self.skeleton is None else self.instances.points.reshape(len(self.scores), -1).tolist()
+        keypoints = None if self.skeleton is None else [person.ravel().tolist() for person in self.instances.points]
         entries = []
         for row, score in enumerate(self.scores.tolist()):
             offset = 0 if classes is None else int(classes[row])
