@@ -13,8 +13,8 @@ import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -26,11 +26,14 @@ from numpy.typing import NDArray
 from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.backends.cpu import OMP_THREADS, default_threads
 from hpi.backends.messages import summarize
+from hpi.backends.splits import BatchTimes
 from hpi.errors import BackendError
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 
+INT8 = "int8"
+"""The precision of graphs that were calibrated; see :attr:`ModelFiles.int8`."""
 MAX_BATCH = 32
 """The largest batch that the engine runs at once, and that runtimes with fixed batch sizes compile for."""
 
@@ -76,6 +79,9 @@ class ModelFiles:
         normalization: of the input that takes images, see :func:`image_input`. If given, a session may take uint8 BGR
             images ``[N, H, W, 3]`` instead of the float tensor and normalise them itself, where that is faster. Its
             ``info.inputs`` says which of the two it takes.
+        outputs: those that are read: their names, or how many of the first; None: all. A session may leave out the
+            others; its ``info.outputs`` says which it returns.
+        int8: the ONNX graph that was calibrated for INT8; it computes the same within the limits of that.
 
     Example:
         >>> import tempfile
@@ -91,12 +97,28 @@ class ModelFiles:
     paddle: PaddleFiles | None = None
     onnx: Path | None = None
     normalization: Normalization | None = None
+    outputs: tuple[str, ...] | int | None = None
+    int8: Path | None = None
 
     @cached_property
     def content(self) -> str:
-        """SHA-256 of all files of the model, computed at the first access."""
+        """SHA-256 of all files of the model but ``int8``, computed at the first access."""
         paddle = [self.paddle.program, self.paddle.params] if self.paddle else []
         return content_hash([*paddle, *(onnx_files(self.onnx) if self.onnx else [])])
+
+    def outputs_read(self, names: Sequence[str]) -> list[str]:
+        """Which of a graph's outputs are read, in the graph's order; all of them where one that is named is missing.
+
+        Example:
+            >>> ModelFiles("mine", outputs=1).outputs_read(["heatmap", "argmax"])
+            ['heatmap']
+            >>> ModelFiles("mine", outputs=("b", "c")).outputs_read(["a", "b"])  # whoever reads them reports it
+            ['a', 'b']
+        """
+        if isinstance(self.outputs, int):
+            return list(names[: self.outputs])
+        wanted = self.outputs or ()
+        return [name for name in names if name in wanted] if wanted and {*names}.issuperset(wanted) else list(names)
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,7 @@ class Variant:
     Only the runtime knows what its profiles stand for; everybody else compares, stores and shows their names.
 
     Attributes:
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``.
         profile: the name of one of the runtime's profiles, such as ``"static streams"``; ``""`` is its plain one.
 
     Example:
@@ -130,8 +152,11 @@ class SessionOptions:
         device: ``"cpu"``, or a single device such as ``"gpu:0"`` or ``"npu:1"``.
         variant: one of the runtime's variants.
         threads: CPU threads of one inference; None for :func:`hpi.backends.cpu.default_threads`.
+        workers: callers that run it at the same time, each with ``threads`` threads. They share the weights where the
+            runtime can.
         backend_options: options of the runtime itself, by its own names: strings, numbers and bools. They go to the
             runtime as they are; one that it does not know or does not take is a BackendError.
+        as_exported: the graph is loaded without rewrites, as that of the reference is.
 
     Example:
         >>> options = SessionOptions(ArtifactCache(Path("artifacts")), backend_options={"NUM_STREAMS": 1})
@@ -143,7 +168,9 @@ class SessionOptions:
     device: str = "cpu"
     variant: Variant = Variant()
     threads: int | None = None
+    workers: int = 1
     backend_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    as_exported: bool = False
 
     @property
     def thread_count(self) -> int:
@@ -192,10 +219,13 @@ class SessionInfo:
         device: as in :class:`SessionOptions`.
         variant: precision and profile.
         threads: CPU threads of one inference.
-        model_path: the file that was loaded.
+        model_path: the model's file.
         inputs: what :meth:`Session.run` takes.
         outputs: names of what it returns, in order.
         notes: anything else worth showing, such as options of the runtime.
+        workers: callers that it is made for at the same time.
+        rewrites: what was rewritten in the graph: the name of each rewrite, in how many places.
+        rewritten_path: the rewritten graph, which was loaded in the place of ``model_path``; None where there is none.
 
     Example:
         >>> inputs = (TensorSpec("image", np.dtype("float32"), (None, 3, 256, 256)),)
@@ -213,10 +243,18 @@ class SessionInfo:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    workers: int = 1
+    rewrites: Mapping[str, int] = field(default_factory=dict, hash=False)
+    rewritten_path: Path | None = None
+
+    @property
+    def loaded_path(self) -> Path:
+        """The file that runs: the rewritten graph, or the model's own."""
+        return self.rewritten_path or self.model_path
 
     @property
     def precision(self) -> str:
-        """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+        """As of the variant: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
         return self.variant.precision
 
 
@@ -249,6 +287,8 @@ class Session(ABC):
         self._closing = threading.Lock()
         self.batch_size = _fixed_batch(info)
         self.trial_items = 1
+        self._times: BatchTimes | None = None
+        self._splits: dict[int, list[int]] = {}
 
     def run(self, feeds: Feeds) -> list[Array]:
         """Run a batch.
@@ -264,18 +304,39 @@ class Session(ABC):
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
         """
-        sizes = self.split(self._check(feeds))
+        count = self._check(feeds)
+        sizes = self.split(count)
         try:
             results = self._run_parts(list(cut(feeds, sizes)))
         except Exception as error:
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
             raise BackendError(f"{self._where()} failed: {summarize(str(error))}") from error
-        return results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        outputs = results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        return outputs if sum(sizes) == count else [output[:count] for output in outputs]
+
+    def plan_by(self, times: Mapping[int, float]) -> None:
+        """Split batches as measured, where that is known to be faster.
+
+        For a model whose outputs have a row for each item: batches may be padded.
+
+        Args:
+            times: of batches of this session by their size, all in the same unit; without any, split as usual.
+        """
+        self._times, self._splits = BatchTimes(times) if times else None, {}
 
     def split(self, count: int) -> list[int]:
-        """Sizes of the parts that a batch of ``count`` items is run in."""
-        return [count] if self.batch_size is None else [1] * count
+        """Sizes of the parts that a batch is run in; where they add up to more, its last item is repeated."""
+        if self.batch_size is not None:
+            return [1] * count
+        if count not in self._splits:
+            self._splits[count] = self._split(count)
+        return self._splits[count]
+
+    def _split(self, count: int) -> list[int]:
+        """Sizes of the parts of a batch that the model takes at once."""
+        faster = self._times and self._times.faster_split(count, [count], range(1, MAX_BATCH + 1))
+        return faster or [count]
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
         """Run the parts of a batch."""
@@ -333,8 +394,11 @@ class Backend(ABC):
         install: the command that installs it.
         devices: kinds of device it can use.
         trust: rank among the runtimes that may serve as the reference, 1 first; None if it may not.
+        reference: how it runs where it serves as the reference.
+        runs_side_by_side: one process may run it in several threads at the same time; else one worker is the most.
         takes_options: it applies :attr:`SessionOptions.backend_options`, or raises; otherwise they are refused.
         reserved_options: options that are refused because the session sets them, each with the argument that does.
+        relative_load_time: time to import it and load a first model, as a multiple of ONNX Runtime's.
 
     Example:
         >>> from hpi.backends import BACKENDS
@@ -349,8 +413,11 @@ class Backend(ABC):
     install: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     trust: ClassVar[int | None] = None
+    reference: ClassVar[Variant] = Variant()
+    runs_side_by_side: ClassVar[bool] = True
     takes_options: ClassVar[bool] = False
     reserved_options: ClassVar[Mapping[str, str]] = {}
+    relative_load_time: ClassVar[float] = 4.0
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:
         """Why this runtime cannot run the model on this machine as asked for.
@@ -370,6 +437,8 @@ class Backend(ABC):
             return f"cannot use device {options.device!r}, only {', '.join(self.devices)}"
         if options.variant not in (variants := self.variants(options.device)):
             return f"does not offer {options.variant} here, only {', '.join(map(str, variants))}"
+        if options.workers > 1 and not self.runs_side_by_side:
+            return "does not run in several threads of a process at the same time: give workers=1"
         return self._refused_option(options.backend_options) or self.cannot_read(files)
 
     def check_options(self, options: SessionOptions) -> None:
@@ -400,9 +469,20 @@ class Backend(ABC):
         """
         return (Variant(),)
 
+    def is_doubtful(self, variant: Variant, device: str) -> bool:
+        """Whether a variant may be wrong even in FP32, so that it is validated also where it is asked for by name."""
+        return False
+
     def arithmetic(self, variant: Variant) -> str:
         """A name for how a variant computes: variants that share it differ only in how they split a batch."""
         return variant.precision
+
+    def prepare(self, files: ModelFiles, options: SessionOptions) -> None:  # noqa: B027 - most need nothing
+        """Make the files that loading needs, once for all variants.
+
+        Raises:
+            BackendError: that failed.
+        """
 
     @abstractmethod
     def cannot_read(self, files: ModelFiles) -> str | None:
@@ -508,6 +588,25 @@ def image_input(names: Sequence[str]) -> str | None:
     return "image" if "image" in names else None
 
 
+def with_batch_of(outputs: Iterable[Sequence[int | None]], inputs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Inputs with the batch that outputs dictate: some exports leave it free where the graph is for a batch of 1.
+
+    Args:
+        outputs: the shapes of the outputs; with a fixed first dimension, they do not grow with the batch.
+        inputs: as declared.
+
+    Example:
+        >>> (image,) = with_batch_of([(1, 17, 30)], [TensorSpec("image", np.dtype("float32"), (None, 3, None, None))])
+        >>> image.shape
+        (1, 3, None, None)
+    """
+    is_for_one = any(shape[:1] not in {(), (None,)} for shape in map(tuple, outputs))
+    return tuple(
+        replace(spec, shape=(1, *spec.shape[1:])) if is_for_one and spec.shape[:1] == (None,) else spec
+        for spec in inputs
+    )
+
+
 def _fixed_batch(info: SessionInfo) -> int | None:
     """The batch size that the graph dictates through any input with a fixed first dimension.
 
@@ -545,16 +644,23 @@ def size_of(feeds: Feeds) -> int:
 
 
 def cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
-    """A batch in parts of the given sizes, as views.
+    """A batch in parts of the given sizes, as views; the last part is a copy where it lacks items.
 
     Example:
         >>> [part["image"].tolist() for part in cut({"image": np.arange(3)}, [2, 1])]
         [[0, 1], [2]]
+        >>> [part["image"].tolist() for part in cut({"image": np.arange(3)}, [4])]
+        [[0, 1, 2, 2]]
     """
     start = 0
     for size in sizes:
-        yield {name: array[start : start + size] for name, array in feeds.items()}
+        yield {name: _padded(array[start : start + size], size) for name, array in feeds.items()}
         start += size
+
+
+def _padded(array: Array, size: int) -> Array:
+    missing = size - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | None]) -> bool:

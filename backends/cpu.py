@@ -8,16 +8,34 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
+
+from archspec.cpu import TARGETS, brand_string
+from archspec.cpu.detect import detected_info
 
 OMP_THREADS = "OMP_NUM_THREADS"
 
-ISA_LEVELS = ("other", "avx2", "avx512", "avx512_bf16", "amx")
-"""Instruction sets, each faster at inference than the one before; ``other`` is everything without AVX2."""
+ISA_LEVELS = ("other", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx")
+"""Instruction sets of x86, each faster at inference than the one before; ``other`` is everything without AVX2."""
+ARM_LEVELS = ("other", "neon", "neon_dotprod", "neon_i8mm")
+"""Those of ARM, likewise; ``other`` is everything without NEON."""
 
-_FLAGS = {"amx": {"amx_tile", "amx_bf16"}, "avx512_bf16": {"avx512_bf16"}, "avx512": {"avx512f"}, "avx2": {"avx2"}}
-_VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
+# Without underscores, since macOS writes AVX512VNNI for what Linux calls avx512_vnni. AVX-512 alone has several parts
+# (Knights Landing had others), and kernels for it need all of these.
+_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+_FLAGS = {
+    "amx": {"amxtile", "amxbf16"},
+    "avx512_bf16": {*_AVX512, "avx512bf16"},
+    "avx512_vnni": {*_AVX512, "avx512vnni"},
+    "avx512": _AVX512,
+    "avx2_vnni": {"avx2", "avxvnni"},
+    "avx2": {"avx2"},
+    "neon_i8mm": {"asimd", "i8mm"},
+    "neon_dotprod": {"asimd", "asimddp"},
+    "neon": {"asimd"},
+}
+_VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "Apple": "apple", "ARM": "arm"}
+_ARM = {"aarch64", "arm64", "ARM64"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +43,8 @@ class Cpu:
     """A class of CPUs.
 
     Attributes:
-        vendor: ``"intel"``, ``"amd"`` or ``"other"``.
-        isa: one of :data:`ISA_LEVELS`.
+        vendor: ``"intel"``, ``"amd"``, ``"apple"``, ``"arm"`` or ``"other"``. Amazon's and Google's are ARM's.
+        isa: one of :data:`ISA_LEVELS` or :data:`ARM_LEVELS`.
         cores: cores that the process may use.
 
     Example:
@@ -133,24 +151,42 @@ def _quota(files: Sequence[Path]) -> float:
 
 
 def this_cpu() -> Cpu:
-    """The CPU of this machine; outside Linux, where the instruction set is unknown, it is ``other``.
+    """The CPU of this machine.
 
     Example:
         >>> cpu = this_cpu()
-        >>> cpu.isa in ISA_LEVELS, cpu.cores == usable_cores()
+        >>> cpu.isa in ISA_LEVELS + ARM_LEVELS, cpu.cores == usable_cores()
         (True, True)
     """
-    vendor, flags = _cpu_info()
+    found, flags = detected_info(), {flag.replace("_", "") for flag in cpu_flags()}
     isa = next((level for level, needed in _FLAGS.items() if needed <= flags), "other")
-    return Cpu(_VENDORS.get(vendor, "other"), isa, usable_cores())
+    if isa == "other" and platform.machine() in _ARM:
+        isa = "neon"  # every 64-bit ARM has it; Windows says no more
+    return Cpu(_VENDORS.get(found.vendor, "other"), isa, usable_cores())
 
 
-def _cpu_info() -> tuple[str, frozenset[str]]:
-    """Vendor and flags of the first processor; the file may list hundreds."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor(), frozenset()
-    with info.open(encoding="utf-8") as stream:
-        lines = [line.partition(":") for line in takewhile(str.strip, stream)]
-    fields = {name.strip(): value.strip() for name, _, value in lines}
-    return fields.get("vendor_id", ""), frozenset(fields.get("flags", "").split())
+def cpu_flags() -> frozenset[str]:
+    """The features of the CPU, mostly as Linux calls them; none where the system does not tell.
+
+    Example:
+        >>> isinstance(cpu_flags(), frozenset)
+        True
+    """
+    found = detected_info()
+    if found.vendor == "Apple" and found.name in TARGETS:  # macOS names the chip, not its features
+        found = TARGETS[found.name]
+    return frozenset(found.features)
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself, or ``"unknown"``.
+
+    Example:
+        >>> len(cpu_name()) > 0
+        True
+    """
+    try:
+        brand = brand_string()
+    except Exception:  # noqa: BLE001 - it runs an instruction of its own, which hardened systems forbid in several ways
+        brand = None
+    return brand or platform.processor() or "unknown"

@@ -8,6 +8,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # In order of preference. Paddle's errors are pages of C++ frames around one of these lines; its FatalError only names
 # the signal that ended the process.
 _TELLING = (
+    re.compile(r"(No conversion rule found for operations: .+)"),  # OpenVINO's; what follows from it stands before it
     re.compile(r"\b(?!Fatal)\w+Error: (.+)"),
     re.compile(r"(\((?:InvalidArgument|Unavailable|NotFound|Unimplemented|Fatal|External)\) .+)"),
     re.compile(r"\[ERROR\]\s*(.+)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -25,11 +26,13 @@ from hpi.backends.base import (
     import_runtime,
     is_installed,
     onnx_files,
+    with_batch_of,
 )
 from hpi.backends.batches import CROPS
 from hpi.backends.gpu import INSTALL as INSTALL_FOR_GPU
 from hpi.backends.gpu import INSTALL_ONNXRUNTIME, gpu_of
 from hpi.backends.gpu import PACKAGE as GPU_PACKAGE
+from hpi.backends.graph.rewrites import MATRIX_VECTOR, UNREAD_OUTPUTS
 from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
 from hpi.backends.passthrough import attributes_of, set_attributes, unknown_option
@@ -62,11 +65,15 @@ class OnnxRuntime(ReadsOnnx):
     install = "pip install onnxruntime"
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu")
     trust: ClassVar[int | None] = 1
+    relative_load_time: ClassVar[float] = 1.0
     takes_options = True
     reserved_options: ClassVar[Mapping[str, str]] = {"intra_op_num_threads": "threads="}
 
     def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
         return super().unavailable(files, options) or _lacks_gpu(options.device)
+
+    def rewrites(self, device: str) -> tuple[str, ...]:  # noqa: D102
+        return (UNREAD_OUTPUTS, MATRIX_VECTOR) if device_kind(device) == "cpu" else ()
 
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OnnxRuntimeSession(self.name, graph, options, providers_of(options.device))
@@ -111,7 +118,10 @@ class OnnxRuntimeTensorRt(OnnxRuntime):
 
 
 class OnnxRuntimeSession(Session):
-    """One ``InferenceSession``, which any number of threads may call at once.
+    """A graph in ONNX Runtime, which any number of threads may call at once.
+
+    Callers share one ``InferenceSession`` where each of them is a thread by itself. Where each has a pool of threads,
+    there is an ``InferenceSession`` for each: in a shared pool they would wait for each other.
 
     Example:
         >>> from hpi.backends.artifacts import ArtifactCache
@@ -140,15 +150,17 @@ class OnnxRuntimeSession(Session):
             _find_libraries(ort)
         settings = session_options(ort, threads)
         apply_options(ort, settings, options.backend_options)
+        pools = options.workers if threads > 1 else 1
         try:
-            self._session: Any = ort.InferenceSession(str(path), settings, providers=list(providers))
+            sessions = [ort.InferenceSession(str(path), settings, providers=list(providers)) for _ in range(pools)]
         except Exception as error:
             raise BackendError(
                 f"{backend} cannot load {path}{options.with_options}: {summarize(str(error))}"
             ) from error
-        engaged, wanted = self._session.get_providers(), [name for name, _ in providers]
+        engaged, wanted = sessions[0].get_providers(), [name for name, _ in providers]
         if engaged[: len(wanted)] != wanted:
             raise BackendError(f"{backend} engaged {engaged} for {path.name} instead of {wanted}")
+        outputs = sessions[0].get_outputs()
         super().__init__(
             SessionInfo(
                 backend=backend,
@@ -157,29 +169,44 @@ class OnnxRuntimeSession(Session):
                 variant=options.variant,
                 threads=threads,
                 model_path=path,
-                inputs=tuple(_spec(path, value) for value in self._session.get_inputs()),
-                outputs=tuple(value.name for value in self._session.get_outputs()),
+                inputs=with_batch_of(map(_shape, outputs), [_spec(path, value) for value in sessions[0].get_inputs()]),
+                outputs=tuple(value.name for value in outputs),
                 notes=options.notes,
+                workers=options.workers,
             )
         )
+        self._sessions = sessions
+        self._idle = deque(sessions)
 
     def _run(self, feeds: Feeds) -> list[Array]:
-        if all(isinstance(array, np.ndarray) for array in feeds.values()):
-            outputs: list[Array] = self._session.run(None, dict(feeds))
-            return outputs
-        return self._run_on_gpu(feeds)
+        try:
+            session = self._idle.pop()
+        except IndexError:  # there are more callers than sessions
+            return self._run_on(self._sessions[0], feeds)
+        try:
+            return self._run_on(session, feeds)
+        finally:
+            if not self._closed:
+                self._idle.append(session)
 
-    def _run_on_gpu(self, feeds: Feeds) -> list[Array]:
+    def _run_on(self, session: Any, feeds: Feeds) -> list[Array]:
+        if all(isinstance(array, np.ndarray) for array in feeds.values()):
+            outputs: list[Array] = session.run(None, dict(feeds))
+            return outputs
+        return self._run_on_gpu(session, feeds)
+
+    def _run_on_gpu(self, session: Any, feeds: Feeds) -> list[Array]:
         """Run on CuPy arrays, which stay on the GPU."""
         cupy = import_runtime(GPU_PACKAGE, INSTALL_FOR_GPU)
         arrays: dict[str, Any] = dict(feeds)
         pointers = {name: (array.dtype, array.shape, array.data.ptr) for name, array in arrays.items()}
         cupy.cuda.get_current_stream().synchronize()  # ONNX Runtime works on its own stream
-        values = run_bound(self._session, pointers, "cuda", device_index(self.info.device))
+        values = run_bound(session, pointers, "cuda", device_index(self.info.device))
         return [_as_gpu_array(cupy, value) for value in values]
 
     def _release(self) -> None:
-        self._session = None
+        self._sessions = []
+        self._idle.clear()
 
 
 def _find_libraries(ort: Any) -> None:
@@ -379,7 +406,12 @@ def _write(target: Path, text: str) -> None:
 
 
 def _spec(path: Path, value: object) -> TensorSpec:
-    name, kind, shape = value.name, value.type, value.shape  # type: ignore[attr-defined]
+    name, kind = value.name, value.type  # type: ignore[attr-defined]
     if kind not in _DTYPES:
         raise BackendError(f"{path}: input {name!r} is of type {kind}; known are {', '.join(_DTYPES)}")
-    return TensorSpec(name, np.dtype(_DTYPES[kind]), tuple(d if isinstance(d, int) else None for d in shape))
+    return TensorSpec(name, np.dtype(_DTYPES[kind]), _shape(value))
+
+
+def _shape(value: object) -> tuple[int | None, ...]:
+    """Of an input or output; None where a dimension is free."""
+    return tuple(size if isinstance(size, int) else None for size in value.shape)  # type: ignore[attr-defined]

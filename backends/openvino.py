@@ -6,7 +6,7 @@ import io
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from hpi.backends.artifacts import content_hash
 from hpi.backends.base import (
+    INT8,
     MAX_BATCH,
     Array,
     Feeds,
@@ -30,16 +31,21 @@ from hpi.backends.base import (
     import_runtime,
     onnx_files,
     size_of,
+    with_batch_of,
 )
 from hpi.backends.cpu import this_cpu
+from hpi.backends.graph.rewrites import HARD_SWISH, UNREAD_OUTPUTS
 from hpi.backends.messages import summarize
 from hpi.backends.paddle_to_onnx import ReadsOnnx
+from hpi.backends.splits import BatchTimes
 from hpi.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
 BUCKETS = tuple(1 << power for power in reversed(range(MAX_BATCH.bit_length())))
 """Batch sizes that a static session compiles for: 32, 16 and so on. A batch is split into the largest that fit."""
+MEASURED_BUCKETS = (*BUCKETS, *(size * 3 // 2 for size in BUCKETS if 1 < size < MAX_BATCH))
+"""Where measurements say that they pay also 24, 12, 6 and 3; each size needs memory for weights of its own."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Batching:
 PROFILES = {"": Batching(), "static": Batching(static=True), "static streams": Batching(static=True, streams=True)}
 """What the profiles of a variant stand for."""
 
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", INT8: "f32"}
+"""What computes outside of the operators that a graph has in INT8 is stated too."""
 _PREPARATION_VERSION = "1"
 """Part of the key of a compiled model; raise it with every change to what happens to a model before compilation."""
 
@@ -88,9 +95,27 @@ class OpenVino(ReadsOnnx):
 
     def variants(self, device: str = "cpu") -> tuple[Variant, ...]:  # noqa: D102
         cpu = this_cpu()
-        precisions = ("fp32", "bf16") if cpu.has_bf16 else ("fp32",)
+        precisions = ("fp32", "bf16", INT8) if cpu.has_bf16 else ("fp32", INT8)
         profiles = [name for name, batching in PROFILES.items() if cpu.cores > 1 or not batching.streams]
         return tuple(Variant(precision, profile) for precision in precisions for profile in profiles)
+
+    def unavailable(self, files: ModelFiles, options: SessionOptions) -> str | None:  # noqa: D102
+        if options.variant.precision == INT8 and files.int8 is None:
+            return "it is not calibrated for INT8; calibrate a detector with: hpi quantize"
+        if PROFILES.get(options.variant.profile, Batching()).streams and options.thread_count == 1:
+            return "a single thread runs no parts of a batch side by side"
+        return super().unavailable(files, options)
+
+    def rewrites(self, device: str) -> tuple[str, ...]:  # noqa: D102
+        return UNREAD_OUTPUTS, HARD_SWISH
+
+    def load(self, files: ModelFiles, options: SessionOptions) -> Session:  # noqa: D102
+        if options.variant.precision != INT8:
+            return super().load(files, options)
+        self.check_options(options)
+        if files.int8 is None:
+            raise BackendError(f"{files.name}: {self.unavailable(files, options)}")
+        return self.open(files, files.int8, options)
 
     def open(self, files: ModelFiles, graph: Path, options: SessionOptions) -> Session:  # noqa: D102
         return OpenVinoSession(files, graph, options)
@@ -117,7 +142,7 @@ class OpenVinoSession(Session):
         self._compiled: dict[tuple[int | None, bool], _Compiled] = {}
         try:
             self._model: Any = take_uint8_images(self._core.read_model(str(path)), files.normalization)
-            inputs = tuple(_spec(port) for port in self._model.inputs)
+            inputs = with_batch_of(map(_shape, self._model.outputs), map(_spec, self._model.inputs))
             outputs = tuple(port.any_name for port in self._model.outputs)
             first = self._compile(1 if self._batching.static else None)
         except BackendError:
@@ -130,20 +155,30 @@ class OpenVinoSession(Session):
                 version=ov.__version__,
                 device="cpu",
                 variant=options.variant,
-                threads=first.model.get_property("INFERENCE_NUM_THREADS"),
+                threads=max(first.model.get_property("INFERENCE_NUM_THREADS") // options.workers, 1),
                 model_path=path,
                 inputs=inputs,
                 outputs=outputs,
                 notes=tuple(_engaged(first.model, name, value) for name, value in options.backend_options.items()),
+                workers=options.workers,
             )
         )
         if self._batching.streams and self.batch_size is None:
             self.trial_items = 2  # a single item starts no streams
 
-    def split(self, count: int) -> list[int]:  # noqa: D102
-        if self.batch_size is not None or not self._batching.static:
-            return super().split(count)
-        return split_batch(count, self._threads if self._batching.streams else 1)
+    def _split(self, count: int) -> list[int]:
+        if not self._batching.static:
+            return super()._split(count)
+        streams = self._threads if self._batching.streams else 1
+        usual = split_batch(count, streams)
+        measured = self._times.measured if self._times else {}
+        # All streams run at the same time, so a measured batch counts as the part of one of them.
+        of_stream = {size // streams: measured[size] for size in measured if size % streams == 0}
+        if not of_stream:
+            return usual
+        most = -(-count // streams)
+        faster = BatchTimes(of_stream).faster_split(most, usual[::streams], MEASURED_BUCKETS)
+        return usual if faster is None else _on_streams(faster, streams, count)
 
     def _run_parts(self, parts: list[Feeds]) -> list[list[Array]]:
         if len(parts) == 1 or not self._batching.streams:
@@ -176,7 +211,10 @@ class OpenVinoSession(Session):
             if (batch, streams) not in self._compiled:
                 if self._model is None:
                     raise BackendError("closed")
-                settings = compile_settings(self._precision, self._threads, streams=streams)
+                streams_per_caller = self._threads if streams else 1
+                settings = compile_settings(
+                    self._precision, self._threads * self._options.workers, streams_per_caller * self._options.workers
+                )
                 model = self._from_artifact(batch, {**settings, **self._options.backend_options})
                 _check_engaged(model, settings["INFERENCE_PRECISION_HINT"])
                 self._compiled[batch, streams] = _Compiled(model)
@@ -320,19 +358,36 @@ def split_batch(count: int, side_by_side: int = 1) -> list[int]:
     return sizes
 
 
-def compile_settings(precision: str, threads: int, *, streams: bool) -> dict[str, str]:
-    """The properties for compiling: all threads on one request, or with streams one thread on each of several.
+def _on_streams(sizes: Sequence[int], streams: int, count: int) -> list[int]:
+    """Parts of these sizes for each stream, but none without an item."""
+    parts = [size for size in sizes for _ in range(streams)]
+    while sum(parts[:-1]) >= count:
+        parts.pop()
+    return parts
+
+
+def compile_settings(precision: str, threads: int, streams: int) -> dict[str, Any]:
+    """The properties for compiling.
+
+    Threads are never pinned to cores: OpenVINO counts from the first core in each session, so two sessions of one
+    thread would share it.
+
+    Args:
+        precision: ``"fp32"`` or ``"bf16"``.
+        threads: of all streams together.
+        streams: requests that run at the same time.
 
     Example:
-        >>> settings = compile_settings("fp32", 4, streams=True)
-        >>> settings["PERFORMANCE_HINT"], settings["NUM_STREAMS"]
-        ('THROUGHPUT', '4')
+        >>> settings = compile_settings("fp32", threads=4, streams=2)
+        >>> settings["NUM_STREAMS"], settings["INFERENCE_NUM_THREADS"], settings["ENABLE_CPU_PINNING"]
+        ('2', '4', False)
     """
     return {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
-        "PERFORMANCE_HINT": "THROUGHPUT" if streams else "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "INFERENCE_NUM_THREADS": str(threads),
-        "NUM_STREAMS": str(threads if streams else 1),
+        "NUM_STREAMS": str(streams),
+        "ENABLE_CPU_PINNING": False,
     }
 
 
@@ -350,5 +405,8 @@ def _sizes(port: Any) -> list[int]:
 
 
 def _spec(port: Any) -> TensorSpec:
-    shape = tuple(None if size == -1 else size for size in _sizes(port))
-    return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)
+    return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), _shape(port))
+
+
+def _shape(port: Any) -> tuple[int | None, ...]:
+    return tuple(None if size == -1 else size for size in _sizes(port))

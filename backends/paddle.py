@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from hpi.backends.base import (
     device_index,
     device_kind,
     import_runtime,
+    with_batch_of,
 )
 from hpi.backends.batches import CROPS
 from hpi.backends.file_checks import check_weights
@@ -41,11 +42,19 @@ from hpi.errors import BackendError
 logger = logging.getLogger(__name__)
 
 Shapes = dict[str, tuple[int | None, ...]]
+Declared = tuple[dict[str, list[int]], list[list[int]]]
+"""The shapes of inputs, by name, and of outputs."""
 
 _SHAPE_CACHE = 16
 """oneDNN primitives are cached for this many input shapes: one per batch size in use."""
+_WRONG_PASSES = ("onednn_placement_pass",)
+"""In Paddle 3.2 this pass, which moves operators that no oneDNN fusion took, silently makes the heatmaps of Lite-HRNet
+and PP-TinyPose wrong by up to 0.4. Without it they agree with plain Paddle to 1e-5 of their height, and the fused
+convolutions, which bring most of the speed, stay. The parity gate decides for each model."""
 _GPU_POOL_MB = 256
 """GPU memory that Paddle takes at once; it grows."""
+WITHOUT_ONEDNN = "without onednn"
+"""The profile of plain Paddle on the CPU."""
 _TRIAL_TIMEOUT_S = 600
 # The working folder is not on the path, so that no file in it is taken for a module.
 _TRIAL = """
@@ -95,10 +104,22 @@ class Paddle(Backend):
     name = "paddle"
     package = "paddle"
     trust: ClassVar[int | None] = 2
+    reference: ClassVar[Variant] = Variant(profile=WITHOUT_ONEDNN)
     install = 'pip install "hpi-pose[paddle]"'
     devices: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "dcu", "npu", "xpu", "mlu", "gcu")
+    relative_load_time: ClassVar[float] = 30.0  # most of it for the import
+    runs_side_by_side = False
+    """With oneDNN its predictors fail when they run in several threads at the same time, clones or not."""
     takes_options = True
     reserved_options: ClassVar[Mapping[str, str]] = {name: by for by, names in _SET_BY.items() for name in names}
+
+    def variants(self, device: str = "cpu") -> tuple[Variant, ...]:
+        """On the CPU with oneDNN, and without, which is several times slower."""
+        return (Variant(), self.reference) if device_kind(device) == "cpu" else (Variant(),)
+
+    def is_doubtful(self, variant: Variant, device: str) -> bool:
+        """With oneDNN: its passes have made heatmaps of Lite-HRNet silently wrong."""
+        return device_kind(device) == "cpu" and variant != self.reference
 
     def cannot_read(self, files: ModelFiles) -> str | None:  # noqa: D102
         return None if files.paddle else "the model has only an ONNX file, no Paddle program"
@@ -246,6 +267,8 @@ class _Start:
 
     def on_device(self) -> tuple[Any, str]:
         """A predictor on the device, and a note on how it runs."""
+        if self.options.variant.profile == WITHOUT_ONEDNN:
+            return self.plain(), "without oneDNN"
         if device_kind(self.options.device) == "cpu":
             return self._on_cpu()
         return self._try(self._with_options(self._config())), ""
@@ -316,10 +339,8 @@ class _Start:
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(_SHAPE_CACHE)
             if self._is_paddle_3:
-                # In Paddle 3.2 this pass, which moves operators that no oneDNN fusion took, silently makes
-                # PP-TinyPose's heatmaps wrong by up to 0.4. Without it they agree with plain Paddle to 1e-6, and the
-                # fused convolutions, which bring most of the speed, stay.
-                config.delete_pass("onednn_placement_pass")
+                for name in _WRONG_PASSES:
+                    config.delete_pass(name)
         else:
             config.disable_mkldnn()
         return self._with_options(config)
@@ -393,27 +414,35 @@ def _run_predictor(predictor: Any, feeds: Feeds) -> list[Array]:
 def _input_shapes(program: Path) -> Shapes:
     """Declared input shapes, read from the program file because a predictor does not tell them."""
     try:
-        declared = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
+        declared, outputs = _pir_shapes(program) if program.suffix == ".json" else _program_desc_shapes(program)
     except Exception as error:
         raise BackendError(f"{program}: not a Paddle program: {summarize(str(error))}") from error
-    return {name: tuple(size if size > 0 else None for size in shape) for name, shape in declared.items()}
+    inputs = [TensorSpec(name, np.dtype(np.float32), _shape(sizes)) for name, sizes in declared.items()]
+    return {spec.name: spec.shape for spec in with_batch_of(map(_shape, outputs), inputs)}
 
 
-def _pir_shapes(program: Path) -> dict[str, list[int]]:
+def _shape(sizes: Sequence[int]) -> tuple[int | None, ...]:
+    return tuple(size if size > 0 else None for size in sizes)
+
+
+def _pir_shapes(program: Path) -> Declared:
     operators = json.loads(program.read_bytes())["program"]["regions"][0]["blocks"][0]["ops"]
     attributes = [
         {attribute["N"]: attribute["AT"]["D"] for attribute in operator["A"]}
         for operator in operators
         if operator["#"] == "1.data"
     ]
-    return {of_input["name"]: of_input["shape"] for of_input in attributes}
+    outputs = [operator["O"][0]["TT"]["D"][1] for operator in operators if operator["#"] == "1.fetch"]
+    return {of_input["name"]: of_input["shape"] for of_input in attributes}, outputs
 
 
-def _program_desc_shapes(program: Path) -> dict[str, list[int]]:
+def _program_desc_shapes(program: Path) -> Declared:
     from paddle.base import core
 
     description = core.ProgramDesc(program.read_bytes())  # owns the memory used below
     block = description.block(0)
     operators = [block.op(index) for index in range(block.op_size())]
-    names = [operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"]
-    return {name: block.find_var(name.encode()).shape() for name in names}
+    inputs = [operator.output_arg_names()[0] for operator in operators if operator.type() == "feed"]
+    outputs = [operator.input_arg_names()[0] for operator in operators if operator.type() == "fetch"]
+    shapes = {name: block.find_var(name.encode()).shape() for name in {*inputs, *outputs}}
+    return {name: shapes[name] for name in inputs}, [shapes[name] for name in outputs]

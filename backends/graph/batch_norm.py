@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hpi.backends.graph.protobuf import import_onnx, retain
+from hpi.backends.graph.protobuf import drop_unread, import_onnx, retain
 
 
 def fold_batch_norms(graph: Any) -> None:
@@ -39,8 +39,7 @@ def fold_batch_norms(graph: Any) -> None:
             _fold(node, convolution, constants, graph.initializer)
             folded.add(node.name)
     retain(graph.node, lambda node: node.name not in folded)
-    needed = {name for node in graph.node for name in node.input}
-    retain(graph.initializer, lambda tensor: tensor.name in needed)
+    drop_unread(graph)
 
 
 def _fold(norm: Any, convolution: Any, constants: Mapping[str, Any], initializers: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from hpi.backends.base import import_runtime
 from hpi.backends.gpu import INSTALL
 from hpi.backends.graph.batch_norm import fold_batch_norms
+from hpi.backends.graph.protobuf import copied
 
 
 def to_fp16(model: Any, keep_fp32: Collection[str] = ()) -> Any:
@@ -24,8 +25,7 @@ def to_fp16(model: Any, keep_fp32: Collection[str] = ()) -> Any:
         BackendError: onnxconverter-common is not installed. Its own errors pass through.
     """
     float16 = import_runtime("onnxconverter_common.float16", INSTALL)
-    copy = type(model)()
-    copy.CopyFrom(model)
+    copy = copied(model)
     fold_batch_norms(copy.graph)
     _separate_outputs(copy.graph)
     with warnings.catch_warnings():

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpi.backends.graph.protobuf import import_onnx, number, retain, set_sizes, sizes_of
+from hpi.backends.graph.batch import output_shapes
+from hpi.backends.graph.protobuf import copied, drop_unread, import_onnx, number, retain, set_sizes, sizes_of
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec
-
-_SHAPE_BYTES = 1024
-"""Constants up to this size may be shapes; larger ones are weights."""
 
 
 def cut_nms(model: Any) -> tuple[Any, NmsSpec | None]:
@@ -62,41 +60,21 @@ def _boxes_per_image(model: Any, constants: Mapping[str, Any]) -> int:
 def _ending_in(model: Any, outputs: list[str]) -> Any:
     """The part of a graph that computes some of its inner values; their shapes are left open."""
     onnx = import_onnx()
-    cut = type(model)()
-    cut.CopyFrom(model)
+    cut = copied(model)
     graph = cut.graph
-    needed = set(outputs)
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-    retain(graph.node, lambda node: bool(needed.intersection(node.output)))
-    retain(graph.initializer, lambda tensor: tensor.name in needed)
-    retain(graph.input, lambda value: value.name in needed)
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
     del graph.output[:], graph.value_info[:]
     graph.output.extend(values)
+    needed = drop_unread(graph)
+    retain(graph.input, lambda value: value.name in needed)
     return cut
 
 
 def _free_batch(model: Any) -> None:
     """Free the batch of a cut detector, unless something inside fixes it, and declare the shapes of its outputs."""
-    is_free = all(shape[:1] == [2] for shape in _output_shapes(model, 2))
+    is_free = all(shape[:1] == [2] for shape in output_shapes(model, 2))
     batch: int | str = "batch" if is_free else 1
     for value in model.graph.input:
         set_sizes(value, [batch, *sizes_of(value)[1:]])
-    for value, shape in zip(model.graph.output, _output_shapes(model, 1), strict=True):
+    for value, shape in zip(model.graph.output, output_shapes(model, 1), strict=True):
         set_sizes(value, [batch, *shape[1:]])
-
-
-def _output_shapes(model: Any, batch: int) -> list[list[int]]:
-    """The shapes of the outputs for a batch size; 0 where one is unknown."""
-    onnx = import_onnx()
-    sketch = type(model)()
-    sketch.CopyFrom(model)
-    for tensor in sketch.graph.initializer:
-        if len(tensor.raw_data) > _SHAPE_BYTES:
-            tensor.ClearField("raw_data")  # shape inference copies the graph several times
-    for value in sketch.graph.input:
-        set_sizes(value, [batch, *sizes_of(value)[1:]])
-    inferred = onnx.shape_inference.infer_shapes(sketch, data_prop=True)
-    return [sizes_of(value) for value in inferred.graph.output]

@@ -25,6 +25,20 @@ def import_onnx() -> Any:
     return import_runtime("onnx", INSTALL)
 
 
+def copied(model: Any) -> Any:
+    """A copy of a model, for a rewrite to change.
+
+    Example:
+        >>> header = '<ir_version: 8, opset_import: ["": 13]>'
+        >>> model = import_onnx().parser.parse_model(f"{header} g (float[4] x) => (float[4] y) {{ y = Relu(x) }}")
+        >>> copied(model) == model, copied(model) is model
+        (True, False)
+    """
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy
+
+
 def number(constants: Mapping[str, Any], name: str) -> float:
     """The value of a constant that is a single number.
 
@@ -80,3 +94,22 @@ def retain(items: Any, wanted: Callable[[Any], bool]) -> None:
     """
     for index in reversed([index for index, item in enumerate(items) if not wanted(item)]):
         del items[index]
+
+
+def drop_unread(graph: Any) -> set[str]:
+    """Remove the nodes and constants that no output depends on; returns the names of the values that are left.
+
+    Example:
+        >>> graph = import_onnx().parser.parse_graph("g (float[4] x) => (float[4] y) { z = Abs(x) y = Relu(x) }")
+        >>> sorted(drop_unread(graph))
+        ['x', 'y']
+        >>> [node.op_type for node in graph.node]
+        ['Relu']
+    """
+    read = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            read.update(node.input)
+    retain(graph.node, lambda node: bool(read.intersection(node.output)))
+    retain(graph.initializer, lambda tensor: tensor.name in read)
+    return read

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpi.backends.base import TensorSpec
-from hpi.backends.graph.protobuf import import_onnx, retain
+from hpi.backends.graph.protobuf import copied, import_onnx, retain
 from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 
@@ -33,9 +33,34 @@ def read_graph(path: Path) -> Any:
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         raise BackendError(f"{path} has branches or loops, which cannot be rewritten; export the model without them")
     _tidy(model.graph)
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"node.{index}"
     return model
+
+
+def copy_at_opset(model: Any, least: int) -> Any | None:
+    """A copy of a graph in an opset, or in its own where that is later; None where it cannot be brought there.
+
+    Args:
+        model: a graph of :func:`read_graph`.
+        least: the opset.
+
+    Example:
+        >>> header = '<ir_version: 8, opset_import: ["": 11]>'
+        >>> model = import_onnx().parser.parse_model(f"{header} g (float[4] x) => (float[4] y) {{ y = Relu(x) }}")
+        >>> copy_at_opset(model, 14).opset_import[0].version
+        14
+    """
+    import_onnx()
+    from onnx import version_converter
+
+    version = max((one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}), default=0)
+    if version >= least:
+        return copied(model)
+    try:
+        raised = version_converter.convert_version(model, least)
+    except Exception:  # noqa: BLE001 - its own, of operators that it does not know
+        return None
+    _tidy(raised.graph)  # it writes attributes that have become inputs as nodes
+    return raised
 
 
 def inputs_of(model: Any) -> tuple[TensorSpec, ...]:
@@ -61,9 +86,9 @@ def inputs_of(model: Any) -> tuple[TensorSpec, ...]:
 
 
 def _tidy(graph: Any) -> None:
-    """Turn constants into initializers and bypass Identity nodes.
+    """Turn constants into initializers, bypass Identity nodes and give every node a name.
 
-    Shape inference, the FP16 converter and the NMS rewrite see only initializers.
+    Shape inference, the FP16 converter and the rewrites see only initializers.
     """
     outputs = {value.name for value in graph.output}
     originals: dict[str, str] = {}
@@ -75,3 +100,5 @@ def _tidy(graph: Any) -> None:
         elif node.op_type == "Identity" and node.output[0] not in outputs:
             originals[node.output[0]] = node.input[0]
     retain(graph.node, lambda node: node.output[0] not in originals)
+    for index, node in enumerate(graph.node):
+        node.name = node.name or f"node.{index}"
