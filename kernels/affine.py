@@ -21,7 +21,7 @@ MAX_WARP_SIDE = 32766
 """Longest image side, in pixels, that OpenCV's ``warpAffine`` supports (its coordinates are 16-bit)."""
 
 
-def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp: bool = False) -> Float64:
+def crop_matrices(center: Float32, scale: Float32 | Float64, size: tuple[int, int], *, udp: bool = False) -> Float64:
     """Affine matrices from image pixels to crop pixels.
 
     The non-UDP matrices come from ``cv2.getAffineTransform`` over float32 points: a closed form in float64 differs
@@ -29,7 +29,7 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
 
     Args:
         center: ``[N, 2]`` float32, pixels of the image.
-        scale: ``[N, 2]`` float32, width and height of the region, pixels of the image.
+        scale: ``[N, 2]``, width and height of the region, pixels of the image.
         size: ``(width, height)`` of the crop, pixels.
         udp: crop with UDP (anisotropic, between pixel centres).
 
@@ -48,10 +48,10 @@ def crop_matrices(center: Float32, scale: Float32, size: tuple[int, int], *, udp
     return matrices
 
 
-def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> NDArray[Any]:
+def _top_down_matrix(center: Float32, scale: Float32 | Float64, size: tuple[int, int]) -> NDArray[Any]:
     width, height = size
     x, y = center
-    above = y - scale[0] * np.float32(0.5)
+    above = np.float32(y - scale[0] * np.float32(0.5))
     # Not half the scale: the reference measures this side of the triangle between points already rounded to float32.
     side = y - above
     source = np.array([[x, y], [x, above], [x - side, above]], np.float32)
@@ -60,7 +60,7 @@ def _top_down_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> 
     return cv2.getAffineTransform(source, target)
 
 
-def _udp_matrix(center: Float32, scale: Float32, size: tuple[int, int]) -> Float32:
+def _udp_matrix(center: Float32, scale: Float32 | Float64, size: tuple[int, int]) -> Float32:
     ratio = (np.array(size) - 1) / scale.astype(np.float64)
     offset = ratio * (scale / 2 - center)
     return np.array([[ratio[0], 0, offset[0]], [0, ratio[1], offset[1]]], np.float32)

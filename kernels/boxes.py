@@ -26,7 +26,7 @@ def clip_boxes(boxes: Float32, width: int, height: int) -> Float32:
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
 
 
-def has_area(boxes: Float32) -> NDArray[np.bool_]:
+def has_area(boxes: Float32 | NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of the ``[N, 4]`` boxes have a positive width and height: ``[N]`` bool.
 
     Example:
@@ -34,6 +34,27 @@ def has_area(boxes: Float32) -> NDArray[np.bool_]:
         array([ True, False])
     """
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def boxes_around(keypoints: Float32, scores: Float32) -> Float32:
+    """The smallest box around the keypoints of each person that score above 0; of all of them where none does.
+
+    Args:
+        keypoints: ``[N, K, 2]`` float32, x and y, pixels.
+        scores: ``[N, K]`` float32.
+
+    Returns:
+        ``[N, 4]`` float32.
+
+    Example:
+        >>> keypoints, scores = np.array([[[1, 2], [5, 9], [0, 0]]], np.float32), np.array([[0.5, 0.5, 0]], np.float32)
+        >>> boxes_around(keypoints, scores)
+        array([[1., 2., 5., 9.]], dtype=float32)
+    """
+    found = (scores > 0) | ~(scores > 0).any(axis=1, keepdims=True)
+    least = np.where(found[..., None], keypoints, np.inf).min(axis=1)
+    most = np.where(found[..., None], keypoints, -np.inf).max(axis=1)
+    return np.concatenate([least, most], axis=1).astype(np.float32)
 
 
 def box_iou(a: Float32, b: Float32) -> Float32:
@@ -85,6 +106,36 @@ def boxes_to_center_scale(boxes: Float32, aspect_ratio: float, padding: float) -
         [np.where(wide, width, height * aspect_ratio), np.where(wide, width / aspect_ratio, height)], axis=1
     )
     return center.astype(np.float32), (scale * padding).astype(np.float32)
+
+
+def expand_boxes(boxes: Float32, width: int, height: int, padding: float) -> NDArray[np.int64]:
+    """The part of an image that PaddleDetection cuts out for each person.
+
+    Boxes are cut to whole pixels and grow by ``padding``. Tall ones are widened to 3:4, wide ones stay; the result is
+    cut to whole pixels again, and to the image without its last column and row.
+
+    Args:
+        boxes: ``[N, 4]`` float32, pixels.
+        width: image width, pixels.
+        height: image height, pixels.
+        padding: enlargement of both sides (PaddleDetection: 1.3).
+
+    Returns:
+        ``[N, 4]`` int64: first column and row, and those after the last. Nothing is left (x2 <= x1 or y2 <= y1) of
+        boxes beside the image or of less than a pixel.
+
+    Example:
+        >>> expand_boxes(np.array([[100, 50, 140.9, 150]], np.float32), width=640, height=480, padding=1.3)
+        array([[ 71,  35, 168, 165]])
+    """
+    corners = np.trunc(boxes.astype(np.float64))
+    center = (corners[:, :2] + corners[:, 2:]) / 2
+    half = (corners[:, 2:] - corners[:, :2]) * padding / 2
+    tall = half[:, 1] > half[:, 0] * 4 / 3
+    half[:, 0] = np.where(tall, half[:, 1] * 0.75, half[:, 0])
+    start = np.maximum(np.trunc(center - half), 0)
+    end = np.minimum(np.trunc(center + half), (width - 1, height - 1))
+    return np.concatenate([start, end], axis=1).astype(np.int64)
 
 
 def whole_image_center_scale(width: int, height: int) -> tuple[Float32, Float32]:

@@ -34,12 +34,13 @@ def heatmap_peaks(heatmaps: Float32) -> tuple[Float64, Float32]:
         (array([[[1., 0.]]]), array([[3.]], dtype=float32))
     """
     count, keypoints, height, width = heatmaps.shape
-    flat = heatmaps.reshape(count, keypoints, height * width)
+    flat = heatmaps.reshape(count * keypoints, height * width)
     index = flat.argmax(axis=-1)
-    scores = np.take_along_axis(flat, index[..., None], axis=-1)[..., 0]
-    peaks = np.stack([index % width, index // width], axis=-1).astype(np.float64)
+    scores = flat[np.arange(len(flat)), index]
+    peaks = np.empty((len(flat), 2))
+    peaks[:, 0], peaks[:, 1] = index % width, index // width
     peaks[scores <= 0] = 0
-    return peaks, scores
+    return peaks.reshape(count, keypoints, 2), scores.reshape(count, keypoints)
 
 
 def decode_dark(heatmaps: Float32) -> tuple[Float64, Float32]:

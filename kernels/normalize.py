@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +30,10 @@ def normalize(images: NDArray[np.uint8], scale: Sequence[float], shift: Sequence
     """
     count, height, width, _ = images.shape
     out = np.empty((count, 3, height, width), np.float32)
-    for channel in range(3):
-        plane = out[:, channel]
-        np.multiply(images[..., 2 - channel], np.float32(scale[channel]), out=plane)
-        plane += np.float32(shift[channel])
+    blue, green, red = cv2.split(images.reshape(-1, width, 3))  # NumPy is slower on every third value
+    for index, channel in enumerate((red, green, blue)):
+        plane = out[:, index]
+        plane[:] = channel.reshape(count, height, width)
+        plane *= np.float32(scale[index])
+        plane += np.float32(shift[index])
     return out
