@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,8 @@ class Instances:
         """
         if not parts:
             raise ValueError("Instances.concatenate: nothing to concatenate; use Instances.empty()")
+        if len(parts) == 1:
+            return parts[0]
         first, arrays = parts[0], [part._arrays() for part in parts]
         if any(one.keys() != arrays[0].keys() for one in arrays):
             missing = {name for one in arrays for name in one if not all(name in other for other in arrays)}
@@ -120,7 +122,7 @@ class Instances:
 
     def replaced(self, **arrays: Any) -> Instances:
         """A copy in which some arrays are others."""
-        return replace(self, **arrays)
+        return Instances(**self.__dict__ | arrays)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {name: array for name in _SHAPES if (array := getattr(self, name)) is not None}

@@ -19,6 +19,9 @@ from hpi.errors import ConfigError, HpiError, InputError
 AUTO = "auto"
 MAX_THREADS = 1024
 MAX_BATCH_SIZE = 1024
+PADDLEX, PADDLEDETECTION = "paddlex", "paddledetection"
+CROPS = (PADDLEX, PADDLEDETECTION)
+"""How people can be cut out: the names of :data:`hpi.transforms.CROPS`."""
 
 _DEVICE = re.compile(r"cpu|(?P<kind>gpu|cuda|npu|xpu|mlu|dcu|gcu)(:(?P<indices>\d{1,3}(,\d{1,3})*))?")
 
@@ -30,18 +33,23 @@ class Options:
     Attributes:
         device: ``"auto"``, ``"cpu"``, ``"gpu:0"`` and so on.
         backend: name of a runtime, or ``"auto"``.
-        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
-        objective: what to optimise: ``"latency"``, ``"throughput"`` or ``"memory"``.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, ``"int8"`` or ``"auto"``.
+        objective: what to optimise: ``"latency"``, ``"throughput"`` or ``"memory"``; ``"auto"``: the latency of single
+            images and the throughput of many.
         max_p99_ms: largest allowed p99 of the expected batches, ms.
         max_deviation_px: largest allowed distance of a keypoint from that of the reference, pixels of the crop.
+        max_ap_loss: most points of AP that a detector in INT8 may lose; None: ``"auto"`` does not take INT8.
         batches: expected numbers of people per run.
         threads: CPU threads of one inference.
+        workers: whole pipelines that run side by side on the CPU, each with ``threads`` threads.
         backend_options: options of single runtimes by their own names: ``{"openvino": {"NUM_STREAMS": 1}}``.
         flip: average the keypoints with those of the mirrored crop.
         use_udp: crop with UDP.
+        crop: how people are cut out, one of :data:`CROPS`.
+        use_dark: refine keypoints of heatmaps by DARK, rather than by a quarter of a cell.
         batch_size: images that go through the models together.
         threshold: keep people that score above it, 0 to 1.
-        classes: labels of the detector that count as people.
+        classes: labels of the detector that count as people, or their indices.
 
     Raises:
         ConfigError: a value is not allowed.
@@ -57,14 +65,18 @@ class Options:
     objective: str | None = None
     max_p99_ms: float | None = None
     max_deviation_px: float | None = None
+    max_ap_loss: float | None = None
     batches: Sequence[int] | None = None
     threads: int | None = None
+    workers: int | None = None
     backend_options: Mapping[str, Mapping[str, Any]] | None = None
     flip: bool | None = None
     use_udp: bool | None = None
+    crop: str | None = None
+    use_dark: bool | None = None
     batch_size: int | None = None
     threshold: float | None = None
-    classes: Sequence[str] | None = None
+    classes: Sequence[str | int] | None = None
 
     @property
     def specified(self) -> dict[str, Any]:
@@ -72,21 +84,23 @@ class Options:
         return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
 
     def __post_init__(self) -> None:
-        for name in ("flip", "use_udp"):
+        for name in ("flip", "use_udp", "use_dark"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, bool):
                 raise ConfigError(f"{name} is {value!r}: give True, False, or None for the default")
+        if self.crop is not None and self.crop not in CROPS:
+            raise ConfigError(f"crop is {self.crop!r}: give {' or '.join(CROPS)}, or None for the model's own")
         _check_backend_options(self.backend_options)
         for name in ("device", "backend", "precision", "objective"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name} is {value!r}: give a name, or None for the default")
-        for name, most in (("threads", MAX_THREADS), ("batch_size", MAX_BATCH_SIZE)):
+        for name, most in (("threads", MAX_THREADS), ("workers", MAX_THREADS), ("batch_size", MAX_BATCH_SIZE)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), most, ConfigError))
         for batch in self.batches or ():
             check_count("batches", batch, MAX_BATCH_SIZE, ConfigError)
         check_score("threshold", self.threshold, ConfigError)
-        for name in ("max_p99_ms", "max_deviation_px"):
+        for name in ("max_p99_ms", "max_deviation_px", "max_ap_loss"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):  # NaN fails the comparison
                 raise ConfigError(f"{name} is {value!r}: give a number above 0, or None for no limit")
@@ -98,13 +112,13 @@ class Resolved(Options):
 
     Example:
         >>> Resolved(precision="bf16").precision, Resolved().objective, Resolved().batch_size
-        ('bf16', 'latency', 1)
+        ('bf16', 'auto', 1)
     """
 
     device: str = AUTO
     backend: str = AUTO
     precision: str = "fp32"
-    objective: str = "latency"
+    objective: str = AUTO
     flip: bool = False
     batch_size: int = 1
     backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpi.deprecation import warn_deprecated
 from hpi.errors import ConfigError
 from hpi.instances import Frame, Instances, Skeleton
+from hpi.kernels.boxes import boxes_around
 from hpi.names import file_name
 from hpi.sinks import SINKS
+from hpi.tracking.base import UNTRACKED
 
 if TYPE_CHECKING:
     import pandas
@@ -32,6 +35,7 @@ class Result(ABC):
         frame: the image and where it comes from.
         skeleton: what is known of the keypoints; None of a detector.
         labels: the names of the classes.
+        smoothed: the same people with smoothed keypoints, which :meth:`plot` draws instead; None without smoothing.
         name: file name that files in a folder are named after; no two results of one call have the same. It is that of
             the input, with ``_2`` where another result has it already, and with the number of the page (``a_0.tif``) or
             frame (``a_000000.jpg``); for an image in memory ``<unix time>_<16 digits>.png``. May be set.
@@ -53,6 +57,7 @@ class Result(ABC):
         self.instances = instances
         self.skeleton = skeleton
         self.labels = labels
+        self.smoothed: Instances | None = None
         self.name = file_name(frame.path)
 
     @property
@@ -87,6 +92,12 @@ class Result(ABC):
         """``[M, 4]`` float32 (x1, y1, x2, y2), pixels of the image; ``[0, 4]`` where each image is one person."""
         found = self.instances.boxes
         return np.empty((0, 4), np.float32) if found is None else found
+
+    @property
+    def track_ids(self) -> NDArray[np.int64]:
+        """``[M]`` int64: who is who over the frames of a stream; -1 where nobody is followed."""
+        found = self.instances.track_ids
+        return np.full(len(self.instances), UNTRACKED, np.int64) if found is None else found
 
     @property
     def keypoint_names(self) -> list[str]:
@@ -148,7 +159,7 @@ class Result(ABC):
         points = supervision.KeyPoints(
             xy=self.keypoints, class_id=classes, **{_confidence_field(supervision): self.keypoint_scores}
         )
-        boxes = self.boxes if len(self.boxes) == count else self._boxes_of_keypoints()
+        boxes = self.boxes if len(self.boxes) == count else boxes_around(self.keypoints, self.keypoint_scores)
         ids = None if found.track_ids is None else found.track_ids.astype(int)
         return points, supervision.Detections(xyxy=boxes, confidence=self.scores, class_id=classes, tracker_id=ids)
 
@@ -170,6 +181,8 @@ class Result(ABC):
                 entry["bbox"] = [x1, y1, x2 - x1, y2 - y1]
             if keypoints is not None:
                 entry["keypoints"] = keypoints[row]
+            if (track_id := int(self.track_ids[row])) != UNTRACKED:
+                entry["track_id"] = track_id
             entries.append(entry)
         return entries
 
@@ -183,15 +196,24 @@ class Result(ABC):
             import pandas
         except ImportError as error:
             raise ConfigError("pandas is not installed; install it with: pip install pandas") from error
+        return pandas.DataFrame(self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """What :meth:`to_frame` has: name and values of each column."""
+        found = self.instances
         columns: dict[str, Any] = {"score": self.scores}
         if len(self.boxes) == len(self.scores):
             columns |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
         if self.skeleton is None:
             columns["label"] = self.class_names
+        if found.track_ids is not None:
+            columns["track_id"] = found.track_ids
+        if found.interpolated is not None:
+            columns["interpolated"] = found.interpolated
         for index, name in enumerate(self.keypoint_names):
             x, y = self.keypoints[:, index].T
             columns |= {f"{name}_x": x, f"{name}_y": y, f"{name}_score": self.keypoint_scores[:, index]}
-        return pandas.DataFrame(columns)
+        return columns
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
@@ -205,10 +227,6 @@ class Result(ABC):
         where = self.path or "image in memory"
         return f"{type(self).__name__}({where}: {count} {one if count == 1 else many}{keypoints})"
 
-    def _boxes_of_keypoints(self) -> NDArray[np.float32]:
-        """``[M, 4]``: the extent of each one's keypoints."""
-        return np.concatenate([self.keypoints.min(axis=1), self.keypoints.max(axis=1)], axis=1)
-
 
 def _confidence_field(supervision: Any) -> str:
     """What supervision calls the scores of keypoints, which it has renamed."""
@@ -218,10 +236,8 @@ def _confidence_field(supervision: Any) -> str:
 
 def __getattr__(name: str) -> Any:
     if name in {"KeypointResult", "DetectionResult"}:
-        import warnings
-
         from hpi.compat.paddlex import results
 
-        warnings.warn(f"import {name} from hpi, not from hpi.results", DeprecationWarning, stacklevel=2)
+        warn_deprecated(f"hpi.results.{name}")
         return getattr(results, name)
     raise AttributeError(f"module 'hpi.results' has no attribute {name!r}")

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from hpi.heads.base import Head
 from hpi.heads.boxes import BoxesHead
+from hpi.heads.embedded_boxes import EmbeddedBoxesHead
 from hpi.heads.heatmap import HeatmapHead
+from hpi.heads.keypoints import KeypointsHead
+from hpi.heads.tags import TagsHead
 
-HEADS: dict[str, type[Head]] = {"heatmap": HeatmapHead, "boxes": BoxesHead}
+HEADS: dict[str, type[Head]] = {
+    "heatmap": HeatmapHead,
+    "keypoints": KeypointsHead,
+    "boxes": BoxesHead,
+    "embedded_boxes": EmbeddedBoxesHead,
+    "tags": TagsHead,
+}
 """By the name that a model's yml has for it: ``hpi: {head: {type: heatmap}}``."""

@@ -28,7 +28,9 @@ class Head(Record):
         outputs: names of the outputs that it reads, in its order; by default the first ones.
         task: what a model with it does.
         reads: how many outputs it needs.
+        reads_also: how many more it reads, of models that have all of these.
         decodes_on_gpu: whether :meth:`decode` takes CuPy arrays; others are brought to the host before.
+        batches: whether the outputs tell the images of a batch apart; otherwise images run one by one.
 
     Example:
         >>> from hpi.heads.boxes import BoxesHead
@@ -41,12 +43,26 @@ class Head(Record):
     outputs: tuple[str, ...] = ()
     task: ClassVar[Task]
     reads: ClassVar[int] = 1
+    reads_also: ClassVar[int] = 0
     decodes_on_gpu: ClassVar[bool] = False
+    batches: ClassVar[bool] = True
 
     @property
     def finds_keypoints(self) -> bool:
         """Whether its instances have keypoints."""
         return self.task == "keypoint_detection"
+
+    @property
+    def wanted_outputs(self) -> tuple[str, ...] | int:
+        """The outputs that it may read: their names, or how many of the first."""
+        return self.outputs or self.reads + self.reads_also
+
+    def check_installed(self) -> None:
+        """Check that the packages that it needs are installed.
+
+        Raises:
+            ConfigError: one is not; the message says how to install it.
+        """
 
     @abstractmethod
     def decode(

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpi.heads.base import Head, Items, Task
 from hpi.instances import Instances
 
 if TYPE_CHECKING:
     from hpi.kernels.cuda import CudaKernels
+
+Float = NDArray[np.floating[Any]]
 
 
 class BoxesHead(Head):
@@ -47,10 +50,28 @@ class BoxesHead(Head):
                 f"outputs of shape {rows.shape} and {counts.shape} are not boxes [M, 6] and their number per image"
             )
         items = np.repeat(np.arange(len(counts)), counts)
-        real = ~(rows[:, 0] <= -1)
-        rows, items = rows[real], items[real]
-        # A class that is NaN or infinity is reported like a score that is.
-        known = np.isfinite(rows[:, 0])
-        scores = np.where(known, rows[:, 1], np.nan)
-        classes = np.where(known, rows[:, 0], 0)
-        return Instances(scores, boxes=rows[:, 2:], class_ids=classes), items
+        real = is_real(rows)
+        return instances_of(rows[real]), items[real]
+
+
+def is_real(rows: Float) -> NDArray[np.bool_]:
+    """Which rows ``[M, 6]`` are no padding: ``[M]``.
+
+    Example:
+        >>> is_real(np.array([[0, 0.9, 1, 2, 3, 4], [-1, 0, 0, 0, 0, 0]]))
+        array([ True, False])
+    """
+    return ~(rows[:, 0] <= -1)
+
+
+def instances_of(rows: Float) -> Instances:
+    """The instances of rows ``[M, 6]`` (class, score, x1, y1, x2, y2).
+
+    Example:
+        >>> instances_of(np.array([[0, 0.9, 1, 2, 3, 4]])).scores
+        array([0.9], dtype=float32)
+    """
+    # A class that is NaN or infinity is reported like a score that is.
+    known = np.isfinite(rows[:, 0])
+    scores = np.where(known, rows[:, 1], np.nan)
+    return Instances(scores, boxes=rows[:, 2:], class_ids=np.where(known, rows[:, 0], 0))

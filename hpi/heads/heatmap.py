@@ -66,7 +66,8 @@ class HeatmapHead(Head):
         (heatmaps,) = outputs
         if heatmaps.ndim != 4 or heatmaps.dtype != np.float32:
             raise ValueError(
-                f"{heatmaps.dtype} {heatmaps.shape}, is not heatmaps [N, keypoints, height, width] in float32"
+                f"{heatmaps.dtype} {heatmaps.shape}, is not heatmaps [N, keypoints, height, width] in float32; "
+                "of a graph that decodes them itself, say so in its yml: hpi: {head: {type: keypoints}}"
             )
         return int(heatmaps.shape[1])
 

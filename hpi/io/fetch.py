@@ -7,8 +7,8 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException, HTTPResponse
 from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -20,9 +20,9 @@ SILENCE_S = 30
 """Time limit for the next bytes, in seconds."""
 
 
-_USER = re.compile(r"^(https?://)[^/?#]*@", re.IGNORECASE)
+_USER = re.compile(r"^((?:https?|rtsp)://)[^/?#]*@", re.IGNORECASE)
 # After the colon is no port number, so it is a password with a slash in it.
-_USER_WITH_SLASH = re.compile(r"^(https?://)[^/?#@\[]*:[^/?#@]*[^/?#@\d].*@", re.IGNORECASE)
+_USER_WITH_SLASH = re.compile(r"^((?:https?|rtsp)://)[^/?#@\[]*:[^/?#@]*[^/?#@\d].*@", re.IGNORECASE)
 _SECRET = re.compile(
     r"(?<=[?&;#])([^=&;#]*(?:auth|cred|hmac|jwt|key(?![a-z])|keyid|pass|pwd|secret|sess|sig(?![a-z])|signature|token)"
     r"[^=&;#]*=)[^&;#]*",
@@ -141,7 +141,7 @@ def fetch(
         raise error(f"{label}: only http and https are supported")
     deadline = time.monotonic() + seconds
     try:
-        with urllib.request.build_opener(_StayOnHttp).open(_request(url), timeout=min(SILENCE_S, seconds)) as answer:
+        with open_url(url, timeout_s=min(SILENCE_S, seconds)) as answer:
             length = answer.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
             done = 0
@@ -165,11 +165,32 @@ def fetch(
     return total
 
 
-def _request(url: str) -> urllib.request.Request:
-    """The request for a URL. User and password go into a header that is not sent to redirects."""
-    request = urllib.request.Request(ascii_url(url), headers={"User-Agent": "hpi-pose"})
+def open_url(
+    url: str,
+    *,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+    handlers: Sequence[urllib.request.BaseHandler] = (),
+) -> HTTPResponse:
+    """Ask for a URL and follow redirects, which must stay on http and https.
+
+    User and password go into a header that is not sent to redirects.
+
+    Args:
+        url: http or https.
+        timeout_s: time limit for the connection and for each read of it.
+        headers: sent besides the usual ones.
+        handlers: in the place of those of ``urllib.request`` that connect.
+
+    Raises:
+        OSError: no answer, or one that is an HTTP error.
+        HTTPException: the answer is not HTTP.
+        ValueError: it is not a URL.
+    """
+    request = urllib.request.Request(ascii_url(url), headers={"User-Agent": "hpi-pose", **(headers or {})})
     parts = urlsplit(url)
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode('ascii')}")
-    return request
+    answer: HTTPResponse = urllib.request.build_opener(_StayOnHttp, *handlers).open(request, timeout=timeout_s)
+    return answer

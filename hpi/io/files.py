@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpi.errors import HpiError
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A path beside a file, to write to; at the end it takes the file's place. Creates the folder.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with written_whole(Path(folder) / "a.txt") as partial:
+        ...         _ = partial.write_text("text")
+        ...     [file.name for file in Path(folder).iterdir()]
+        ['a.txt']
+    """
+    partial = target.with_name(f".{uuid.uuid4().hex}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(target: Path, data: bytes) -> None:
@@ -21,14 +47,8 @@ def write_whole(target: Path, data: bytes) -> None:
         ...     (Path(folder) / "new" / "a.txt").read_bytes()
         b'text'
     """
-    partial = target.with_name(f".{uuid.uuid4().hex}.part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with written_whole(target) as partial:
         partial.write_bytes(data)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def save(target: Path, data: bytes, error: type[HpiError]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpi.backends.base import Session
+from hpi.models.bottomup import BottomUp
 from hpi.models.detector import Detector
 from hpi.models.model import Model, ModelOptions
 from hpi.models.spec import ModelSpec
@@ -12,7 +13,7 @@ __all__ = ["Model", "ModelOptions", "ModelSpec", "model_class", "open_model"]
 
 
 def model_class(spec: ModelSpec) -> type[Model]:
-    """How a model runs: on regions of an image, or on whole images.
+    """How a model runs: on regions of an image, or on whole images, to find people with keypoints or boxes alone.
 
     Example:
         >>> from hpi.zoo import Zoo
@@ -20,7 +21,9 @@ def model_class(spec: ModelSpec) -> type[Model]:
         >>> [model_class(zoo.find(name)).__name__ for name in ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")]
         ['TopDown', 'Detector']
     """
-    return TopDown if spec.transform.takes_regions else Detector
+    if spec.transform.takes_regions:
+        return TopDown
+    return BottomUp if spec.is_bottom_up else Detector
 
 
 def open_model(spec: ModelSpec, session: Session, options: ModelOptions | None = None) -> Model:
@@ -37,6 +40,4 @@ def open_model(spec: ModelSpec, session: Session, options: ModelOptions | None =
         ...     [len(people) for people in model.run(images, regions)], model.skeleton.name
         ([1, 1], 'coco17')
     """
-    if model_class(spec) is Detector:
-        return Detector(spec, session)
-    return TopDown(spec, session, options or ModelOptions())
+    return model_class(spec)(spec, session, options)

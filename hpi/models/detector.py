@@ -13,7 +13,7 @@ from hpi.errors import ModelError
 from hpi.instances import Instances
 from hpi.kernels.batches import split_by_count
 from hpi.kernels.boxes import box_iou, clip_boxes, has_area
-from hpi.models.model import Deviation, Image, Model, NotFiniteError, Threshold, reference_images
+from hpi.models.model import Deviation, Image, Model, ModelOptions, Threshold, reference_images
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared
 
@@ -22,6 +22,9 @@ _INPUTS = {"image", "scale_factor", "im_shape"}
 
 class Detector(Model):
     """A detection model with its non-maximum suppression in the graph.
+
+    Attributes:
+        clips: whether boxes end at the border of the image, as with PaddleX; otherwise they are as the graph has them.
 
     Example:
         >>> from hpi import Predictor
@@ -34,11 +37,12 @@ class Detector(Model):
         Instances(2: scores, boxes, class_ids)
     """
 
+    clips = True
     example_batch = 4
     _expected = {"latency": (1,), "throughput": (8,), "memory": (1,)}  # noqa: RUF012
     _tuned = _expected
 
-    def __init__(self, spec: ModelSpec, session: Session) -> None:
+    def __init__(self, spec: ModelSpec, session: Session, options: ModelOptions | None = None) -> None:
         names = [of_input.name for of_input in session.info.inputs]
         self._image = spec.image_input or (names[0] if len(names) == 1 else "image")
         if self._image not in names or not (_INPUTS | {self._image}).issuperset(names):
@@ -47,21 +51,18 @@ class Detector(Model):
                 f"{len(session.info.outputs)} outputs; export it with its postprocessing, as PaddleDetection does: it "
                 "then takes 'image', and may take 'scale_factor' and 'im_shape'"
             )
-        super().__init__(spec, session)
+        super().__init__(spec, session)  # the options are for keypoint models
         self._boxes_of_image = "scale_factor" in names
 
     def run(  # noqa: D102
         self, images: Sequence[Any], regions: Sequence[Instances | None] | None = None, threshold: Threshold = None
     ) -> list[Instances]:
-        thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
-        found: list[Instances] = []
-        with self.device.active():
-            for start in range(0, len(images), MAX_BATCH):
-                part = slice(start, start + MAX_BATCH)
-                prepared = self.prepare(images[part])
-                outputs = self.outputs_of(self.feeds(prepared))
-                found += self.decode(outputs, prepared, images[part], thresholds[part])
-        return found
+        most = MAX_BATCH if self.spec.head.batches else 1
+        return self._run_whole(images, threshold, most, self._run_part)
+
+    def _run_part(self, images: Sequence[Any], least: NDArray[np.float64]) -> list[Instances]:
+        prepared = self.prepare(images)
+        return self.decode(self.outputs_of(self.feeds(prepared)), prepared, images, least)
 
     def prepare(  # noqa: D102
         self, images: Sequence[Any], regions: Sequence[Instances | None] | None = None
@@ -74,27 +75,35 @@ class Detector(Model):
             "im_shape": prepared.scaled.astype(np.float32),
             self._image: prepared.batch,
         }
-        return self.device.feeds({one.name: values[one.name] for one in self.session.info.inputs})
+        feeds = self.device.feeds({one.name: values[one.name] for one in self.session.info.inputs})
+        if self.spec.transform.pads_input:
+            for image, (height, width) in zip(feeds[self._image], prepared.scaled.astype(int).tolist(), strict=True):
+                image[:, height:], image[:, :, width:] = 0, 0
+        return feeds
 
     def decode(
-        self, outputs: Sequence[Any], prepared: Prepared, images: Sequence[Image], thresholds: Sequence[float | None]
+        self, outputs: Sequence[Any], prepared: Prepared, images: Sequence[Image], least: NDArray[np.float64]
     ) -> list[Instances]:
-        """What outputs mean for the images that they are of: best first, inside the image, none empty."""
-        found, items = self._read(outputs, len(images))
-        least = np.array([self.spec.draw_threshold if one is None else one for one in thresholds])
-        kept = ~(found.scores <= least[items])  # NaN is not below
-        found, items = found[kept], items[kept]
-        arrays = [array for array in (found.scores, found.boxes, found.keypoints) if array is not None]
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise NotFiniteError(self.spec, self.session)
+        """What scores above ``least [N]`` in the images of the outputs: best first, inside the image, none empty."""
+        found, items = self._above(*self._read(outputs, prepared), least)
         if not self._boxes_of_image:
             found = prepared.inverse.apply(found, items)
         rows = split_by_count(np.arange(len(found)), np.bincount(items, minlength=len(images)).tolist())
-        return [_inside(found[of_image], image) for of_image, image in zip(rows, images, strict=True)]
+        return [self._inside(found, of_image, image) for of_image, image in zip(rows, images, strict=True)]
+
+    def _inside(self, found: Instances, rows: NDArray[np.int64], image: Image) -> Instances:
+        """Those of an image: best first (OpenVINO's NMS returns them in another order), none beside it or empty."""
+        found = found[rows[np.argsort(-found.scores[rows], kind="stable")]]
+        boxes = clip_boxes(_boxes(found), image.shape[1], image.shape[0])
+        return (found.replaced(boxes=boxes) if self.clips else found)[has_area(boxes)]
 
     def example_inputs(self, count: int) -> tuple[list[Image], list[Instances] | None]:  # noqa: D102
         views = reference_images().views
         return [views[index % len(views)] for index in range(count)], None
+
+    @property
+    def example_count(self) -> int:  # noqa: D102
+        return len(reference_images().views)
 
     def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
         """Each clear box of the reference against the one that overlaps it most.
@@ -111,17 +120,14 @@ class Detector(Model):
         return Deviation(count, "boxes", score=max(score for _, score in matches), iou=min(iou for iou, _ in matches))
 
 
-def _inside(found: Instances, image: Image) -> Instances:
-    """Best first (OpenVINO's NMS returns them in another order), clipped to the image, none empty."""
-    height, width = image.shape[:2]
-    found = found[np.argsort(-found.scores, kind="stable")]
-    boxes = clip_boxes(_boxes(found), width, height)
-    return found.replaced(boxes=boxes)[has_area(boxes)]
-
-
 def _boxes(found: Instances) -> NDArray[np.float32]:
     assert found.boxes is not None  # what this model's head gives
     return found.boxes
+
+
+def _classes(found: Instances) -> NDArray[np.int64]:
+    assert found.class_ids is not None
+    return found.class_ids
 
 
 _BEST = 10
@@ -138,11 +144,22 @@ def _score_deviation(expected: Sequence[Instances], found: Sequence[Instances]) 
 
 
 def _match(expected: Instances, found: Instances) -> tuple[float, float]:
-    """Least overlap and largest change in score over the expected boxes and their best partners."""
+    """Least overlap and largest difference over the expected boxes and their best partners of the same class."""
     if not len(expected):
         return 1.0, 0.0
     if not len(found):
         return 0.0, 1.0
-    iou = box_iou(_boxes(expected), _boxes(found))
+    iou = box_iou(_boxes(expected), _boxes(found)) * (_classes(expected)[:, None] == _classes(found))
     partner = iou.argmax(axis=1)
-    return float(iou.max(axis=1).min()), float(np.abs(expected.scores - found.scores[partner]).max())
+    return float(iou.max(axis=1).min()), float(_differences(expected, found[partner]).max())
+
+
+def _differences(expected: Instances, found: Instances) -> NDArray[np.float64]:
+    """Of scores, and where there are embeddings, how far apart these point if that is more: ``[M]``."""
+    scores: NDArray[np.float64] = np.abs(expected.scores - found.scores).astype(np.float64)
+    if expected.embeddings is None or found.embeddings is None:
+        return scores
+    lengths = np.linalg.norm(expected.embeddings, axis=1) * np.linalg.norm(found.embeddings, axis=1)
+    cosines = (expected.embeddings * found.embeddings).sum(axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    apart: NDArray[np.float64] = np.maximum(scores, 1 - cosines)
+    return apart

@@ -16,7 +16,7 @@ from hpi.errors import BackendError, ModelError
 from hpi.instances import Instances, Skeleton
 from hpi.models.reference_images import ReferenceImages
 from hpi.models.spec import ModelSpec
-from hpi.transforms import Prepared
+from hpi.transforms import Prepared, alike
 
 Image = NDArray[np.uint8]
 Threshold = float | Sequence[float | None] | None
@@ -40,14 +40,18 @@ class ModelOptions:
     Attributes:
         flip: average with the mirrored crop; twice the time. None: no.
         use_udp: crop by the UDP convention; None: as the model's yml says.
+        crop: how people are cut out, a name of :data:`hpi.transforms.CROPS`; None: as the model's yml says.
+        use_dark: refine keypoints of heatmaps by DARK; False: by a quarter of a cell; None: as the model's yml says.
 
     Example:
         >>> ModelOptions(flip=True)
-        ModelOptions(flip=True, use_udp=None)
+        ModelOptions(flip=True, use_udp=None, crop=None, use_dark=None)
     """
 
     flip: bool | None = None
     use_udp: bool | None = None
+    crop: str | None = None
+    use_dark: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,11 @@ class Model(ABC):
     _expected: ClassVar[Mapping[str, Sequence[int]]]
     _tuned: ClassVar[Mapping[str, Sequence[int]]]
 
-    def __init__(self, spec: ModelSpec, session: Session) -> None:
+    def __init__(self, spec: ModelSpec, session: Session, options: ModelOptions | None = None) -> None:
         self.spec = spec
         self.session = session
-        self.options = ModelOptions()
-        normalization = spec.files.normalization
+        self.options = options or ModelOptions()
+        normalization = spec.normalization or spec.files.normalization
         assert normalization is not None  # every model that was read from a folder has one
         self.device = device_arrays(session, _image_input(spec, session), normalization)
         self._outputs = _output_indices(spec, session)
@@ -135,9 +139,18 @@ class Model(ABC):
             ModelError: the outputs are not what the model's yml says.
         """
 
+    def seen(self, images: Sequence[Any], regions: Sequence[Instances]) -> Sequence[Instances]:
+        """What a detector has found in images, without the boxes whose crop would be empty."""
+        return regions
+
     @abstractmethod
     def example_inputs(self, count: int) -> tuple[list[Image], list[Instances] | None]:
         """As many items of the reference images, over and over, to run."""
+
+    @property
+    @abstractmethod
+    def example_count(self) -> int:
+        """How many different items :meth:`example_inputs` has before they begin again."""
 
     @abstractmethod
     def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
@@ -162,7 +175,10 @@ class Model(ABC):
 
     def example_run(self, count: int) -> Callable[[], object]:
         """A call that runs the session on reference images, from uint8 batches on, to be timed."""
-        prepared = self.prepare(*self.example_inputs(count))
+        images, regions = self.example_inputs(count)
+        if not self.spec.transform.is_fixed:
+            images = images[:1] * count  # of one size
+        prepared = self.prepare(images, regions)
 
         def run() -> None:
             with self.device.active():
@@ -177,11 +193,39 @@ class Model(ABC):
         chosen = [outputs[index] for index in self._outputs]
         return chosen if self.spec.head.decodes_on_gpu else [to_host(output) for output in chosen]
 
-    def _read(self, outputs: Sequence[Any], count: int) -> tuple[Instances, NDArray[np.int64]]:
-        """What the head makes of the outputs of a batch of so many items."""
+    def _run_whole(
+        self,
+        images: Sequence[Any],
+        threshold: Threshold,
+        most: int,
+        run: Callable[[Sequence[Any], NDArray[np.float64]], list[Instances]],
+    ) -> list[Instances]:
+        """What ``run(images, least)`` finds above ``least [N]`` in whole images, those of one input size together."""
+        thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
+        least = np.array([self.spec.draw_threshold if one is None else one for one in thresholds], np.float64)
+        found: dict[int, Instances] = {}
+        with self.device.active():
+            for part in alike(self.spec.transform, images, most):
+                found.update(zip(part, run([images[index] for index in part], least[part]), strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def _above(
+        self, found: Instances, items: NDArray[np.int64], least: NDArray[np.float64]
+    ) -> tuple[Instances, NDArray[np.int64]]:
+        """The instances that score above ``least [N]`` of their items; NaN is an error."""
+        kept = ~(found.scores <= least[items])  # NaN is not below
+        found, items = found[kept], items[kept]
+        arrays = (found.scores, found.boxes, found.keypoints, found.keypoint_scores, found.embeddings)
+        if not all(array is None or np.isfinite(array).all() for array in arrays):
+            raise NotFiniteError(self.spec, self.session)
+        return found, items
+
+    def _read(self, outputs: Sequence[Any], prepared: Prepared) -> tuple[Instances, NDArray[np.int64]]:
+        """What the head makes of the outputs of a batch."""
         on_host = all(isinstance(output, np.ndarray) for output in outputs)
+        kernels = None if on_host else self.device.kernels
         try:
-            return self.spec.head.decode(outputs, count, self.spec.input_size, None if on_host else self.device.kernels)
+            return self.spec.head.decode(outputs, len(prepared), prepared.size, kernels)
         except ValueError as error:
             raise ModelError(f"{self.session.info.model_path}: its output, {error}") from error
 
@@ -206,29 +250,45 @@ def _output_indices(spec: ModelSpec, session: Session) -> list[int]:
         )
     if len(there) < head.reads:
         raise ModelError(
-            f"{session.info.model_path}: has {len(there)} outputs, but {head.type} are read from {head.reads}"
+            f"{session.info.model_path}: has {len(there)} outputs, but {head.type} are read from {head.reads}; "
+            "export it again with all of them"
         )
-    return [there.index(name) for name in head.outputs] or list(range(head.reads))
+    everything = head.reads + head.reads_also
+    return [there.index(name) for name in head.outputs] or list(
+        range(everything if len(there) >= everything else head.reads)
+    )
 
 
 def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
     """The input that takes images: as uint8 ``[N, H, W, 3]``, or normalised as float32 ``[N, 3, H, W]``.
 
     Raises:
-        ModelError: there is none for images of the size that the yml states.
+        ModelError: there is none for images of the size that the yml states, or of any size where that depends on them.
     """
-    width, height = spec.input_size
-    forms = {np.dtype(np.uint8): (height, width, 3), np.dtype(np.float32): (3, height, width)}
+    width, height = spec.input_size if spec.transform.is_fixed else (None, None)
+    forms: dict[np.dtype[Any], tuple[int | None, ...]] = {
+        np.dtype(np.uint8): (height, width, 3),
+        np.dtype(np.float32): (3, height, width),
+    }
     inputs = {of_input.name: of_input for of_input in session.info.inputs}
     taken = inputs.get(spec.image_input or image_input(list(inputs)) or "")
+    if taken is not None and taken.dtype == np.uint8 and spec.transform.pads_input:
+        raise ModelError(
+            f"{session.info.model_path}: takes uint8 and normalises it, the padding too, but that of the yml in "
+            f"{spec.folder} is 0 after normalisation; export the model with a float32 input [N, 3, height, width]"
+        )
     if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
         takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
-        raise ModelError(
-            f"{session.info.model_path}: takes {takes or 'nothing'}, but the yml in {spec.folder} makes an image "
+        made = (
             f"float32 [N, 3, {height}, {width}]"
+            if spec.transform.is_fixed
+            else "of any height and width; export the model with both left free"
+        )
+        raise ModelError(
+            f"{session.info.model_path}: takes {takes or 'nothing'}, but the yml in {spec.folder} makes an image {made}"
         )
     return taken
 
 
-def _fits(shape: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+def _fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == 4 and all(have in {None, want} for have, want in zip(shape[1:], wanted, strict=True))

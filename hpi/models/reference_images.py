@@ -30,19 +30,42 @@ class Limits(Record):
     iou: float
 
 
+class BoxLimits(Record):
+    """How far a detector in INT8 may be off, over all its clear boxes together.
+
+    Attributes:
+        lost: share of the reference's boxes that it may not find.
+        added: share of its boxes that the reference may not find.
+        iou: least median overlap.
+        score: largest mean difference of scores.
+        least: fewest boxes that say anything.
+
+    Example:
+        >>> BoxLimits(lost=0.03, added=0.03, iou=0.95, score=0.05, least=20).least
+        20
+    """
+
+    lost: float
+    added: float
+    iou: float
+    score: float
+    least: int
+
+
 class ParityConfig(Record):
     """``configs/parity/parity.yaml``.
 
     Example:
         >>> config = ReferenceImages.load().config
         >>> config.image, sorted(config.limits)
-        ('people.png', ['bf16', 'fp16', 'fp32'])
+        ('people.png', ['bf16', 'fp16', 'fp32', 'int8'])
     """
 
     image: str
     boxes: list[tuple[float, float, float, float]]
     clear_above: float
     limits: dict[str, Limits]
+    int8_boxes: BoxLimits
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hpi.backends.base import ModelFiles
+from hpi.backends.base import ModelFiles, Normalization
 from hpi.heads.base import Head, Task
+from hpi.heads.embedded_boxes import EmbeddedBoxesHead
 from hpi.instances import Skeleton
+from hpi.models.int8 import Int8Artifact
 from hpi.transforms import Transform
 
 
@@ -23,10 +25,13 @@ class ModelSpec:
         transform: how an image becomes its input.
         head: what its outputs mean.
         labels: of detectors: the name of each class.
-        draw_threshold: of detectors: the score to keep above by default.
+        draw_threshold: of models that find people or objects themselves: the score to keep above by default.
         skeleton: of keypoint models: what is known of the keypoints; None where nobody says.
         skeleton_is_stated: whether the model's own files name it, so that it must fit.
+        name_is_stated: whether somebody has given the name; otherwise it is that of the folder.
+        normalization: of the images, where the runtimes are not to do it; None: that of the files.
         image_input: name of the input that takes images; None: the only one, or ``image``.
+        int8: its calibration for INT8, where that is wanted and there is one; see :meth:`hpi.zoo.Zoo.with_int8`.
 
     Example:
         >>> from hpi.zoo import Zoo
@@ -45,14 +50,31 @@ class ModelSpec:
     draw_threshold: float
     skeleton: Skeleton | None = None
     skeleton_is_stated: bool = False
+    name_is_stated: bool = True
+    normalization: Normalization | None = None
     image_input: str | None = None
+    int8: Int8Artifact | None = None
+
+    @property
+    def is_bottom_up(self) -> bool:
+        """Whether it finds people together with their keypoints, in whole images."""
+        return self.head.finds_keypoints and not self.transform.takes_regions
+
+    @property
+    def embeddings(self) -> EmbeddedBoxesHead | None:
+        """What is known of the embeddings that it gives beside boxes; None where it gives none."""
+        return self.head if isinstance(self.head, EmbeddedBoxesHead) else None
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(width, height) of the model's input, pixels."""
+        """(width, height) of the model's input, pixels; where it depends on the image, that of a square one."""
         return self.transform.size
 
     @property
     def task(self) -> Task:
         """What it does, by PaddleX's names."""
         return self.head.task
+
+    def with_int8(self, artifact: Int8Artifact) -> ModelSpec:
+        """The same model with a calibration for INT8, wherever that lies."""
+        return replace(self, int8=artifact, files=replace(self.files, int8=artifact.graph))

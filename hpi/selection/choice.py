@@ -1,65 +1,24 @@
-"""Rank the candidates for a model by their measurements, and open the best one that passes the parity gate."""
+"""The choice of a runtime: the best candidate that passes the parity gate."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from hpi.backends import BACKENDS
-from hpi.backends.artifacts import content_hash
-from hpi.backends.base import Backend, ModelFiles, Session, SessionOptions, Variant, device_kind
+from hpi.backends.base import INT8, Session
 from hpi.errors import BackendError, ConfigError, HpiError
-from hpi.models import model_class
-from hpi.models.reference_images import ReferenceImages
 from hpi.models.spec import ModelSpec
 from hpi.options import AUTO
-from hpi.selection.parity import RULES, Verdict, check_first_run, reference_results, validate
-from hpi.selection.priors import Basis, Estimate, Priors, device_class
+from hpi.selection.basis import Basis
+from hpi.selection.loading import RefusedError, open_named, open_validated
+from hpi.selection.parity import Verdict, check_first_run
+from hpi.selection.priors import Prior, Priors
+from hpi.selection.ranking import OBJECTIVES, Candidate, Ranked, Request, basis_of, rank
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = ("fp32", "bf16", "fp16")
-OBJECTIVES = ("latency", "throughput", "memory")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A runtime and one way in which it runs a model.
-
-    Example:
-        >>> str(Candidate("openvino", Variant("fp32", "static")))
-        'openvino fp32 static'
-    """
-
-    backend: str
-    variant: Variant
-
-    def __str__(self) -> str:
-        return f"{self.backend} {self.variant}"
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A candidate with its estimate.
-
-    Attributes:
-        candidate: the runtime and its variant.
-        estimate: its expected times for the expected batches; None without measurements.
-        unavailable: why it cannot run the model here as requested; None if it can.
-
-    Example:
-        >>> ranked = Ranked(Candidate("openvino", Variant()), estimate=None, unavailable="openvino is not installed")
-        >>> str(ranked.candidate), ranked.unavailable
-        ('openvino fp32', 'openvino is not installed')
-    """
-
-    candidate: Candidate
-    estimate: Estimate | None
-    unavailable: str | None
 
 
 @dataclass(frozen=True)
@@ -81,56 +40,13 @@ class Choice:
     basis: str
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a caller requires of the runtime.
-
-    Attributes:
-        options: device, threads, and where artifacts are kept; the variant is chosen.
-        backend: a runtime's name, or ``"auto"``.
-        precisions: the precisions that are allowed.
-        objective: ``"latency"``, ``"throughput"`` or ``"memory"``.
-        batches: expected batch sizes; None for the model's defaults for the objective.
-        max_p99_ms: largest allowed measured p99 of each expected batch.
-        backend_options: options of single runtimes, by the name of the runtime.
-        max_deviation_px: largest allowed distance of a keypoint from the reference's, pixels of the crop; in addition
-            to the parity gate's limits.
-
-    Example:
-        >>> from hpi.backends.artifacts import ArtifactCache
-        >>> own = {"openvino": {"NUM_STREAMS": 1}}
-        >>> request = Request(SessionOptions(ArtifactCache(Path("artifacts"))), backend_options=own)
-        >>> request.session_options(Candidate("openvino", Variant())).backend_options
-        {'NUM_STREAMS': 1}
-        >>> request.session_options(Candidate("onnxruntime", Variant())).backend_options
-        {}
-    """
-
-    options: SessionOptions
-    backend: str = AUTO
-    precisions: Collection[str] = ("fp32",)
-    objective: str = "latency"
-    batches: Sequence[int] | None = None
-    max_p99_ms: float | None = None
-    max_deviation_px: float | None = None
-    backend_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
-
-    def session_options(self, candidate: Candidate) -> SessionOptions:
-        """The session options for a candidate."""
-        own = self.backend_options.get(candidate.backend, {})
-        return replace(self.options, variant=candidate.variant, backend_options=own)
-
-
-class RefusedError(BackendError):
-    """The parity gate refuses a candidate."""
-
-
 def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
     """Load a model on the best candidate that passes the parity gate.
 
     Candidates are ranked by measurements of this model on this machine or on the nearest device class. Those without
-    measurements come last, in the order of the registry. A candidate that fails to load, fails at its first run or
-    fails the parity gate is skipped, and the reason is kept. A runtime that is requested by name is never replaced.
+    measurements come last, as they compare on other models, else in the order of the registry. A candidate that fails
+    to load, fails at its first run or fails the parity gate is skipped, and the reason is kept. A runtime that is
+    requested by name is never replaced, and in FP32 not validated, unless it is known to be doubtful.
 
     Raises:
         ConfigError: no runtime or objective has that name.
@@ -138,6 +54,7 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
 
     Example:
         >>> from hpi.backends.artifacts import ArtifactCache
+        >>> from hpi.backends.base import SessionOptions
         >>> from hpi.zoo import Zoo
         >>> zoo = Zoo.default()
         >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
@@ -147,8 +64,11 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
         >>> choice.session.close()
     """
     if request.objective not in OBJECTIVES:
-        raise ConfigError(f"unknown objective {request.objective!r}; known are {', '.join(OBJECTIVES)}")
-    basis = priors.basis(spec.name, device_class(request.options.device), request.options.thread_count)
+        raise ConfigError(f"unknown objective {request.objective!r}; known are {', '.join((AUTO, *OBJECTIVES))}")
+    basis = basis_of(spec, request, priors)
+    if request.options.workers > 1 and not (basis and basis.knows_model):
+        with_one = basis_of(spec, request.on_workers(1), priors)
+        basis = replace(with_one, here=False) if with_one else basis  # it ranks; the times of workers are others
     ranking = rank(spec, request, basis)
     failed: dict[Candidate, HpiError] = {}
     for ranked in ranking:
@@ -158,11 +78,21 @@ def choose(spec: ModelSpec, request: Request, priors: Priors) -> Choice:
             failed[ranked.candidate] = error
         else:
             _report(spec.name, {one.candidate for one in ranking if one.unavailable}, failed)
+            if basis and basis.here and spec.transform.takes_regions:  # its outputs then have a row for each person
+                _plan_batches(session, basis.rows)
             where = basis.where if basis else "no measurements"
             rejected = {str(candidate): str(error) for candidate, error in failed.items()}
-            return Choice(session, _reason(ranked, request, where), rejected, ranking, where)
+            return Choice(session, _reason(ranked, request, basis), rejected, ranking, where)
     reasons = "; ".join(f"{candidate}: {error}" for candidate, error in failed.items())
     raise BackendError(f"{spec.name}: no runtime can run it on {request.options.device}: {reasons}")
+
+
+def _plan_batches(session: Session, rows: Iterable[Prior]) -> None:
+    """Have batches split by the measurements of the same runtime, profile, threads and workers."""
+    info = session.info
+    setting = (info.backend, info.variant, info.threads, info.workers)
+    same = (row for row in rows if (row.backend, row.variant, row.threads, row.workers) == setting)
+    session.plan_by({row.batch: row.p50_ms for row in same})
 
 
 def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Candidate, HpiError]) -> None:
@@ -183,81 +113,17 @@ def _report(model: str, unavailable: Collection[Candidate], failed: Mapping[Cand
             warned.add(candidate.backend)
 
 
-def rank(spec: ModelSpec, request: Request, basis: Basis | None) -> tuple[Ranked, ...]:
-    """All candidates that the request allows: measured ones first, then unmeasured ones, then unavailable ones.
-
-    Raises:
-        ConfigError: no runtime has the requested name.
-
-    Example:
-        >>> from hpi.backends.artifacts import ArtifactCache
-        >>> from hpi.zoo import Zoo
-        >>> zoo = Zoo.default()
-        >>> request = Request(SessionOptions(ArtifactCache(zoo.artifacts)), backend="onnxruntime")
-        >>> ranking = rank(zoo.find("MoveNet-Thunder_256x256"), request, basis=None)
-        >>> [(str(one.candidate), one.estimate, one.unavailable) for one in ranking]
-        [('onnxruntime fp32', None, None)]
-    """
-    for name in [request.backend, *request.backend_options]:
-        if name != AUTO and name not in BACKENDS:
-            raise ConfigError(f"unknown backend {name!r}; known are {AUTO}, {', '.join(BACKENDS)}")
-    batches = request.batches or model_class(spec).expected_batches(request.objective)
-    kind = device_kind(request.options.device)
-    ranked = []
-    for name, backend in BACKENDS.items():
-        if request.backend == name or (request.backend == AUTO and kind in backend.devices):
-            for variant in _allowed(backend, request):
-                estimate = basis.estimate(name, variant, batches) if basis else None
-                options = request.session_options(Candidate(name, variant))
-                unavailable = backend.unavailable(spec.files, options)
-                ranked.append(
-                    Ranked(Candidate(name, variant), estimate, unavailable or _too_slow(estimate, basis, request))
-                )
-    # The sort is stable: what is not measured stays in the order of the registry.
-    return tuple(sorted(ranked, key=lambda one: (one.unavailable is not None, *_cost(one.estimate, request.objective))))
-
-
-def _cost(estimate: Estimate | None, objective: str) -> tuple[float, float]:
-    """The sort key for an objective: its cost, then the time."""
-    if estimate is None:
-        return math.inf, math.inf
-    costs = {
-        "latency": estimate.milliseconds,
-        "throughput": 1 / estimate.throughput,
-        "memory": math.inf if estimate.memory_mb is None else estimate.memory_mb,
-    }
-    return costs[objective], estimate.milliseconds
-
-
-def _too_slow(estimate: Estimate | None, basis: Basis | None, request: Request) -> str | None:
-    """Why a candidate may exceed the requested p99. Only measurements from this class of machine count."""
-    if request.max_p99_ms is None:
-        return None
-    if estimate is None or basis is None or not basis.here or estimate.p99_ms is None:
-        return f"its p99 must be at most {request.max_p99_ms:g} ms and is not known here; measure it with: hpi tune"
-    if estimate.p99_ms > request.max_p99_ms:
-        return f"its p99 of {estimate.p99_ms:.3g} ms is above the {request.max_p99_ms:g} ms that are allowed"
-    return None
-
-
-def _allowed(backend: Backend, request: Request) -> list[Variant]:
-    """The variants of a runtime with an allowed precision; without any, a placeholder to report as unavailable."""
-    allowed = [
-        variant for variant in backend.variants(request.options.device) if variant.precision in request.precisions
-    ]
-    return allowed or [Variant(min(request.precisions))]
-
-
-def _reason(ranked: Ranked, request: Request, where: str) -> str:
+def _reason(ranked: Ranked, request: Request, basis: Basis | None) -> str:
     estimate = ranked.estimate
-    if estimate is None:
-        return "first candidate that can run it; no measurements"
+    if basis is None or estimate is None:
+        by = ": best on other models" if basis and basis.ratios.of_all(ranked.candidate.key, [1]) < math.inf else ""
+        return f"first candidate that can run it; no measurements of this model{by}"
     figures = {
         "latency": f"{estimate.milliseconds:.3g} ms for the expected batches",
         "throughput": f"{estimate.throughput:.3g} a second in the expected batches",
         "memory": "memory not measured" if estimate.memory_mb is None else f"{estimate.memory_mb:.0f} MB",
     }
-    return f"{figures[request.objective]}, {where}"
+    return f"{figures[request.objective]}, {basis.where}"
 
 
 def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
@@ -265,10 +131,12 @@ def _open(spec: ModelSpec, request: Request, ranked: Ranked) -> Session:
     if ranked.unavailable is not None:
         raise BackendError(ranked.unavailable)
     candidate = ranked.candidate
+    _check_ap_loss(spec, candidate, request)
     options = request.session_options(candidate)
     explicit = request.backend != AUTO and request.max_deviation_px is None
-    if explicit and candidate.variant.precision == "fp32":
-        return _load(spec, candidate, options)
+    doubtful = BACKENDS[candidate.backend].is_doubtful(candidate.variant, options.device)
+    if explicit and candidate.variant.precision == "fp32" and not doubtful:
+        return open_named(spec, candidate, options)
     session, verdict = open_validated(spec, candidate, options)
     try:
         _check_deviation(spec, verdict, request)
@@ -288,96 +156,11 @@ def _check_deviation(spec: ModelSpec, verdict: Verdict, request: Request) -> Non
         raise RefusedError(f"exceeds the allowed {most:g} px: {verdict.summary}")
 
 
-def open_validated(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
-    """Load a candidate and validate it.
-
-    Raises:
-        HpiError: it cannot be loaded, it fails, or it fails the parity gate (:class:`RefusedError`).
-    """
-    session, verdict = open_with_verdict(spec, candidate, options)
-    if not verdict.passed:
-        session.close()
-        raise RefusedError(f"it does not give the reference's results: {verdict.summary}")
-    return session, verdict
-
-
-def open_with_verdict(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> tuple[Session, Verdict]:
-    """Load a candidate and get the parity gate's verdict.
-
-    Raises:
-        HpiError: it cannot be loaded, or it fails.
-    """
-    session = _load(spec, candidate, options)
-    try:
-        return session, validated(spec, session, candidate, options)
-    except BaseException:
-        session.close()
-        raise
-
-
-def _load(spec: ModelSpec, candidate: Candidate, options: SessionOptions) -> Session:
-    return BACKENDS[candidate.backend].load(spec.files, replace(options, variant=candidate.variant))
-
-
-def validated(spec: ModelSpec, session: Session, candidate: Candidate, options: SessionOptions) -> Verdict:
-    """The parity gate's verdict on a candidate, cached or fresh.
-
-    The reference is the most trusted runtime that can run the model. If it fails, the next one takes its place.
-
-    Raises:
-        HpiError: the candidate failed.
-    """
-    for reference in _references(spec.files, options):
-        if reference == candidate and session.info.device == "cpu" and not options.backend_options:
-            return Verdict(True, "it is the reference", 0.0)
-        try:
-            return _validate_against(reference, spec, session, candidate, options)
-        except _NoReferenceError as error:
-            logger.warning("%s: %s cannot serve as the reference: %s", spec.name, reference, error)
-    return Verdict(True, "no reference is available to compare with")
-
-
-class _NoReferenceError(Exception):
-    """A reference cannot be loaded, or fails."""
-
-
-def _validate_against(
-    reference: Candidate,
-    spec: ModelSpec,
-    session: Session,
-    candidate: Candidate,
-    options: SessionOptions,
-) -> Verdict:
-    key = {
-        "model": spec.name,
-        "content": spec.files.content,
-        "yml": content_hash([spec.yml]),
-        "candidate": str(candidate),
-        "version": session.info.version,
-        "reference": str(reference),
-        "device": str(device_class(options.device) or options.device),
-        "reference images": ReferenceImages.load().config.model_dump_json(),
-        "rules": RULES,
-        **options.key,
-    }
-
-    def build(target: Path) -> None:
-        try:
-            with _load(spec, reference, replace(options, device="cpu", backend_options={})) as trusted:
-                expected = reference_results(spec, trusted)
-        except HpiError as error:
-            raise _NoReferenceError(str(error)) from error
-        validate(spec, session, expected).write(target)
-
-    return Verdict.read(options.artifacts.get("parity", key, "verdict.json", build))
-
-
-def _references(files: ModelFiles, options: SessionOptions) -> list[Candidate]:
-    """The candidates that can serve as the reference, most trusted first. They always run on the CPU."""
-    on_cpu = replace(options, device="cpu", variant=Variant(), backend_options={})
-    able = (
-        (backend.trust, backend.name)
-        for backend in BACKENDS.values()
-        if backend.trust is not None and backend.unavailable(files, on_cpu) is None
-    )
-    return [Candidate(name, Variant()) for _, name in sorted(able)]
+def _check_ap_loss(spec: ModelSpec, candidate: Candidate, request: Request) -> None:
+    most = request.max_ap_loss
+    if most is None or candidate.variant.precision != INT8 or spec.int8 is None:
+        return
+    loss = spec.int8.note.ap_loss
+    if loss is None or loss.points > most:
+        known = "its loss is not known" if loss is None else f"it loses {loss}"
+        raise RefusedError(f"may exceed the allowed loss of {most:g} points of AP: {known}")

@@ -6,6 +6,7 @@ import datetime
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +16,12 @@ from hpi.backends.base import Session, SessionOptions
 from hpi.errors import BackendError, HpiError
 from hpi.models.spec import ModelSpec
 from hpi.options import AUTO
-from hpi.selection.choice import PRECISIONS, Candidate, Request, open_validated, open_with_verdict, rank
+from hpi.selection.basis import Basis
+from hpi.selection.loading import open_validated, open_with_verdict
 from hpi.selection.memory import peak_memory
 from hpi.selection.parity import Verdict, example_run
-from hpi.selection.priors import Basis, CpuClass, GpuClass, Prior, device_class
+from hpi.selection.priors import CpuClass, GpuClass, Prior, device_class
+from hpi.selection.ranking import PRECISIONS, Candidate, Request, rank
 
 ROUNDS = 8
 """Turns of each candidate. Candidates alternate, so that a slow minute of the machine affects all of them."""
@@ -45,6 +48,8 @@ class Protocol:
         memory: also measure the memory that each candidate needs, in a process of its own.
         complete: also measure slow candidates and those that fail the parity gate; the time is then that of the runs
             alone.
+        loses_at: a candidate that is this many times slower than the best after the first round is dropped; None: as
+            ``complete`` says.
 
     Example:
         >>> protocol = Protocol(batches=(1, 4), seconds=30, precisions=("fp32",))
@@ -59,6 +64,7 @@ class Protocol:
     rounds: int = ROUNDS
     memory: bool = False
     complete: bool = False
+    loses_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Failure:
 class Measurement:
     """Times of one candidate at one batch size, milliseconds, and its memory in MB where that was measured.
 
+    Each time is that of one worker's batch, while ``workers`` of them run.
+
     Example:
         >>> from hpi.backends.base import Variant
         >>> cpu, verdict = CpuClass(vendor="amd", isa="avx2", cores=2), Verdict(True, "it is the reference", 0.0)
@@ -97,11 +105,18 @@ class Measurement:
     device: CpuClass | GpuClass
     threads: int
     memory_mb: float | None
+    workers: int = 1
 
     @property
     def median(self) -> float:
         """p50, milliseconds."""
         return float(np.median(self.times))
+
+    @property
+    def spread(self) -> float:
+        """Relative uncertainty of the median: its rank among n times has a standard deviation of half the root of n."""
+        low, high = np.percentile(self.times, 50 + np.array([-1, 1]) * 50 / math.sqrt(len(self.times)))
+        return float(high - low) / 2 / self.median
 
     def row(self, model: str) -> Prior:
         """As a prior of this machine."""
@@ -114,11 +129,13 @@ class Measurement:
             precision=variant.precision,
             profile=variant.profile,
             threads=self.threads,
+            workers=self.workers,
             batch=self.batch,
             p50_ms=round(self.median, 3),
             p90_ms=round(float(p90), 3),
             p99_ms=round(float(p99), 3),
-            throughput=round(1000 * self.batch / float(self.times.mean()), 2),
+            throughput=round(1000 * self.batch * self.workers / float(self.times.mean()), 2),
+            spread=round(self.spread, 4),
             memory_mb=self.memory_mb,
             deviation_px=None if self.verdict.pixels is None else float(f"{self.verdict.pixels:.3g}"),
             versions={self.candidate.backend: self.session_version},
@@ -133,6 +150,7 @@ class _Runner:
 
     spec: ModelSpec
     candidate: Candidate
+    workers: int
     device: CpuClass | GpuClass
     session: Session
     verdict: Verdict
@@ -155,19 +173,42 @@ class _Runner:
         self.run()
 
     def take_turn(self, seconds: float) -> None:
-        """Run for a while. The first run is slowed by what ran before; it counts only if it fills the turn."""
+        """Run for a while, all workers at the same time."""
         time.sleep(SETTLE_S)
         end = time.perf_counter() + seconds
-        first = self._timed()
-        if time.perf_counter() >= end:
-            self.times.append(first)
-        while time.perf_counter() < end:
-            self.times.append(self._timed())
+        if self.workers == 1:
+            self.times += times_until(self.run, end)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            for times in pool.map(times_until, [self.run] * self.workers, [end] * self.workers):
+                self.times += times
 
-    def _timed(self) -> float:
-        start = time.perf_counter()
-        self.run()
-        return 1000 * (time.perf_counter() - start)
+
+def times_until(run: Callable[[], object], end: float) -> list[float]:
+    """The times of runs until a moment of ``time.perf_counter``, ms.
+
+    The first run is slowed by what ran before; it counts only if it is the only one.
+
+    Example:
+        >>> len(times_until(lambda: None, end=0))
+        1
+    """
+    first, times = timed(run), list[float]()
+    while time.perf_counter() < end:
+        times.append(timed(run))
+    return times or [first]
+
+
+def timed(run: Callable[[], object]) -> float:
+    """The time of a run, ms.
+
+    Example:
+        >>> timed(lambda: None) < 1000
+        True
+    """
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
 
 
 OnProgress = Callable[[Measurement | Failure], None]
@@ -184,7 +225,7 @@ def measure(
 
     Args:
         spec: the model.
-        options: device, threads, artifacts.
+        options: device, threads, workers, artifacts.
         protocol: what to measure, and for how long.
         on_progress: called with each result as it is there.
         basis: measurements so far; the best by these are loaded first.
@@ -193,13 +234,12 @@ def measure(
         The measurements; where the time ends early those of the first batch sizes.
 
     Raises:
-        BackendError: no candidate could be measured, or the device is one that no measurements are kept of.
+        BackendError: no candidate could be measured, with all reasons; or the device is one that no measurements are
+            kept of.
     """
     started = time.perf_counter()
     runners = list(_open_all(spec, options, protocol, on_progress, basis))
     try:
-        if not runners:
-            raise BackendError(f"{spec.name}: nothing to measure: no runtime can run it here")
         if protocol.memory:
             _measure_memory(runners, options, protocol.batches, on_progress)
         spent = 0.0 if protocol.complete else time.perf_counter() - started
@@ -242,8 +282,12 @@ def _open_all(
     if device is None:
         raise BackendError(f"{options.device} cannot be measured: only Paddle runs on it")
     opened, latest = False, time.perf_counter() + OPENING_SHARE * protocol.seconds
-    for ranked in rank(spec, Request(options, protocol.backend, protocol.precisions), basis):
+    reasons: list[str] = []
+    ranking = rank(spec, Request(options, protocol.backend, protocol.precisions), basis)
+    # FP32 first, which is what runs unless another precision is asked for: the time may be over early.
+    for ranked in sorted(ranking, key=lambda one: one.candidate.variant.precision != "fp32"):
         if ranked.unavailable is not None:
+            reasons.append(f"{ranked.candidate}: {ranked.unavailable}")
             continue
         if opened and not protocol.complete and time.perf_counter() > latest:
             on_progress(Failure(ranked.candidate, "not enough time left to load it; use a larger budget"))
@@ -251,20 +295,24 @@ def _open_all(
         try:
             session, verdict = open_candidate(spec, ranked.candidate, options)
         except HpiError as error:
+            reasons.append(f"{ranked.candidate}: {error}")
             on_progress(Failure(ranked.candidate, str(error)))
         else:
             opened = True
-            yield _Runner(spec, ranked.candidate, device, session, verdict)
+            yield _Runner(spec, ranked.candidate, options.workers, device, session, verdict)
+    if not opened:
+        raise BackendError("\n  ".join([f"{spec.name}: nothing to measure: no runtime can run it here:", *reasons]))
 
 
 def _measure_batch(
     runners: list[_Runner], batch: int, slice_s: float, on_progress: OnProgress, protocol: Protocol
 ) -> list[Measurement]:
     able = [runner for runner in runners if _is_able(runner, batch, on_progress)]
+    loses_at = protocol.loses_at or (math.inf if protocol.complete else LOSES_AT)
     best, end = math.inf, time.perf_counter() + (slice_s + SETTLE_S) * len(able) * protocol.rounds
     for turn in range(protocol.rounds):
         for runner in able:
-            if turn == 0 or protocol.complete or runner.median < LOSES_AT * best:
+            if turn == 0 or runner.median < loses_at * best:
                 runner.take_turn(slice_s)
         best = min((runner.median for runner in able), default=math.inf)
         if time.perf_counter() > end and not protocol.complete:
@@ -279,6 +327,7 @@ def _measure_batch(
             runner.device,
             runner.session.info.threads,
             runner.memory_mb.get(batch),
+            runner.workers,
         )
         for runner in able
     ]

@@ -18,8 +18,8 @@ from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Candidate
 from hpi.selection.parity import example_run
+from hpi.selection.ranking import Candidate
 from hpi.zoo import Zoo
 
 TIMEOUT_S = 600
@@ -73,20 +73,21 @@ def main(request_text: str) -> None:
     """Load and run a candidate; print MB by batch size as JSON."""
     request = json.loads(request_text)
     zoo = Zoo.default()
-    spec = zoo.find(request["model"], Path(request["folder"]))
+    spec = zoo.with_int8(zoo.find(request["model"], Path(request["folder"])))
     options = SessionOptions(ArtifactCache(Path(request["artifacts"])), request["device"], threads=request["threads"])
     backend, variant = BACKENDS[request["backend"]], Variant(**request["variant"])
-    before, peaks = _peak_mb(), {}
+    before, peaks = peak_mb(), {}
     with backend.load(spec.files, replace(options, variant=variant)) as session:
         for batch in request["batches"]:
             run = example_run(spec, session, batch)
             run()
             run()
-            peaks[batch] = round(_peak_mb() - before, 1)
+            peaks[batch] = round(peak_mb() - before, 1)
     print(json.dumps(peaks))  # noqa: T201
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """The most memory that this process has had in RAM, MB; on Linux."""
     # Not getrusage: its peak is inherited from the process that started this one.
     peak = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) * 1024 / 1e6

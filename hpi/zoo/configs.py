@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hpi.heads.base import Task
 from hpi.io.validation import Record, parse, read_yaml
@@ -80,6 +81,35 @@ class Url(Record):
     sha256: str | None = None
 
 
+class Export(Record):
+    """A training checkpoint, of which PaddleDetection makes a model that can run.
+
+    Attributes:
+        weights: address of its ``.pdparams``.
+        config: the YAML that it was trained with, in a checkout of PaddleDetection.
+
+    Example:
+        >>> export = packaged_configs()["hrnet_w32_256x192"].export
+        >>> export.folder
+        'output_inference/hrnet_w32_256x192'
+        >>> export.command.split(" -o ")[0]
+        'python tools/export_model.py -c configs/keypoint/hrnet/hrnet_w32_256x192.yml'
+    """
+
+    weights: str
+    config: str
+
+    @property
+    def command(self) -> str:
+        """To be run in a checkout of PaddleDetection; it downloads the weights itself."""
+        return f"python tools/export_model.py -c {self.config} -o weights={self.weights}"
+
+    @property
+    def folder(self) -> str:
+        """Where the command puts the model."""
+        return f"output_inference/{PurePosixPath(self.config).stem}"
+
+
 class ModelConfig(Record):
     """One file of ``configs/models``.
 
@@ -92,6 +122,7 @@ class ModelConfig(Record):
         license: SPDX identifier.
         accuracy: its published accuracy, where there is one.
         sources: where to get it, in the order in which they are tried.
+        export: what to make it from, where it cannot be downloaded ready to run.
 
     Example:
         >>> config = packaged_configs()["PP-TinyPose_128x96"]
@@ -106,7 +137,14 @@ class ModelConfig(Record):
     skeleton: str | None = None
     license: str
     accuracy: Accuracy | None = None
-    sources: Annotated[list[Bundled | HuggingFace | Url], Field(min_length=1)]
+    sources: tuple[Bundled | HuggingFace | Url, ...] = ()
+    export: Export | None = None
+
+    @model_validator(mode="after")
+    def _has_origin(self) -> ModelConfig:
+        if bool(self.sources) == bool(self.export):
+            raise PydanticCustomError("origin", "give sources to download it from, or what to export it from")
+        return self
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -127,7 +165,8 @@ def packaged_configs() -> dict[str, ModelConfig]:
     """Every model that the package describes, by name.
 
     Example:
-        >>> [name for name, config in packaged_configs().items() if isinstance(config.sources[0], Bundled)]
+        >>> configs = packaged_configs().items()
+        >>> [name for name, config in configs if any(isinstance(one, Bundled) for one in config.sources)]
         ['MoveNet-Thunder_256x256', 'PicoDet-S_person_416']
     """
     configs = {}

@@ -84,9 +84,9 @@ def problem_with(folder: Path, config: ModelConfig) -> str | None:
         ...     before, problem_with(Path(folder), config).startswith("is damaged in the cache")
         (None, True)
     """
-    if not folder.is_dir():
-        return f"is not in the cache ({folder.parent})"
     try:
+        if not folder.is_dir():
+            return f"is not in the cache ({folder.parent})"
         note = _read_note(folder)
         if note is None:
             return None

@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
-from hpi.backends.artifacts import staging_folder
+from hpi.backends.artifacts import NOTE, staging_folder
+from hpi.backends.base import INT8
 from hpi.errors import ConfigError, ModelError
 from hpi.instances import Skeleton
+from hpi.io.home import home_folder
+from hpi.models.int8 import Int8Artifact
 from hpi.models.readers.paddle import read_model
 from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
-from hpi.zoo.configs import ModelConfig, packaged_configs, read_config
+from hpi.zoo.configs import Bundled, Export, ModelConfig, packaged_configs, read_config
 from hpi.zoo.download import download
 from hpi.zoo.notes import problem_with, write_note
 from hpi.zoo.paddlex_cache import find_in_paddlex_cache
@@ -32,7 +34,7 @@ class Zoo:
     """The known models, and where they are kept.
 
     Attributes:
-        home: folder of everything that the engine stores: ``models/`` and ``artifacts/``.
+        home: folder of everything that the engine stores: ``models/``, ``quantized/`` and ``artifacts/``.
 
     Example:
         >>> zoo = Zoo(Path("/tmp/hpi"))
@@ -45,8 +47,7 @@ class Zoo:
     @classmethod
     def default(cls) -> Zoo:
         """The zoo in ``HPI_HOME``, or else in the user's cache folder."""
-        home = os.environ.get("HPI_HOME")
-        return cls(Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("hpi")))
+        return cls(home_folder())
 
     @property
     def artifacts(self) -> Path:
@@ -89,6 +90,24 @@ class Zoo:
         """A model that PaddleX has downloaded; None if it is not there, incomplete or damaged."""
         return find_in_paddlex_cache(name, self._read)
 
+    def place_of(self, name: str) -> str:
+        """Where a known model would come from now.
+
+        Returns:
+            ``"cached"``, ``"of PaddleX"``, ``"bundled"``, ``"to download"`` or ``"to be exported"``.
+
+        Example:
+            >>> Zoo(Path("/nonexistent")).place_of("PicoDet-S_person_416")
+            'bundled'
+        """
+        if self.cached(name):
+            return "cached"
+        if self.of_paddlex(name):
+            return "of PaddleX"
+        if self.models[name].export:
+            return "to be exported"
+        return "bundled" if isinstance(self.models[name].sources[0], Bundled) else "to download"
+
     def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
         """Find a model: in ``model_dir`` if given, else in the cache, in PaddleX's, or from its first working source.
 
@@ -96,7 +115,8 @@ class Zoo:
 
         Raises:
             ConfigError: the name is unknown and there is no ``model_dir``.
-            ModelError: no source works, or the folder cannot be read or holds another model.
+            ModelError: no source works, the model must be exported first, or the folder cannot be read or holds another
+                model.
         """
         if model_dir is not None:
             return self._read(model_dir, name)
@@ -110,8 +130,44 @@ class Zoo:
         if problem is not None:
             if spec := self.of_paddlex(name):
                 return spec
+            if config.export is not None:
+                raise ModelError(_how_to_export(config, config.export, problem, folder))
             folder = self._obtain(config, problem)
         return self._read(folder, name)
+
+    def int8_folder(self, spec: ModelSpec) -> Path:
+        """Where a model's calibration for INT8 is kept, by the content of its files; nothing there is ever pruned."""
+        return self.home / "quantized" / spec.files.content[:32]
+
+    def with_int8(self, spec: ModelSpec) -> ModelSpec:
+        """A model with its calibration for INT8: beside its files, else kept here; unchanged where there is none.
+
+        Raises:
+            ModelError: it is damaged, or was made of other weights.
+        """
+        for folder in (spec.folder / INT8, self.int8_folder(spec)):
+            if (folder / NOTE).is_file():
+                return spec.with_int8(Int8Artifact.read(folder, spec.files.content))
+        return spec
+
+    def name_of(self, folder: Path) -> str:
+        """What to call the model of a folder: as its yml says, else as the folder.
+
+        A folder may by chance have the name of a known model with another input; then that does not become the name.
+
+        Raises:
+            ModelError: the folder cannot be read.
+
+        Example:
+            >>> zoo = Zoo.default()
+            >>> zoo.name_of(zoo.find("MoveNet-Thunder_256x256").folder)
+            'MoveNet-Thunder_256x256'
+        """
+        spec = read_model(folder)
+        config = self.models.get(spec.name)
+        if spec.name_is_stated or config is None or _is_of(spec, config):
+            return spec.name
+        return "{} of {}x{}".format(spec.name, *reversed(spec.input_size))
 
     def _folder(self, name: str) -> Path:
         return self.home / "models" / name
@@ -124,8 +180,8 @@ class Zoo:
             return spec
         if spec.skeleton is None:
             spec = replace(spec, skeleton=self.skeleton_of(name))
-        width, height = spec.input_size
-        if (spec.task, (height, width)) != (config.task, config.input_size):
+        if not _is_of(spec, config):
+            width, height = spec.input_size
             raise ModelError(
                 f"{spec.yml}: this is a model for {spec.task} with an input of {height}x{width} (height x width), but "
                 f"{name} is one for {config.task} with {'x'.join(map(str, config.input_size))}; give the folder of "
@@ -140,7 +196,7 @@ class Zoo:
 
     def _obtain(self, config: ModelConfig, problem: str) -> Path:
         """Get a model into the cache, or into a temporary folder if the cache cannot be written."""
-        if self._folder(config.name).is_dir():
+        if os.path.isdir(self._folder(config.name)):  # noqa: PTH112 - Path raises where it may not look
             logger.warning("%s %s; fetching it again", config.name, problem)
         try:
             return self._obtain_in(self.home, config, problem)
@@ -189,3 +245,16 @@ class Zoo:
             f"{self._folder(config.name)}; or pass its folder as model_dir. "
             "The pipeline human_keypoint_detection_lite needs no download."
         )
+
+
+def _is_of(spec: ModelSpec, config: ModelConfig) -> bool:
+    """Whether what is known of a model holds for the files of a folder."""
+    return (spec.task, spec.input_size[::-1]) == (config.task, config.input_size)
+
+
+def _how_to_export(config: ModelConfig, export: Export, problem: str, folder: Path) -> str:
+    return (
+        f"{config.name} {problem}, and is not published ready to run: {export.weights} is the checkpoint of a training "
+        f"that must be exported. In a checkout of PaddleDetection run: {export.command} (it downloads the checkpoint). "
+        f"Then give the folder {export.folder} that it writes as model_dir, or copy that folder to {folder}"
+    )

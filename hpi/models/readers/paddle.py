@@ -1,13 +1,15 @@
 """A folder of PaddleX or PaddleDetection becomes a :class:`hpi.models.spec.ModelSpec`.
 
-Three layouts are read: ``inference.json`` with ``inference.yml`` (Paddle 3, PaddleX), ``*.pdmodel`` or ``*.json``
+Three layouts are read: ``inference.json`` with ``inference.yml`` (Paddle 3, PaddleX), ``*.pdmodel`` or ``model.json``
 with ``infer_cfg.yml`` (PaddleDetection), and ``*.onnx`` with either yml. Nothing is guessed from a model's name. What
 a yml leaves out has PaddleX's default.
 """
 
 from __future__ import annotations
 
+import os
 import reprlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,12 +23,24 @@ from hpi.errors import ConfigError, ModelError, ModelNotFoundError
 from hpi.heads import HEADS
 from hpi.heads.base import Head
 from hpi.heads.boxes import BoxesHead
+from hpi.heads.embedded_boxes import EmbeddedBoxesHead, Metric
 from hpi.heads.heatmap import HeatmapHead
+from hpi.heads.tags import TagsHead
 from hpi.instances import Skeleton
 from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
 from hpi.models.spec import ModelSpec
-from hpi.skeletons import load_skeleton
-from hpi.transforms import Letterbox, Stretch, TopDownAffine, Transform
+from hpi.skeletons import COCO, load_skeleton
+from hpi.transforms import (
+    CROPS,
+    CenteredLetterbox,
+    Crop,
+    KeepRatio,
+    Letterbox,
+    ShortSide,
+    Stretch,
+    TopDownAffine,
+    Transform,
+)
 
 
 def _whole(value: Any) -> Any:
@@ -39,21 +53,26 @@ Level = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=255)]
 
 YML_NAMES = ("inference.yml", "infer_cfg.yml")
 SUPPORTED = (
-    "Resize, Pad (after a Resize with keep_ratio) or TopDownEvalAffine, NormalizeImage (may be left out), Permute, in "
-    "this order"
+    "Resize, Pad (after a Resize with keep_ratio), LetterBoxResize, TopDownEvalAffine or EvalAffine, NormalizeImage "
+    "(may be left out), Permute, PadStride (may be left out), in this order"
 )
 
 _SUFFIXES = {".json", ".onnx", ".pdiparams", ".pdmodel", ".yml"}
 _INTERPOLATIONS = {"NEAREST": 0, "LINEAR": 1, "BICUBIC": 2, "AREA": 3, "LANCZOS4": 4}
 
 
+Sides = Annotated[tuple[Side, Side], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
+
+
 class Resize(Record):
     """Scale the image to ``target_size`` (height, width; one number for both).
+
+    With ``keep_ratio`` and no ``Pad`` the short side becomes the smaller number, and the long one at most the larger.
 
     Attributes:
         type: the operator's name.
         target_size: pixels.
-        keep_ratio: as far as it fits, keeping its aspect ratio; ``Pad`` then fills the rest.
+        keep_ratio: keeping its aspect ratio; with a ``Pad``, as far as it fits.
         interp: as OpenCV numbers it, or by the name that PaddleX has for it.
 
     Example:
@@ -63,9 +82,7 @@ class Resize(Record):
     """
 
     type: Literal["Resize"]
-    target_size: Annotated[
-        tuple[Side, Side], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)
-    ]
+    target_size: Sides
     keep_ratio: bool = False
     interp: Annotated[
         int,
@@ -87,6 +104,30 @@ class Pad(Record):
     fill_value: tuple[Level, Level, Level] = (114, 114, 114)
 
 
+class PadStride(Record):
+    """Fill up to multiples of ``stride`` at the right and at the bottom, with 0 after normalisation; 0, -1: not at all.
+
+    Example:
+        >>> parse(PadStride, {"type": "PadStride", "stride": 32}, "infer_cfg.yml").stride
+        32
+    """
+
+    type: Literal["PadStride"]
+    stride: Annotated[int, Field(ge=-1, le=1024)] = 0
+
+
+class LetterBoxResize(Record):
+    """Scale the image as far as it fits into ``target_size`` (height, width), in the middle of grey.
+
+    Example:
+        >>> parse(LetterBoxResize, {"type": "LetterBoxResize", "target_size": [320, 576]}, "infer_cfg.yml").target_size
+        (320, 576)
+    """
+
+    type: Literal["LetterBoxResize"]
+    target_size: Sides
+
+
 class TopDownEvalAffine(Record):
     """Crop one person to ``trainsize`` (width, height) with an affine map.
 
@@ -98,6 +139,19 @@ class TopDownEvalAffine(Record):
     type: Literal["TopDownEvalAffine"]
     trainsize: tuple[Side, Side]
     use_udp: bool = False
+
+
+class EvalAffine(Record):
+    """Scale the short side of the image to ``size``; both become multiples of 64, which ``stride`` must say.
+
+    Example:
+        >>> parse(EvalAffine, {"type": "EvalAffine", "size": 512}, "infer_cfg.yml")
+        EvalAffine(type='EvalAffine', size=512, stride=64)
+    """
+
+    type: Literal["EvalAffine"]
+    size: Annotated[Side, Field(multiple_of=64)]
+    stride: Literal[64] = 64
 
 
 Rgb = tuple[float, float, float]
@@ -165,9 +219,14 @@ def _known_operator(operator: Any) -> Any:
     return operator
 
 
-_OPERATORS = {"Resize", "Pad", "TopDownEvalAffine", "NormalizeImage", "Permute"}
+_OPERATORS = {
+    "Resize", "Pad", "PadStride", "LetterBoxResize", "TopDownEvalAffine", "EvalAffine", "NormalizeImage", "Permute",
+}  # fmt: skip
 Operator = Annotated[
-    Annotated[Resize | Pad | TopDownEvalAffine | NormalizeImage | Permute, Field(discriminator="type")],
+    Annotated[
+        Resize | Pad | PadStride | LetterBoxResize | TopDownEvalAffine | EvalAffine | NormalizeImage | Permute,
+        Field(discriminator="type"),
+    ],
     BeforeValidator(_known_operator),
 ]
 
@@ -176,15 +235,17 @@ class TopDown(Record):
     """How a keypoint model's crop and heatmap grid are laid out: an extension of PaddleX's ``inference.yml``.
 
     Attributes:
-        padding: enlargement of the person's box before the crop.
+        crop: how people are cut out: as PaddleX does it, or as PaddleDetection.
+        padding: enlargement of the person's box before the crop; by default 1.25 for PaddleX's, 1.3 for the other.
         heatmap_offset: a keypoint is at ``(heatmap index + heatmap_offset) * stride`` in crop pixels.
 
     Example:
         >>> parse(TopDown, {"padding": 1.1}, "inference.yml")
-        TopDown(padding=1.1, heatmap_offset=0.0)
+        TopDown(crop='paddlex', padding=1.1, heatmap_offset=0.0)
     """
 
-    padding: Annotated[float, Field(gt=0, le=100)] = 1.25
+    crop: Crop = "paddlex"
+    padding: Annotated[float, Field(gt=0, le=100)] | None = None
     heatmap_offset: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
@@ -207,6 +268,41 @@ class Own(Record):
     head: dict[str, Any] | None = None
 
 
+class TrackerSection(BaseModel):
+    """The section ``tracker`` of a model that finds people for a tracker, with the defaults of PaddleDetection.
+
+    Attributes:
+        conf_thres: boxes that score more are of people.
+        tracked_thresh: largest distance of two embeddings of one person.
+        metric_type: how that distance is measured.
+        min_box_area: boxes that are not larger are left out, square pixels.
+        vertical_ratio: boxes that are wider than this times their height are left out; 0 or less: none is.
+
+    Example:
+        >>> section = {"conf_thres": 0.4, "metric_type": "cosine", "tracked_thresh": 0.4}
+        >>> head = parse(TrackerSection, section, "infer_cfg.yml").head
+        >>> head.metric, head.same_below, head.max_aspect
+        ('cosine', 0.4, 0.0)
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    conf_thres: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tracked_thresh: Annotated[float, Field(ge=0)] = 0.7
+    metric_type: Metric = "euclidean"
+    min_box_area: Annotated[float, Field(ge=0)] = 0.0
+    vertical_ratio: float = 0.0
+
+    @property
+    def head(self) -> EmbeddedBoxesHead:
+        """The head that it means."""
+        return EmbeddedBoxesHead(
+            metric=self.metric_type,
+            same_below=self.tracked_thresh,
+            min_area=self.min_box_area,
+            max_aspect=max(self.vertical_ratio, 0),
+        )
+
+
 class _Global(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
     model_name: str
@@ -227,8 +323,15 @@ class InferenceYml(BaseModel):
     preprocess: Annotated[list[Operator], Field(alias="Preprocess", min_length=1)]
     label_list: Annotated[list[str], BeforeValidator(lambda labels: [] if labels is None else labels)] = []
     draw_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    use_dark: bool = True
+    metric: str | None = None
+    tracker: Any = None
     top_down: TopDown = Field(TopDown(), alias="TopDown")
     own: Own = Field(Own(), alias="hpi")
+
+    def has(self, operator: type[Record]) -> bool:
+        """Whether the preprocessing has an operator."""
+        return any(isinstance(one, operator) for one in self.preprocess)
 
 
 def read_model(path: Path, name: str | None = None) -> ModelSpec:
@@ -260,31 +363,50 @@ def read_model(path: Path, name: str | None = None) -> ModelSpec:
 def _read_folder(folder: Path, name: str | None) -> ModelSpec:
     yml = _find_yml(folder)
     if yml is None:
-        raise ModelNotFoundError(f"{folder}: no {' or '.join(YML_NAMES)} in this model folder")
+        raise ModelNotFoundError(f"{folder}: no {' or '.join(YML_NAMES)} in this model folder; {_remedy(folder)}")
     _check(yml)
     content = parse(InferenceYml, _with_labels_as_written(yml, read_yaml(yml, ModelError)), str(yml), ModelError)
     stated = content.global_section.model_name if content.global_section else None
     if name and stated and name != stated:
         raise ModelError(f"{yml}: Global.model_name is {stated!r}, but model {name!r} was asked for")
     transform, normalization = _preprocessing(content, yml)
-    model = name or stated or folder.name
+    tracker = _tracker(content, yml)
+    head = _head(content, tracker, yml)
+    if transform.pads_input and head.finds_keypoints:
+        raise ModelError(
+            f"{yml}: a head of the type {head.type} does not take images that are padded after normalisation; export "
+            "the model with Resize and Pad to one size, or with EvalAffine"
+        )
+    if transform.takes_regions and isinstance(head, TagsHead):
+        raise ModelError(
+            f"{yml}: a head of the type {head.type} finds any number of people, so it needs whole images: a Resize or "
+            "EvalAffine in the place of TopDownEvalAffine"
+        )
+    # The path may be relative: "." has no name.
+    model = name or stated or Path(os.path.abspath(folder)).name  # noqa: PTH100 - resolve would follow links
     return ModelSpec(
         name=model,
         folder=folder,
         yml=yml,
-        files=_find_files(folder, model, normalization),
+        # A runtime that normalises would do so with padding, too.
+        files=_find_files(folder, model, head, None if transform.pads_input else normalization),
         transform=transform,
-        head=_head(content, yml),
+        head=head,
         labels=tuple(content.label_list),
-        draw_threshold=content.draw_threshold,
-        skeleton=_skeleton(content.own.skeleton, yml),
+        draw_threshold=_draw_threshold(content, tracker, head),
+        skeleton=_skeleton(content.own.skeleton or _measured_by(content), yml),
         skeleton_is_stated=content.own.skeleton is not None,
+        name_is_stated=bool(name or stated),
+        normalization=normalization,
         image_input=content.own.image_input,
     )
 
 
 def _preprocessing(content: InferenceYml, yml: Path) -> tuple[Transform, Normalization]:
     *geometry, last = content.preprocess
+    multiple = 1
+    if geometry and isinstance(last, PadStride):
+        multiple, last = max(last.stride, 1), geometry.pop()
     normalization = _RAW_LEVELS
     if geometry and isinstance(normalize := geometry[-1], NormalizeImage):
         normalization = normalize.normalization
@@ -292,17 +414,42 @@ def _preprocessing(content: InferenceYml, yml: Path) -> tuple[Transform, Normali
     if isinstance(last, Permute):
         match geometry:
             case [TopDownEvalAffine() as crop]:
-                return TopDownAffine(crop.trainsize, crop.use_udp, content.top_down.padding), normalization
+                return _fitting(multiple, _crop(crop, content.top_down), yml), normalization
+            case [EvalAffine() as whole]:
+                if multiple > 1:
+                    raise ModelError(
+                        f"{yml}: leave out PadStride after EvalAffine, which itself makes multiples of {whole.stride}"
+                    )
+                return ShortSide(whole.size), normalization
+            case [LetterBoxResize() as resize]:
+                return _fitting(multiple, CenteredLetterbox(resize.target_size[::-1]), yml), normalization
             case [Resize(keep_ratio=False) as resize]:
-                return Stretch(resize.target_size[::-1], resize.interp), normalization
+                return _fitting(multiple, Stretch(resize.target_size[::-1], resize.interp), yml), normalization
             case [Resize(keep_ratio=True) as resize, Pad() as pad]:
-                return _letterbox(resize, pad, yml), normalization
-            case [Resize(keep_ratio=True)]:
-                raise ModelError(f"{yml}: Resize with keep_ratio needs a Pad after it, to the size of the input")
+                return _fitting(multiple, _letterbox(resize, pad, yml), yml), normalization
+            case [Resize(keep_ratio=True) as resize]:
+                short, long = sorted(resize.target_size)
+                return KeepRatio(short, long, multiple, resize.interp), normalization
     raise ModelError(
         f"{yml}: field 'Preprocess' is {', '.join(operator.type for operator in content.preprocess)}; "
         f"supported is {SUPPORTED}"
     )
+
+
+def _crop(operator: TopDownEvalAffine, how: TopDown) -> TopDownAffine:
+    transform = CROPS[how.crop](operator.trainsize, operator.use_udp)
+    return transform if how.padding is None else replace(transform, padding=how.padding)
+
+
+def _fitting(multiple: int, transform: Transform, yml: Path) -> Transform:
+    """A transform to sizes that ``PadStride`` leaves as they are."""
+    if any(side % multiple for side in transform.size):
+        width, height = transform.size
+        raise ModelError(
+            f"{yml}: PadStride pads to multiples of {multiple}, but the input is {height}x{width} (height x width); "
+            "export the model with an input of such multiples, or with Resize and keep_ratio"
+        )
+    return transform
 
 
 def _letterbox(resize: Resize, pad: Pad, yml: Path) -> Letterbox:
@@ -311,11 +458,30 @@ def _letterbox(resize: Resize, pad: Pad, yml: Path) -> Letterbox:
     return Letterbox(pad.size[::-1], resize.interp, pad.fill_value)
 
 
-def _head(content: InferenceYml, yml: Path) -> Head:
-    """What the outputs mean; where the yml does not say, what PaddleX's models of this kind have."""
+def _tracker(content: InferenceYml, yml: Path) -> TrackerSection | None:
+    """The section ``tracker``, where the model gives embeddings; that of other detectors is left to its readers."""
+    if content.tracker is None or not content.has(LetterBoxResize):
+        return None
+    return parse(TrackerSection, content.tracker, f"{yml}: tracker", ModelError)
+
+
+def _draw_threshold(content: InferenceYml, tracker: TrackerSection | None, head: Head) -> float:
+    if isinstance(head, TagsHead):
+        # Of a model without a detector PaddleDetection keeps everyone; it draws the keypoints that score more.
+        return 0.0
+    return content.draw_threshold if tracker is None else tracker.conf_thres
+
+
+def _head(content: InferenceYml, tracker: TrackerSection | None, yml: Path) -> Head:
+    """What the outputs mean; where the yml does not say, what the reference's models of this kind have."""
     if content.own.head is None:
-        if any(isinstance(operator, TopDownEvalAffine) for operator in content.preprocess):
-            return HeatmapHead(offset=content.top_down.heatmap_offset)
+        if content.has(TopDownEvalAffine):
+            offset = content.top_down.heatmap_offset
+            return HeatmapHead(decoder="dark" if content.use_dark else "quarter", offset=offset)
+        if content.has(EvalAffine):
+            return TagsHead()
+        if content.has(LetterBoxResize):
+            return EmbeddedBoxesHead() if tracker is None else tracker.head
         return BoxesHead()
     kind, where = content.own.head.get("type"), f"{yml}: hpi.head"
     if kind not in HEADS:
@@ -323,6 +489,11 @@ def _head(content: InferenceYml, yml: Path) -> Head:
         hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(HEADS)}"
         raise ModelError(f"{where}: unknown type {reprlib.repr(kind)}, {hint}")
     return parse(HEADS[kind], content.own.head, where, ModelError)
+
+
+def _measured_by(content: InferenceYml) -> str | None:
+    """The skeleton whose AP PaddleDetection measures a model by that finds people itself."""
+    return COCO if content.has(EvalAffine) and content.metric == "COCO" else None
 
 
 def _skeleton(name: str | None, yml: Path) -> Skeleton | None:
@@ -339,7 +510,10 @@ def _find_folder(path: Path) -> Path:
     if path.is_file():
         if path.suffix in _SUFFIXES and _find_yml(path.parent):
             return path.parent
-        what = problem_with(path) or "it is a file"
+        what = problem_with(path)
+        if not what and path.suffix == ".pdparams":
+            raise ModelError(f"{path}: it is {_checkpoint(path)}")
+        what = what or "it is a file"
         raise ModelError(f"{path}: {what}; give the folder that holds {' or '.join(YML_NAMES)} and the model's files")
     if not path.is_dir():
         raise ModelNotFoundError(f"{path}: no such model folder{_hint(path)}")
@@ -349,6 +523,20 @@ def _find_folder(path: Path) -> Path:
     if len(inner) > 1:
         raise ModelError(f"{path}: holds several models; give one of {', '.join(folder.name for folder in inner)}")
     return inner[0] if inner else path
+
+
+def _remedy(folder: Path) -> str:
+    """Where the files that a folder lacks come from."""
+    for checkpoint in sorted(folder.glob("*.pdparams")):
+        return f"{checkpoint.name} is {_checkpoint(checkpoint)}"
+    return "copy the missing file from where the model was exported, or export the model anew"
+
+
+def _checkpoint(file: Path) -> str:
+    return (
+        "the checkpoint of a training: export it, in a checkout of PaddleDetection with python tools/export_model.py "
+        f"-c CONFIG -o weights={file.absolute()}, and give the folder that this writes into output_inference"
+    )
 
 
 def _hint(missing: Path) -> str:
@@ -371,17 +559,19 @@ def _with_labels_as_written(yml: Path, content: Any) -> Any:
     return {**content, "label_list": as_text["label_list"]}
 
 
-def _find_files(folder: Path, name: str, normalization: Normalization) -> ModelFiles:
+def _find_files(folder: Path, name: str, head: Head, normalization: Normalization | None) -> ModelFiles:
     program = _only_file(folder, "inference.json", "*.pdmodel") or _only_file(folder, "*.json", if_beside=".pdiparams")
     onnx = _only_file(folder, "*.onnx")
-    if program is None and onnx is None:
-        raise ModelNotFoundError(f"{folder}: no inference.json, *.pdmodel or *.onnx in this model folder")
+    if program is None and onnx is None and (program := _only_file(folder, "model.json")) is None:
+        raise ModelNotFoundError(
+            f"{folder}: no inference.json, model.json, *.pdmodel or *.onnx in this model folder; {_remedy(folder)}"
+        )
     paddle = PaddleFiles(program, program.with_suffix(".pdiparams")) if program else None
     if paddle and not paddle.params.is_file():
-        raise ModelNotFoundError(f"{paddle.program}: its weights {paddle.params.name} are missing")
+        raise ModelNotFoundError(f"{paddle.program}: its weights {paddle.params.name} are missing; {_remedy(folder)}")
     for file in [*((paddle.program, paddle.params) if paddle else ()), *(onnx_files(onnx) if onnx else ())]:
         _check(file)
-    return ModelFiles(name, paddle, onnx, normalization)
+    return ModelFiles(name, paddle, onnx, normalization, head.wanted_outputs)
 
 
 def _only_file(folder: Path, *patterns: str, if_beside: str | None = None) -> Path | None:
