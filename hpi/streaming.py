@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -22,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 OnError = Callable[[InputError], None]
 
-MAX_BATCH_BYTES = 512 << 20
-"""A batch of images that take as much is full, whatever its size in images."""
+MAX_BYTES = 512 << 20
+"""Images that are in batches at the same time take about so much at most, or each batch is a single image."""
+UNDER_WAY = 2
+"""Batches that each pipeline has at the same time: one that runs, and one that waits, so that it is never idle."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,8 +62,8 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> It
     """Work on items in threads while the caller goes on taking them in.
 
     Yields:
-        Each item with its finished future, in order; at most ``2 * threads`` are under way. When the items end with an
-        error, it is raised after those that came before.
+        Each item with its finished future, in order; for each thread at most :data:`UNDER_WAY` are under way. When the
+        items end with an error, it is raised after those that came before.
 
     Example:
         >>> [(item, future.result()) for item, future in side_by_side(abs, [-1, -2], threads=2)]
@@ -79,7 +82,7 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T], threads: int) -> It
                 failure = error
                 break
             waiting.append((item, pool.submit(work, item)))
-            if len(waiting) == 2 * threads:
+            if len(waiting) == UNDER_WAY * threads:
                 yield _finished(waiting)
         while waiting:
             yield _finished(waiting)
@@ -133,7 +136,13 @@ class Unusable:
             raise self.error
 
 
-def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_size: int) -> Iterator[Batch | Unusable]:
+def batches(
+    items: Iterable[Item],
+    regions: Sequence[Instances] | None,
+    batch_size: int,
+    check: Callable[[Frame], None] = lambda _: None,
+    max_bytes: int = MAX_BYTES,
+) -> Iterator[Batch | Unusable]:
     """Images in batches.
 
     What came before an unusable item is a batch of its own, so that nothing of it is lost.
@@ -142,6 +151,8 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
         items: what was read.
         regions: for each item, or None.
         batch_size: most images in a batch.
+        check: raises InputError for a frame that the models cannot take.
+        max_bytes: a batch of images that take as much is full.
 
     Example:
         >>> from hpi.sources import read_items
@@ -160,6 +171,7 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
     for item, people in zip(items, repeat(None)) if regions is None else zip(items, regions, strict=True):
         try:
             frame = _frame(item)
+            check(frame)
             if people is not None:
                 check_inside(frame, people)
                 given.append(people)
@@ -171,7 +183,7 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
             continue
         frames.append(frame)
         size += frame.image.nbytes
-        if len(frames) == batch_size or size >= MAX_BATCH_BYTES:
+        if len(frames) == batch_size or size >= max_bytes:
             yield batch()
             frames, given, size = [], [], 0
     if frames:
@@ -181,13 +193,15 @@ def batches(items: Iterable[Item], regions: Sequence[Instances] | None, batch_si
 def _frame(item: Item) -> Frame:
     if isinstance(item.image, InputError):
         raise item.image
-    return Frame(item.image, item.path, item.page, item.frame)
+    return Frame(item.image, item.path, item.page, item.frame, item.time_s)
 
 
 def run_batches(
     pipelines: Sequence[Pipeline], parts: Iterator[Batch | Unusable], threshold: float | None
-) -> Iterator[tuple[Batch | Unusable, Callable[[], Sequence[Instances]]]]:
-    """Each part with what gives its results, in order. Of several devices, each takes the next when it is free.
+) -> Generator[tuple[Batch | Unusable, Callable[[], Sequence[Instances]]]]:
+    """Each part with what gives its results, in order. Of several pipelines, each takes the next when it is free.
+
+    With several, another thread advances the parts.
 
     Example:
         >>> from hpi import Predictor
@@ -212,8 +226,11 @@ def run_batches(
         finally:
             free.put(pipeline)
 
-    for part, future in side_by_side(run, parts, len(pipelines)):
-        yield part, future.result
+    with ThreadPoolExecutor(len(pipelines), thread_name_prefix="hpi-work") as pool:
+        begun = ((part, pool.submit(run, part)) for part in parts)
+        with closing(ahead(begun, UNDER_WAY * len(pipelines))) as taken:  # results do not wait for what comes slowly
+            for part, future in taken:
+                yield part, future.result
 
 
 def _run(pipeline: Pipeline, part: Batch | Unusable, threshold: float | None) -> Sequence[Instances]:

@@ -9,7 +9,8 @@ from typer.core import TyperGroup
 
 from hpi.cli import cache
 from hpi.cli.command import Command, Debug
-from hpi.cli.commands import accuracy, measure, predict, runtimes, serve
+from hpi.cli.commands import accuracy, doctor, measure, predict, quantize, runtimes, serve
+from hpi.compat.paddledetection import command_line as paddledetection
 from hpi.compat.paddlex import command_line as paddlex
 
 PADDLEX = "paddlex"
@@ -86,12 +87,15 @@ def show_help(
 app.command(cls=Command, epilog=predict.EXAMPLES)(predict.predict)
 app.command(cls=Command)(runtimes.explain)
 app.command(cls=Command)(runtimes.tune)
+app.command(cls=Command, epilog=quantize.EXAMPLES)(quantize.quantize)
 app.command(cls=Command)(accuracy.evaluate)
 app.command("check-dataset", cls=Command)(accuracy.check_dataset)
 app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(models)
+app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(cache.app, name="cache")
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.benchmark)
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.compare)
 app.command(PADDLEX, cls=Command, context_settings=paddlex.SETTINGS, epilog=paddlex.EXAMPLES)(paddlex.main)
+app.add_typer(paddledetection.app, name="paddledetection")
 app.command("help")(show_help)

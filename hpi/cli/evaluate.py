@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ from hpi.cli.evaluation_report import Column, Evaluation
 from hpi.compat.paddlex.config import options_of, read_pipeline
 from hpi.errors import ConfigError, InputError
 from hpi.evaluation.coco import Boxes, CocoDataset
+from hpi.evaluation.coco.results_file import RESULTS
 from hpi.evaluation.environment import describe_environment
 from hpi.evaluation.mpii import MpiiDataset
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Dataset, Journal, Predictions, predict
 from hpi.evaluation.report import describe_models
+from hpi.evaluation.tracks.mot import MotDataset
+from hpi.evaluation.tracks.posetrack import PosetrackDataset
 from hpi.instances import Skeleton
-from hpi.io.files import save
+from hpi.io.files import check_folder, save
 from hpi.io.validation import is_yaml
 from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
@@ -45,21 +48,25 @@ class EvaluationRequest:
     """What to evaluate, and how.
 
     Attributes:
-        dataset: ``"coco"`` or ``"mpii"``.
-        annotations: its JSON file.
+        dataset: ``"coco"``, ``"mpii"``, ``"posetrack"`` or ``"mot"``.
+        annotations: its file, or for videos a folder of them.
         images: folder of its images.
         pipeline: name or YAML file; None: ``model``.
         model: name or YAML file of one model.
         model_dir: folder of the model's files.
-        boxes: ``"gt"``, ``"detector"`` or a JSON file of detections; None: a pipeline's detector, else ``"gt"``.
+        boxes: ``"gt"``, ``"detector"`` or a file of detections; None: none for a model that finds people itself, else a
+            pipeline's detector, else ``"gt"``.
         headboxes: MPII: file with the head boxes.
+        tracker: PoseTrack and MOT: which one follows people; None: as the model needs it.
         flip: average with the mirrored crop.
         backends: a column for each of these ...
         precisions: ... with each of these; None: that of the pipeline's YAML, else the default.
         device: where to run; None: likewise.
+        calibrate: as of the Predictor.
         batch_size: images per batch.
         output: folder for the report, the pictures and the predictions.
         fresh: start over, without the predictions that are in ``output``.
+        save_prediction_only: write the predictions in COCO's results format, and measure nothing.
     """
 
     dataset: str
@@ -70,22 +77,53 @@ class EvaluationRequest:
     model_dir: Path | None = None
     boxes: str | None = None
     headboxes: Path | None = None
+    tracker: str | None = None
     flip: bool = False
     backends: Sequence[str | None] = (None,)
     precisions: Sequence[str | None] = (None,)
     device: str | None = None
+    calibrate: bool | None = None
     batch_size: int = 8
     output: Path | None = None
     fresh: bool = False
+    save_prediction_only: bool = False
+
+    @cached_property
+    def boxes_from(self) -> Boxes:
+        """Where the boxes of people come from; to know it, a model may have to be found.
+
+        Raises:
+            ConfigError: ``boxes`` is none of its values.
+        """
+        match self.boxes:
+            case None if self.dataset == "mpii":
+                return "gt"
+            case None:
+                if self.model is None:
+                    return "detector"
+                return "model" if _finds_people(self.model, self.model_dir) else "gt"
+            case "gt":
+                return "gt"
+            case "detector":
+                return "detector"
+            case file if file.endswith((".json", ".txt")):
+                return Path(file)
+            case other:
+                raise ConfigError(
+                    f"--boxes {other!r}: give gt, detector, or a file: a .json of COCO's detections, a .txt of MOT's"
+                )
 
 
 def run(request: EvaluationRequest) -> None:
-    """Evaluate, print the table, and write the report.
+    """Evaluate, print the table, and write the report; or only save the predictions.
 
     Raises:
         typer.Exit: with code 1, at the end, if images could not be used.
         HpiError: the dataset cannot be read, or the models cannot be run.
     """
+    if request.save_prediction_only:
+        _save_predictions(request)
+        return
     dataset = _read_dataset(request)
     columns, published, warned = [], {}, set()
     for backend in dict.fromkeys(request.backends):
@@ -110,28 +148,49 @@ def run(request: EvaluationRequest) -> None:
         raise typer.Exit(1)
 
 
+def _save_predictions(request: EvaluationRequest) -> None:
+    """Write PaddleDetection's file of predictions, whole or not at all."""
+    if request.dataset != "coco":
+        raise ConfigError("--save_prediction_only needs --dataset coco, whose results format it writes")
+    backends, precisions = dict.fromkeys(request.backends), dict.fromkeys(request.precisions)
+    if len(backends) > 1 or len(precisions) > 1:
+        raise ConfigError("--save_prediction_only writes one file: give one --backend and one --precision")
+    target = (request.output or Path()) / RESULTS
+    check_folder(target.parent, ConfigError)
+    dataset = CocoDataset(request.annotations, request.images, request.boxes_from, measured=False)
+    failed: list[str] = []
+    with _open(request, *backends, *precisions) as predictor:
+        for warning in dataset.check(predictor):
+            _print(f"warning: {warning}")
+        path = request.output and request.output / f"predictions-{_digest(request, predictor)}.jsonl"
+        found = _predict(request, dataset, predictor, target.name, path, failed)
+        entries = dataset.keypoint_results(found, predictor)
+    if failed:
+        raise InputError(f"{target}: not written, since {len(failed)} images cannot be used; the first: {failed[0]}")
+    save(target, json.dumps(entries, sort_keys=True, indent=4).encode(), ConfigError)
+    _print(f"wrote {target}: {len(entries)} people in {len(found)} images")
+
+
 def _read_dataset(request: EvaluationRequest) -> Dataset:
+    if request.tracker is not None and request.dataset not in {"posetrack", "mot"}:
+        raise ConfigError("--tracker needs --dataset posetrack or mot, whose people have ids")
     if request.dataset == "mpii":
         if request.boxes not in {None, "gt"}:
             raise ConfigError("--boxes: MPII is evaluated with its own centers and scales")
         return MpiiDataset(request.annotations, request.images, request.headboxes)
     if request.headboxes is not None:
         raise ConfigError("--headboxes needs --dataset mpii")
-    return CocoDataset(request.annotations, request.images, _boxes(request))
+    if request.dataset == "posetrack":
+        return PosetrackDataset(request.annotations, request.images, request.boxes_from, request.tracker)
+    if request.dataset == "mot":
+        return MotDataset(request.annotations, request.images, request.boxes_from, request.tracker)
+    return CocoDataset(request.annotations, request.images, request.boxes_from)
 
 
-def _boxes(request: EvaluationRequest) -> Boxes:
-    match request.boxes:
-        case None:
-            return "gt" if request.model else "detector"
-        case "gt":
-            return "gt"
-        case "detector":
-            return "detector"
-        case file if file.endswith(".json"):
-            return Path(file)
-        case other:
-            raise ConfigError(f"--boxes {other!r}: give gt, detector, or a .json file of COCO's detection results")
+def _finds_people(model: str, folder: Path | None) -> bool:
+    """Whether a keypoint model needs no boxes."""
+    zoo = Zoo.default()
+    return zoo.find(zoo.add(Path(model)).name if is_yaml(model) else model, folder).is_bottom_up
 
 
 def _open(request: EvaluationRequest, backend: str | None, precision: str | None) -> Predictor:
@@ -143,25 +202,34 @@ def _open(request: EvaluationRequest, backend: str | None, precision: str | None
         "backend": backend,
         "precision": precision,
         "flip": request.flip or None,
+        "objective": "throughput",
     }
-    finds_people = request.dataset == "coco" and _boxes(request) == "detector"
+    boxes = request.boxes_from
     if request.model is not None:
-        predictor = Predictor(request.model, model_dir=request.model_dir, **arguments)
-    elif finds_people:
-        predictor = Predictor(str(request.pipeline), **arguments)
+        predictor = Predictor(request.model, model_dir=request.model_dir, calibrate=request.calibrate, **arguments)
+    elif boxes == "detector":
+        predictor = Predictor(str(request.pipeline), calibrate=request.calibrate, **arguments)
     else:
         pipeline = read_pipeline(str(request.pipeline))
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
-        predictor = Predictor(module.model_name, model_dir=module.model_dir, **options.specified)
-    if finds_people != predictor.pipelines[0].detects:
-        predictor.close()
-        raise ConfigError(
-            f"{predictor.name} has no detector: give --boxes gt or a file of boxes"
-            if finds_people
-            else f"{predictor.name} is a detector: give --boxes detector"
+        predictor = Predictor(
+            module.model_name, model_dir=module.model_dir, calibrate=request.calibrate, **options.specified
         )
+    if problem := _problem_with_boxes(predictor, boxes):
+        predictor.close()
+        raise ConfigError(f"{predictor.name} {problem}")
     return predictor
+
+
+def _problem_with_boxes(predictor: Predictor, boxes: Boxes) -> str | None:
+    """Why a predictor cannot be evaluated with boxes from there; None if it can."""
+    pipeline = predictor.pipelines[0]
+    if not pipeline.detects:
+        return "has no detector: give --boxes gt or a file of boxes" if boxes == "detector" else None
+    if pipeline.is_bottom_up:
+        return None if boxes == "model" else "finds people itself: it is evaluated on COCO without --boxes"
+    return None if boxes == "detector" else "is a detector: give --boxes detector"
 
 
 def _evaluate(
@@ -181,7 +249,7 @@ def _evaluate(
         figures=dataset.figures(predictions, predictor),
         flip=bool(pipeline.models[-1].options.flip),
         photos=len(predictions),
-        people=len(cases) if skeleton else None,
+        people=len(cases) or None,
         failed=failed,
         warnings=warnings,
         predictions=path.name if path else None,
@@ -211,6 +279,7 @@ def _predict(
                 waiting,
                 journal,
                 request.batch_size,
+                threshold=dataset.threshold,
                 on_progress=partial(progress.advance, task),
                 on_error=report,
             )
@@ -226,8 +295,11 @@ def _digest(request: EvaluationRequest, predictor: Predictor) -> str:
     """Hash of everything that predictions depend on, except the content of the images."""
     facts = ("backend", "version", "variant", "precision", "device")
     pipeline = predictor.pipelines[0]
-    files = [request.annotations, *([request.headboxes] if request.headboxes else [])]
-    boxes = _boxes(request) if request.dataset == "coco" else "gt"
+    files = [request.annotations]
+    if request.annotations.is_dir():
+        files = [file for pattern in ("*.json", "*/gt/gt.txt") for file in sorted(request.annotations.glob(pattern))]
+    files += [request.headboxes] if request.headboxes else []
+    boxes = request.boxes_from
     key = {
         "version": describe_environment()["hpi-pose"],
         "dataset": [request.dataset, content_hash(files), str(request.images.resolve())],
@@ -264,9 +336,11 @@ def _save_worst(output: Path, title: str, cases: Sequence[Case], skeleton: Skele
 def _published(request: EvaluationRequest, predictor: Predictor) -> dict[str, tuple[str, str]]:
     """The published figure of a keypoint model: its name here, its value, and its source.
 
-    Only if it was measured with the same protocol, on ground-truth boxes.
+    Only if it was measured with the same protocol: on ground-truth boxes, or by a model that finds people itself.
     """
-    if request.dataset != "coco" or _boxes(request) != "gt" or predictor.pipelines[0].skeleton is None:
+    if request.dataset != "coco" or predictor.pipelines[0].skeleton is None:
+        return {}
+    if request.boxes_from not in {"gt", "model"}:
         return {}
     config = Zoo.default().models.get(predictor.pipelines[0].models[-1].spec.name)
     accuracy = config.accuracy if config else None

@@ -22,10 +22,10 @@ class Column:
     Attributes:
         title: of the column.
         models: what the models ran on; see :func:`hpi.evaluation.report.describe_models`.
-        figures: percent.
+        figures: percent, and whole numbers.
         flip: whether predictions were averaged with those of the mirrored crop.
         photos: how many images were predicted; the name is that of the key in the JSON.
-        people: how many annotated people are in them; None without a keypoint model.
+        people: how many annotated people were looked at one by one; None if nobody was.
         failed: a sentence for each image that could not be used.
         warnings: about the figures, a sentence each.
         predictions: name of the journal.
@@ -67,7 +67,7 @@ class Evaluation:
     def cells(self) -> list[list[str]]:
         """The table's rows: one per figure."""
         return [
-            [name, self.published.get(name, ("", ""))[0], *(_percent(column.figures[name]) for column in self.columns)]
+            [name, self.published.get(name, ("", ""))[0], *(_written(column.figures[name]) for column in self.columns)]
             for name in self.columns[0].figures
         ]
 
@@ -110,5 +110,7 @@ class Evaluation:
         return f"{text}\n\n## Largest errors of {first.title}\n\n{pictures}\n\n## Environment\n"
 
 
-def _percent(value: float | None) -> str:
+def _written(value: float | None) -> str:
+    if isinstance(value, int):
+        return str(value)
     return "-" if value is None else f"{value:.2f}"

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from hpi.cli.tables import new_table
 from hpi.compat.paddlex.config import pipeline_names, read_pipeline
-from hpi.zoo import Bundled, ModelConfig, Zoo
+from hpi.zoo import ModelConfig, Zoo
 
 KINDS = {"Person detectors": "object_detection", "Keypoint models": "keypoint_detection"}
 
@@ -16,8 +16,9 @@ def show() -> None:
     zoo = Zoo.default()
     console = Console(highlight=False)
     for title, task in KINDS.items():
-        models = {name: config for name, config in zoo.models.items() if config.task == task}
-        _show_models(console, title, zoo, models)
+        _show_models(console, title, zoo, [one for one in zoo.models.values() if one.task == task and one.sources])
+    to_export = [one for one in zoo.models.values() if one.export]
+    _show_models(console, "To be exported by PaddleDetection first; hpi explain --model says how", None, to_export)
     pipelines = new_table("name", "detector", "keypoint model", title="Pipelines")
     for name in pipeline_names():
         modules = read_pipeline(name).modules
@@ -26,26 +27,19 @@ def show() -> None:
     console.print(f"Models are kept in {zoo.home / 'models'}", soft_wrap=True, markup=False)
 
 
-def _show_models(console: Console, title: str, zoo: Zoo, models: dict[str, ModelConfig]) -> None:
-    """A table of models, and below it the data sets of their accuracy."""
-    table = new_table("name", "input", "licence", "here", "accuracy", title=title)
+def _show_models(console: Console, title: str, zoo: Zoo | None, models: list[ModelConfig]) -> None:
+    """A table of models, and below it the data sets of their accuracy; with a zoo also where they are."""
+    table = new_table("name", "input", "licence", *(["here"] if zoo else []), "accuracy", title=title)
     measured: dict[str, list[str]] = {}
-    for name, config in models.items():
+    for config in models:
         height, width = config.input_size
         figure = config.accuracy
         accuracy = f"{figure.value} {figure.metric}" if figure else "-"
-        table.add_row(name, f"{height}x{width}", config.license, _place(zoo, config), accuracy)
+        place = [zoo.place_of(config.name)] if zoo else []
+        table.add_row(config.name, f"{height}x{width}", config.license, *place, accuracy)
         if figure:
-            measured.setdefault(f"{figure.dataset}, by {figure.by}", []).append(name)
+            measured.setdefault(f"{figure.dataset}, by {figure.by}", []).append(config.name)
     console.print(table)
     for where, names in measured.items():
         console.print(f"accuracy of {', '.join(names)}: on {where}", markup=False)
     console.print()
-
-
-def _place(zoo: Zoo, config: ModelConfig) -> str:
-    if zoo.cached(config.name):
-        return "cached"
-    if zoo.of_paddlex(config.name):
-        return "of PaddleX"
-    return "bundled" if isinstance(config.sources[0], Bundled) else "to download"

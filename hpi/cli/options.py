@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from hpi.errors import ConfigError
+from hpi.io.times import seconds_of
 
 if TYPE_CHECKING:
     from hpi.predictor import Predictor
@@ -28,7 +31,13 @@ def complete_pipelines() -> list[str]:
     return pipeline_names()
 
 
-def _models() -> list[tuple[str, str]]:
+def complete_models() -> list[tuple[str, str]]:
+    """The known models and what they are, for shell completion.
+
+    Example:
+        >>> "PP-TinyPose_128x96" in dict(complete_models())
+        True
+    """
     from hpi.zoo import Zoo
 
     return [(name, config.summary) for name, config in Zoo.default().models.items()]
@@ -41,37 +50,120 @@ def _backends() -> list[str]:
 
 
 def _precisions() -> list[str]:
-    from hpi.selection.choice import PRECISIONS
+    from hpi.selection.ranking import PRECISIONS
 
     return ["auto", *PRECISIONS]
 
 
 def _objectives() -> list[str]:
-    from hpi.selection.choice import OBJECTIVES
+    from hpi.selection.ranking import OBJECTIVES
 
-    return list(OBJECTIVES)
+    return ["auto", *OBJECTIVES]
 
 
 def _devices() -> list[str]:
     return ["auto", *DEVICES]
 
 
-_MODEL, _RUNTIME, _SERVICE = "Which models", "What they run on", "Where the service listens"
+def _trackers() -> list[str]:
+    from hpi.tracking.base import TRACKERS
 
-Inputs = Annotated[list[str], typer.Argument(help="Images, videos, folders or http(s) URLs.", metavar="INPUT...")]
+    return ["auto", *TRACKERS, NONE]
+
+
+def _filters() -> list[str]:
+    from hpi.tracking.smoothing import FILTERS
+
+    return [*FILTERS, NONE]
+
+
+def _formats() -> list[str]:
+    from hpi.sinks.formats import FORMATS
+
+    return list(FORMATS)
+
+
+_MODEL, _RUNTIME, _SERVICE = "Which models", "What they run on", "Where the service listens"
+_VIDEO = "Videos, cameras and streams"
+NONE = "none"
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Images, folders, URLs of images; videos, numbered images (frames/%05d.png), cameras (0, /dev/video0), "
+        "network streams (rtsp://...).",
+        metavar="INPUT...",
+    ),
+]
+Tracker = Annotated[
+    str,
+    typer.Option(
+        help="How people are followed: bytetrack or ocsort by boxes, oks by keypoints, embedding by a FairMOT's "
+        "embeddings, or none. auto: embedding with a FairMOT, else oks, of a detector alone bytetrack.",
+        autocompletion=_trackers,
+        rich_help_panel=_VIDEO,
+    ),
+]
+DetEvery = Annotated[
+    str,
+    typer.Option(
+        "--det_every",
+        help="Run the detector on every N-th frame, and in between where it is needed. auto: as seldom as the scene "
+        "allows.",
+        metavar="N|auto",
+        rich_help_panel=_VIDEO,
+    ),
+]
+Smooth = Annotated[
+    str,
+    typer.Option(
+        help="Filter that steadies the keypoints in the annotated video: oneeuro, ema or none.",
+        autocompletion=_filters,
+        rich_help_panel=_VIDEO,
+    ),
+]
+FillGaps = Annotated[
+    int,
+    typer.Option(
+        "--fill_gaps", min=0, help="Fill gaps of at most this many frames in a track.", rich_help_panel=_VIDEO
+    ),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="What to save: video, jsonl, coco, csv, parquet or openpose; repeat for several. By default video and "
+        "jsonl.",
+        autocompletion=_formats,
+        rich_help_panel=_VIDEO,
+    ),
+]
+SmoothResults = Annotated[
+    bool,
+    typer.Option(
+        "--smooth_results", help="Save the smoothed keypoints too, in jsonl, csv and parquet.", rich_help_panel=_VIDEO
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the files of an interrupted command.", rich_help_panel=_VIDEO)
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="Frames per second of numbered images, or asked of a camera.", rich_help_panel=_VIDEO),
+]
+AllowNetwork = Annotated[
+    bool, typer.Option("--allow_network", help="Allow streams from the network.", rich_help_panel=_VIDEO)
+]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow_private", help="Allow them from private addresses too; RTSP needs it.", rich_help_panel=_VIDEO
+    ),
+]
 Pipeline = Annotated[
     str | None,
     typer.Option(
         help=f"Name or YAML file of a pipeline. By default {DEFAULT_PIPELINE}.",
-        metavar="NAME|FILE",
-        autocompletion=complete_pipelines,
-        rich_help_panel=_MODEL,
-    ),
-]
-PipelineOrDefault = Annotated[
-    str,
-    typer.Option(
-        help="Name or YAML file of a pipeline.",
         metavar="NAME|FILE",
         autocompletion=complete_pipelines,
         rich_help_panel=_MODEL,
@@ -82,13 +174,30 @@ Model = Annotated[
     typer.Option(
         help="One model instead of a pipeline; [bold]hpi models[/] lists them.",
         metavar="NAME|FILE",
-        autocompletion=_models,
+        autocompletion=complete_models,
         rich_help_panel=_MODEL,
     ),
 ]
 ModelDir = Annotated[
     Path | None,
     typer.Option("--model_dir", help="Folder of the model's files; needs --model.", rich_help_panel=_MODEL),
+]
+DetModelDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--det_model_dir",
+        help="Folder of a detector, instead of a pipeline; needs --keypoint_model_dir.",
+        rich_help_panel=_MODEL,
+    ),
+]
+KeypointModelDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--keypoint_model_dir",
+        help="Folder of a keypoint model, for the people that the detector finds. Without --det_model_dir, it takes "
+        "whole images: one person each, or everyone if the model is bottom-up.",
+        rich_help_panel=_MODEL,
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -112,7 +221,8 @@ BackendName = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="fp32 (the default), bf16, fp16, or auto for any that gives the same keypoints.",
+        help="fp32 (the default), bf16, fp16, int8 of a detector after [bold]hpi quantize[/], or auto for any that "
+        "gives the same keypoints.",
         autocompletion=_precisions,
         rich_help_panel=_RUNTIME,
     ),
@@ -120,7 +230,8 @@ Precision = Annotated[
 Objective = Annotated[
     str | None,
     typer.Option(
-        help="What to optimise: latency (the default), throughput or memory.",
+        help="What to optimise: latency, throughput or memory. By default auto: the latency of single images, the "
+        "throughput of many.",
         autocompletion=_objectives,
         rich_help_panel=_RUNTIME,
     ),
@@ -139,8 +250,37 @@ MaxDeviation = Annotated[
         rich_help_panel=_RUNTIME,
     ),
 ]
+MaxApLoss = Annotated[
+    float | None,
+    typer.Option(
+        "--max_ap_loss",
+        help="Let --precision auto use a detector in INT8 that loses at most so many points of AP.",
+        rich_help_panel=_RUNTIME,
+    ),
+]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.", rich_help_panel=_RUNTIME)
+    int | None,
+    typer.Option(
+        min=1, help="CPU threads, with --workers of each; by default all usable cores.", rich_help_panel=_RUNTIME
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Whole pipelines side by side on the CPU. By default one for single images, and as many as measure best "
+        "for many.",
+        rich_help_panel=_RUNTIME,
+    ),
+]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="At the first start on a CPU that has not been measured, take up to 1.5 s to measure the runtimes.",
+        show_default=False,
+        rich_help_panel=_RUNTIME,
+    ),
 ]
 DetThreshold = Annotated[
     float | None, typer.Option("--det_threshold", min=0, max=1, help="Keep people that score above it.")
@@ -150,7 +290,11 @@ BatchSize = Annotated[
 ]
 SavePath = Annotated[
     Path | None,
-    typer.Option("--save_path", help="Folder for a picture and a JSON file of each image.", metavar="FOLDER"),
+    typer.Option(
+        "--save_path",
+        help="Folder for a picture and a JSON file of each image, a video and a file of results of each stream.",
+        metavar="FOLDER",
+    ),
 ]
 Host = Annotated[
     str,
@@ -167,18 +311,76 @@ _ARGUMENTS = {
     "objective": "objective",
     "max_p99": "max_p99_ms",
     "max_deviation": "max_deviation_px",
+    "max_ap_loss": "max_ap_loss",
     "threads": "threads",
+    "workers": "workers",
+    "calibrate": "calibrate",
 }
 """Options of the commands, and the arguments of the Predictor that they set."""
 
 
-def open_predictor(context: typer.Context) -> Predictor:
-    """The predictor that the options of a command describe; options that the command lacks keep their defaults."""
+def or_none(name: str) -> str | None:
+    """A name, or None for ``"none"``.
+
+    Example:
+        >>> or_none("oks"), or_none("none")
+        ('oks', None)
+    """
+    return None if name == NONE else name
+
+
+def read_det_every(text: str) -> int | Literal["auto"]:
+    """Parse how often the detector runs.
+
+    Raises:
+        typer.BadParameter: it is neither a number from 1 nor ``auto``.
+
+    Example:
+        >>> read_det_every("5"), read_det_every("auto")
+        (5, 'auto')
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"--det_every {text}: give a number from 1, or auto")
+    return int(text)
+
+
+def open_predictor(context: typer.Context, *, calibrate: bool = False, for_many: bool = False) -> Predictor:
+    """The predictor that the options of a command describe; options that the command lacks keep their defaults.
+
+    Args:
+        context: the command.
+        calibrate: whether it calibrates where neither its options nor the environment say.
+        for_many: only many images come, so it opens what these go through and nothing else.
+    """
+    from hpi.predictor import Predictor
+    from hpi.selection.calibration import is_wanted
+
+    given, arguments = context.params, predictor_arguments(context)
+    arguments["calibrate"] = is_wanted(given.get("calibrate"), calibrate)
+    if for_many and arguments["objective"] in {None, "auto"}:
+        arguments["objective"] = "throughput"
+    if given.get("det_model_dir") or given.get("keypoint_model_dir"):
+        return _open_folders(given, arguments)
+    name = predictor_name(given["pipeline"], given["model"])
+    return Predictor(name, model_dir=given["model_dir"], **arguments)
+
+
+def _open_folders(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Predictor:
+    """The predictor of the models in ``--det_model_dir`` and ``--keypoint_model_dir``."""
     from hpi.predictor import Predictor
 
-    given = context.params
-    name = predictor_name(given["pipeline"], given["model"])
-    return Predictor(name, model_dir=given["model_dir"], **predictor_arguments(context))
+    detector, keypoint_model = given["det_model_dir"], given["keypoint_model_dir"]
+    for option in ("pipeline", "model", "model_dir"):
+        if given[option] is not None:
+            named = "--det_model_dir" if detector else "--keypoint_model_dir"
+            raise typer.BadParameter(f"{named} names a model by its folder; leave out --{option}")
+    if keypoint_model is None:
+        raise typer.BadParameter(
+            "--det_model_dir needs --keypoint_model_dir; for a detector alone give --model NAME --model_dir FOLDER"
+        )
+    return Predictor.of_folders(keypoint_model, detector, **arguments)
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:
@@ -209,8 +411,7 @@ def read_seconds(text: str) -> float:
         >>> read_seconds("60"), read_seconds("2m")
         (60.0, 120.0)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|)", text.strip())
-    seconds = float(match[1]) * (60 if match[2] == "m" else 1) if match else 0.0
-    if seconds < 1:
-        raise typer.BadParameter(f"{text!r}: give a time of at least a second, such as 60, 60s or 2m")
-    return seconds
+    try:
+        return seconds_of(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from hpi.cli.tables import new_table
+from hpi.cli.errors import Reported
+from hpi.cli.tables import new_table, threads_of
 from hpi.compat.paddlex.results import DetectionResult, KeypointResult
 from hpi.errors import InputError
 from hpi.predictor import Predictor
 from hpi.results import Result
 from hpi.saving import check_save_path, save_all
-from hpi.sources import count_items
+from hpi.sources import count_items, is_many, is_video, split_streams
+from hpi.sources.streams import StreamOptions
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +67,40 @@ class Output:
         return Progress(console=Console(stderr=True), transient=True, disable=hidden, redirect_stdout=on_screen)
 
 
-def run(open_predictor: Callable[[], Predictor], inputs: Sequence[str], output: Output, **arguments: Any) -> None:
+@dataclass(frozen=True)
+class StreamSettings:
+    """How people are followed through streams, and what is written.
+
+    Attributes:
+        arguments: of :meth:`hpi.predictor.Predictor.stream`.
+        options: of the sources.
+        formats: of the files; None: the usual ones.
+        smoothed: also write the smoothed keypoints.
+        resume: go on where an interrupted command stopped.
+    """
+
+    arguments: Mapping[str, Any]
+    options: StreamOptions
+    formats: Sequence[str] | None
+    smoothed: bool
+    resume: bool
+
+
+def run(
+    open_predictor: Callable[..., Predictor],
+    inputs: Sequence[str],
+    output: Output,
+    settings: StreamSettings,
+    **arguments: Any,
+) -> None:
     """Predict all inputs; print and save each result. Errors of single inputs are reported, and the others still run.
 
     Args:
-        open_predictor: loads the models; called once it is certain that results can be saved.
-        inputs: images, videos, folders and URLs.
+        open_predictor: loads the models, ``for_many`` images or not; called once it is certain that results can be
+            saved.
+        inputs: images, folders and URLs, and streams, which come last.
         output: where results go.
+        settings: what is done with streams.
         arguments: of :meth:`Predictor.predict`.
 
     Raises:
@@ -80,21 +109,35 @@ def run(open_predictor: Callable[[], Predictor], inputs: Sequence[str], output: 
     """
     if output.folder is not None:
         check_save_path(output.folder)
+    images, streams, errors = split_streams(inputs)
     start = time.perf_counter()
-    with open_predictor() as predictor:
+    with open_predictor(for_many=_only_many(images, streams)) as predictor:
         _log_choice(predictor, time.perf_counter() - start)
-        if not _predict(predictor, list(inputs), output, **arguments):
+        report = Reported()
+        for error in errors:
+            report(error)
+        succeeded = not report.count
+        if images:
+            succeeded &= _predict(predictor, images, output, **arguments)
+        if streams:
+            from hpi.cli.video import follow  # images need none of it
+
+            succeeded &= follow(predictor, streams, output, settings)
+        if not succeeded:
             raise typer.Exit(1)
+
+
+def _only_many(images: list[str], streams: list[str]) -> bool:
+    """Whether all inputs should go through workers: many images, or videos; no camera and no network stream."""
+    return all(map(is_video, streams)) and (is_many(images) if images else bool(streams))
 
 
 def _predict(predictor: Predictor, inputs: list[str], output: Output, **arguments: Any) -> bool:
     """Predict and save; False if there was an error."""
-    failed = 0
+    reported = Reported()
 
     def report(error: InputError) -> None:
-        nonlocal failed
-        failed += 1
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        reported(error)
         progress.advance(task)
 
     total = count_items(inputs)
@@ -111,7 +154,7 @@ def _predict(predictor: Predictor, inputs: list[str], output: Output, **argument
                 progress.advance(task)
     seconds = time.perf_counter() - start
     logger.info("%d images in %.2f s, %.1f ms each", count, seconds, 1000 * seconds / max(count, 1))
-    return not failed
+    return not reported.count
 
 
 def _shown(results: Iterable[Result], output: Output) -> Iterator[Result]:
@@ -122,7 +165,7 @@ def _shown(results: Iterable[Result], output: Output) -> Iterator[Result]:
 
 def _log_choice(predictor: Predictor, seconds: float) -> None:
     for model in predictor.describe()["models"]:
-        runs_on = f"{model['backend']} {model['variant']}, {model['threads']} threads, {model['device']}"
+        runs_on = f"{model['backend']} {model['variant']}, {threads_of(model)}, {model['device']}"
         logger.info("%s runs on %s: %s", model["model"], runs_on, model["reason"])
     logger.info("loaded in %.2f s", seconds)
 

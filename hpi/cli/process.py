@@ -43,6 +43,8 @@ def run(command: Callable[[], None]) -> NoReturn:
         elif stop.signal is None:
             raise
         code = 1
+    if _HAS_TIMER:  # also where the command has ended by itself: the alarm would kill a process that ends slowly
+        signal.setitimer(signal.ITIMER_REAL, 0)
     if code and stop.signal is not None:
         _leave(stop.signal)
     for number in _WORDS:  # nothing is left to clean up
@@ -93,8 +95,6 @@ def _listen(number: int, handler: Callable[[int, FrameType | None], Any] | signa
 
 def _leave(number: int) -> NoReturn:
     """End now, without waiting for threads, which may be reading from a slow server."""
-    if _HAS_TIMER:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     _flush()
     with contextlib.suppress(OSError):
         print(_WORDS[signal.Signals(number)], file=sys.stderr, flush=True)  # noqa: T201

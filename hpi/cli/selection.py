@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from hpi.cli.tables import new_table
+from hpi.cli.tables import new_table, threads_of
 from hpi.predictor import Predictor
 from hpi.selection.measure import Failure, Measurement
 
@@ -29,16 +29,29 @@ FIGURES = {
 
 def explain(predictor: Predictor, *, as_json: bool) -> None:
     """Print what each model of a predictor runs on, and the candidates by rank."""
+    predictor.side_by_side()
     description = predictor.describe()
     if as_json:
         print(json.dumps(description, indent=2))  # noqa: T201
         return
     console = Console(highlight=False)
-    for model in description["models"]:
+    if not description["side_by_side"]:
+        _explain(console, description["models"])
+        return
+    console.rule("One image at a time", align="left")
+    _explain(console, description["models"])
+    console.rule("Many images, such as a folder", align="left")
+    _explain(console, description["side_by_side"])
+
+
+def _explain(console: Console, models: Iterable[Mapping[str, Any]]) -> None:
+    for model in models:
         console.print(f"[bold]{model['model']}[/] ({model['task']})")
-        engaged = f"{model['backend']} {model['variant']}, {model['threads']} threads, {model['device']}"
+        engaged = f"{model['backend']} {model['variant']}, {threads_of(model)}, {model['device']}"
         notes = f" ({', '.join(model['notes'])})" if model["notes"] else ""
         console.print(f"  runs on  {engaged}{notes}, version {model['version']}", soft_wrap=True)
+        if model["batch_size"] is not None:
+            console.print("  batches  one item at a time: the graph has a fixed batch of 1")
         console.print(f"  because  {model['reason']}", soft_wrap=True)
         console.print(f"  file     {model['file']}", soft_wrap=True)
         console.print(f"  figures  {model['ranking_rests_on']}\n", soft_wrap=True)
@@ -64,7 +77,7 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
     if quiet:
         predictor.tune(seconds)
         return
-    table = new_table("model", "candidate", "batch", "p50 ms", "p90 ms", "px off")
+    table = new_table("model", "candidate", "batch", "workers", "p50 ms", "p90 ms", "px off")
     failures: list[RenderableType] = []
     progress = Progress(TextColumn("measuring"), BarColumn(), TimeElapsedColumn(), TextColumn(f"of {seconds:g} s"))
     task, start = progress.add_task("", total=seconds), time.monotonic()
@@ -87,12 +100,17 @@ def tune(predictor: Predictor, seconds: float, *, quiet: bool = False) -> None:
 def _add(table: Table, model: str, result: Measurement) -> None:
     row = result.row(model)
     off = "-" if row.deviation_px is None else f"{row.deviation_px:.2g}"
-    table.add_row(model, str(result.candidate), str(result.batch), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", off)
+    figures = f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", off
+    table.add_row(model, str(result.candidate), str(result.batch), str(row.workers), *figures)
 
 
-def summary(description: Mapping[str, Any]) -> dict[str, str]:
-    """What each model runs on."""
+def summary(predictor: Predictor) -> dict[str, str]:
+    """What each model runs on: by its name for one image at a time, and where that differs for many."""
+    predictor.side_by_side()
+    description = predictor.describe()
+    models = {model["model"]: model for model in description["models"]}
+    models |= {f"{model['model']}, many images": model for model in description["side_by_side"]}
     return {
-        model["model"]: " ".join([model["backend"], model["variant"], *model["notes"]])
-        for model in description["models"]
+        name: ", ".join([f"{model['backend']} {model['variant']}", threads_of(model), *model["notes"]])
+        for name, model in models.items()
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -27,3 +30,14 @@ def new_table(*headings: str, title: str | None = None) -> Table:
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
+
+
+def threads_of(model: Mapping[str, Any]) -> str:
+    """The threads of a model that a predictor describes, in words.
+
+    Example:
+        >>> threads_of({"threads": 2, "workers": 1}), threads_of({"threads": 1, "workers": 2})
+        ('2 threads', '2 workers of 1 thread')
+    """
+    threads = "1 thread" if model["threads"] == 1 else f"{model['threads']} threads"
+    return threads if model["workers"] == 1 else f"{model['workers']} workers of {threads}"

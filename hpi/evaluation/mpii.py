@@ -105,6 +105,7 @@ class MpiiDataset:
     """
 
     title = "MPII"
+    threshold = 0.0
 
     def __init__(self, annotations: Path, images: Path, headboxes: Path | None = None) -> None:
         """Read and check the annotations.

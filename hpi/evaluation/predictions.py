@@ -19,7 +19,7 @@ from hpi.results import Result
 
 Box = tuple[float, float, float, float]
 Figures = dict[str, float | None]
-"""Name of a measure and its value in percent; None where the dataset has nobody that it is for."""
+"""Name of a measure and its value: percent, or a whole number; None where the dataset has nobody that it is for."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,12 @@ class Dataset(Protocol):
         protocol: how the figures are computed.
         images: those whose files exist.
         counts: how many images, people or boxes were left out, by reason.
+        threshold: people that score less do not matter.
     """
 
     title: str
     protocol: str
+    threshold: float
     images: list[DatasetImage]
     counts: dict[str, int]
 
@@ -243,17 +245,18 @@ def predict(
     journal: Journal,
     batch_size: int,
     *,
+    threshold: float = 0,
     on_error: Callable[[InputError], None],
     on_progress: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Predict images in batches, and write the results of each image to the journal.
 
     Args:
-        predictor: a keypoint model if the images have boxes; else a pipeline or a detector, which then runs with a
-            threshold of 0.
+        predictor: a keypoint model if the images have boxes; else a pipeline or a detector.
         images: each with a different path.
         journal: where the results are written.
         batch_size: images per batch.
+        threshold: of people that are found.
         on_error: called with the error of each image that cannot be used; the image is skipped.
         on_progress: called once for each image, used or skipped.
 
@@ -276,7 +279,7 @@ def predict(
     waiting = [image for image in images if image.given != []]
     for _ in found:
         on_progress()
-    for image, result in _results(predictor, waiting, batch_size, on_error, on_progress):
+    for image, result in _results(predictor, waiting, batch_size, threshold, on_error, on_progress):
         if reason := _mismatch(image, result):
             on_error(InputError(f"{image.path}: {reason}"))
         else:
@@ -304,6 +307,7 @@ def _results(
     predictor: Predictor,
     images: Sequence[DatasetImage],
     batch_size: int,
+    threshold: float,
     on_error: Callable[[InputError], None],
     on_progress: Callable[[], None],
 ) -> Iterator[tuple[DatasetImage, Result]]:
@@ -317,7 +321,7 @@ def _results(
     results = predictor.predict(
         [str(image.path) for image in images],
         batch_size=batch_size,
-        threshold=None if given else 0,
+        threshold=None if given else threshold,
         boxes=given or None,
         on_error=report,
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from hpi.errors import ConfigError
+from hpi.errors import ConfigError, InputError
 from hpi.instances import Frame, Instances, Skeleton
 from hpi.models.model import Model, Threshold
 
@@ -49,11 +48,22 @@ class Pipeline(ABC):
         """
         if regions is not None and not self.takes_regions:
             raise ConfigError(f"{self.models[0].spec.name} finds its own boxes and takes no regions")
-        return self._run([frame.image for frame in frames], regions, threshold)
+        return self._run(frames, regions, threshold)
+
+    def check(self, frame: Frame) -> None:
+        """Check that the first model can take a frame, which others of its batch need not fail with.
+
+        Raises:
+            InputError: it cannot; the message names the frame's file.
+        """
+        try:
+            self.models[0].spec.transform.size_for(frame.image)
+        except InputError as error:
+            raise InputError(f"{frame.path or 'image'}: {error}") from error
 
     @abstractmethod
-    def _run(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
-        """As :meth:`run`, on the images of the frames."""
+    def _run(self, frames: Sequence[Frame], regions: Regions, threshold: Threshold) -> list[Instances]:
+        """As :meth:`run`, with regions only where the pipeline takes them."""
 
     @property
     @abstractmethod
@@ -62,8 +72,13 @@ class Pipeline(ABC):
 
     @property
     def detects(self) -> bool:
-        """Whether it finds the boxes of people, or of other objects, itself."""
+        """Whether it finds people, or other objects, itself."""
         return not self.models[0].spec.transform.takes_regions
+
+    @property
+    def is_bottom_up(self) -> bool:
+        """Whether one model finds people together with their keypoints."""
+        return self.models[0].spec.is_bottom_up
 
     @property
     def skeleton(self) -> Skeleton | None:

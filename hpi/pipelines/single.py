@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from hpi.instances import Instances
+from hpi.instances import Frame, Instances
 from hpi.models.model import Model, Threshold
 from hpi.pipelines.base import Pipeline, Regions
 
@@ -30,5 +29,5 @@ class SingleModel(Pipeline):
     def takes_regions(self) -> bool:  # noqa: D102
         return self.models[0].spec.transform.takes_regions
 
-    def _run(self, images: Sequence[Any], regions: Regions, threshold: Threshold) -> list[Instances]:
-        return self.models[0].run(images, regions, threshold)
+    def _run(self, frames: Sequence[Frame], regions: Regions, threshold: Threshold) -> list[Instances]:
+        return self.models[0].run([frame.image for frame in frames], regions, threshold)

@@ -6,27 +6,35 @@ import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+import fastapi_offline
+from fastapi import FastAPI, Request, Security, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
+import hpi
 from hpi.compat.paddlex.http_protocol import ROUTE, Answer, Message
 from hpi.predictor import Predictor
 from hpi.serving.handler import RequestHandler
+from hpi.serving.limits import MIB, Memory, RequestError
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.middleware import json_response, surround
 from hpi.serving.openapi import REQUEST, errors
 from hpi.serving.requests import check_token
 from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
+from hpi.serving.stream import ROUTE as STREAM
+from hpi.serving.stream import StreamHandler
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
 PAGE = Path(__file__).parent / "page"
+SWAGGER_UI = Path(fastapi_offline.__file__).parent / "static"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -50,7 +58,9 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     service = PoseService(predictor, settings, metrics)
-    handler = RequestHandler(service, settings)
+    memory = Memory(int(settings.max_memory_mb * MIB))
+    handler = RequestHandler(service, settings, memory)
+    streams = StreamHandler(service, settings, memory, metrics)
     metrics.watch(
         "hpi_requests_inside", "Requests that are waiting for the models or running.", lambda: handler.limit.inside
     )
@@ -63,9 +73,14 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="hpi: human keypoints",
+        version=hpi.__version__,
         description="PaddleX's protocol for human keypoint detection: send an image, get people with their keypoints.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their viewers from elsewhere
+        redoc_url=None,
     )
+    # The endpoints check the token themselves; this documents it.
+    secured = [Security(HTTPBearer(auto_error=False))] if settings.token else []
     surround(app, settings, metrics)
 
     @app.post(
@@ -73,6 +88,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         response_model=Answer,
         responses=errors(),
         openapi_extra=REQUEST,
+        dependencies=secured,
         summary="Find people and their keypoints",
     )
     async def infer(request: Request) -> Response:
@@ -81,6 +97,16 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         result = await handler.result(request, clock)
         answer = Answer(logId=request.scope["log_id"], result=result)
         return json_response(answer, headers={"Server-Timing": clock.server_timing()})
+
+    @app.websocket(STREAM)
+    async def stream(socket: WebSocket) -> None:
+        await streams.serve(socket)
+
+    @app.get(STREAM, include_in_schema=False)  # OpenAPI has no words for a WebSocket
+    async def show_stream(request: Request) -> Response:
+        streams.check(request)
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        raise RequestError(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket; open it as one", upgrade)
 
     @_get(app, "/health", response_model=Message, summary="Whether the process is alive")
     async def health(request: Request) -> Response:
@@ -91,16 +117,23 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         handler.limit.check()
         return json_response(Message(logId=request.scope["log_id"], errorMsg="Ready"))
 
-    @_get(app, "/metrics", response_class=_PrometheusText, responses=errors(401), summary="Metrics for Prometheus")
+    @_get(
+        app,
+        "/metrics",
+        response_class=_PrometheusText,
+        responses=errors(401),
+        summary="Metrics for Prometheus",
+        dependencies=secured,
+    )
     async def show_metrics(request: Request) -> Response:
         check_token(request, settings.token)
         return _PrometheusText(metrics.text())
 
     @_get(app, "/info", response_model=dict[str, Any], summary="What runs where")
     async def info() -> Response:
-        return JSONResponse(_info(predictor))
+        return JSONResponse({**_info(predictor), "tracker": service.usual_tracking.tracker})
 
-    _add_page(app)
+    _add_pages(app)
     return app
 
 
@@ -112,7 +145,13 @@ def _get(app: FastAPI, path: str, **documented: Any) -> Callable[[Endpoint], End
         answers = documented.get("responses", {})
         statuses = {status: {"description": answers[status]["description"]} for status in answers}
         summary = f"{documented['summary']}, without the body"
-        app.head(path, response_class=Response, responses=statuses, summary=summary)(endpoint)
+        app.head(
+            path,
+            response_class=Response,
+            responses=statuses,
+            summary=summary,
+            dependencies=documented.get("dependencies"),
+        )(endpoint)
         return endpoint
 
     return add
@@ -126,31 +165,43 @@ class _PrometheusText(PlainTextResponse):
 
 def _info(predictor: Predictor) -> dict[str, Any]:
     """What the page shows. It holds no paths of this machine."""
-    shown = ("model", "task", "backend", "version", "variant", "device", "threads")
+    shown = ("model", "task", "backend", "version", "variant", "device", "threads", "workers")
     pipeline = predictor.pipelines[0]
     skeleton, own = pipeline.skeleton, pipeline.draw_threshold
     assert skeleton is not None  # the service needs a pipeline that finds keypoints
+    description = predictor.describe()
+
+    def shown_of(arrangement: str) -> list[dict[str, Any]]:
+        return [{field: model[field] for field in shown} for model in description[arrangement]]
+
     return {
         "name": predictor.name,
         "detThreshold": own if predictor.threshold is None else predictor.threshold,
-        "models": [{field: model[field] for field in shown} for model in predictor.describe()["models"]],
+        "models": shown_of("models"),
+        "sideBySide": shown_of("side_by_side"),
         "skeleton": {"keypoints": skeleton.keypoints, "edges": [(bone.start, bone.end) for bone in skeleton.bones]},
     }
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_pages(app: FastAPI) -> None:
     sample = files("hpi.configs") / "parity" / "people.png"
-
-    async def page(_: Request) -> Response:
-        return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
 
     async def sample_image(_: Request) -> Response:
         return Response(sample.read_bytes(), media_type="image/png")
 
-    app.add_route("/", page, include_in_schema=False)
+    app.add_route("/", _page("index.html"), include_in_schema=False)
+    app.add_route("/docs", _page("docs.html"), include_in_schema=False)
     app.add_route("/page/sample.png", sample_image, include_in_schema=False)
     mimetypes.add_type("text/javascript", ".js")  # some systems map it to text/plain, which browsers refuse to run
     app.mount("/page", _Revalidated(directory=PAGE))
+    app.mount("/docs", _Revalidated(directory=SWAGGER_UI))
+
+
+def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def page(_: Request) -> Response:
+        return FileResponse(PAGE / name, headers=_PAGE_HEADERS)
+
+    return page
 
 
 class _Revalidated(StaticFiles):

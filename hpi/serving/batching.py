@@ -6,14 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Condition, Thread
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
-class _Job(NamedTuple, Generic[Item, Outcome]):
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[Item, Outcome]):
     item: Item
     future: Future[Outcome]
 
@@ -21,9 +23,10 @@ class _Job(NamedTuple, Generic[Item, Outcome]):
 class Batcher(Generic[Item, Outcome]):
     """Worker threads that run queued items in batches, and wait a little for a batch to fill.
 
-    While a worker is busy, further items queue up for its next batch, so batches grow with the load. An item whose
-    future is cancelled before its batch starts leaves the queue at once. The queue has no limit: callers must limit
-    how many items they submit.
+    While a worker is busy, further items queue up for its next batch, so batches grow with the load. A batch beside
+    which nothing runs or waits may go to a worker that is there for such batches only. An item whose future is
+    cancelled before its batch starts leaves the queue at once. The queue has no limit: callers must limit how many
+    items they submit.
 
     Example:
         >>> batcher = Batcher([lambda batch: [2 * item for item in batch]], largest=8, wait_s=0)
@@ -39,6 +42,7 @@ class Batcher(Generic[Item, Outcome]):
         *,
         largest: int,
         wait_s: float,
+        alone: Callable[[list[Item]], Sequence[Outcome]] | None = None,
         on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Start the threads.
@@ -47,13 +51,16 @@ class Batcher(Generic[Item, Outcome]):
             workers: each is called with a batch by its own thread, and returns one outcome per item.
             largest: maximum batch size.
             wait_s: how long the first item of a batch waits for others, in seconds.
+            alone: called instead of a worker, by its thread, with a batch beside which nothing runs or waits.
             on_batch: called with the size of each batch before it runs.
         """
         self._queue: deque[_Job[Item, Outcome]] = deque()
         self._changed = Condition()
+        self._taken = 0
         self._closing = False
         self._largest = largest
         self._wait_s = wait_s
+        self._alone = alone
         self._on_batch = on_batch
         self._threads = [Thread(target=self._serve, args=(one,), name="hpi-batch", daemon=True) for one in workers]
         for thread in self._threads:
@@ -90,7 +97,11 @@ class Batcher(Generic[Item, Outcome]):
     def _serve(self, worker: Callable[[list[Item]], Sequence[Outcome]]) -> None:
         while batch := self._collect():
             self._on_batch(len(batch))
-            self._run(worker, batch)
+            with self._changed:
+                is_alone = not self._queue and self._taken == len(batch)
+            self._run(self._alone if is_alone and self._alone else worker, batch)
+            with self._changed:
+                self._taken -= len(batch)
 
     def _collect(self) -> list[_Job[Item, Outcome]]:
         """The next batch; empty when it is time to stop."""
@@ -102,10 +113,15 @@ class Batcher(Generic[Item, Outcome]):
                     job = self._queue.popleft()
                     if job.future.set_running_or_notify_cancel():
                         batch.append(job)
+                        self._taken += 1
                         end = end or time.monotonic() + self._wait_s
-                elif self._closing or not self._changed.wait(None if end is None else max(0, end - time.monotonic())):
+                elif self._closing or not self._wait_for_item(None if end is None else max(0, end - time.monotonic())):
                     break
         return batch
+
+    def _wait_for_item(self, most_s: float | None) -> bool:
+        """Wait for an item; one may come just as the time is over, and then no other thread is woken for it."""
+        return self._changed.wait(most_s) or bool(self._queue)
 
     def _run(self, worker: Callable[[list[Item]], Sequence[Outcome]], jobs: list[_Job[Item, Outcome]]) -> None:
         try:

@@ -50,9 +50,8 @@ class Form:
     def add_file(self, part: File) -> None:
         """Add a part with a file name."""
         name = self._new(part)
-        part.file_object.seek(0)
+        part.file_object.seek(0)  # in memory; the parser still uses it, so it is not closed here
         self.files[name] = part.file_object.read()
-        part.close()
 
     def _new(self, part: Field | File) -> str:
         name = (part.field_name or b"").decode("utf-8", "replace")[:MAX_LETTERS]

@@ -7,9 +7,10 @@ import asyncio
 from starlette.requests import Request
 
 from hpi.compat.paddlex.http_protocol import InferResult, persons_of
+from hpi.instances import Frame
 from hpi.serving.bodies import Kind, body_kind, read_body
 from hpi.serving.forms import read_form
-from hpi.serving.limits import MIB, Memory, Received, RequestLimit
+from hpi.serving.limits import MIB, Limit, Memory, Received
 from hpi.serving.metrics import Clock
 from hpi.serving.requests import ImageRequest, RequestParser, until_done_or_gone
 from hpi.serving.service import PoseRequest, PoseService
@@ -23,13 +24,13 @@ class RequestHandler:
         limit: of the requests that run at a time.
     """
 
-    def __init__(self, service: PoseService, settings: Settings) -> None:
+    def __init__(self, service: PoseService, settings: Settings, memory: Memory) -> None:
         self._service = service
         self._settings = settings
-        self._memory = Memory(int(settings.max_memory_mb * MIB))
+        self._memory = memory
         self._largest = int(settings.max_body_mb * MIB)
         self._parser = RequestParser()
-        self.limit = RequestLimit(settings.max_requests)
+        self.limit = Limit(settings.max_requests, "requests are running")
 
     async def result(self, request: Request, clock: Clock) -> InferResult:
         """Read a request, and find the people in its image.
@@ -75,7 +76,7 @@ class RequestHandler:
         service = self._service
         with self._memory.held(await service.size(data, parsed.label)):
             image = await service.decode(data, clock)
-            people = await service.find(PoseRequest(image, parsed.threshold), clock)
+            people = await service.find(PoseRequest(Frame(image), parsed.threshold), clock)
             visualize = self._settings.visualize if parsed.visualize is None else parsed.visualize
             picture = await service.draw(image, people, clock) if visualize else None
         return InferResult(persons=persons_of(people), image=picture)

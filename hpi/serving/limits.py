@@ -39,6 +39,17 @@ def busy(reason: str) -> RequestError:
     return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"busy: {reason}; try again", {"Retry-After": "1"})
 
 
+def too_late(seconds: float) -> RequestError:
+    """The error for a result that was not ready in time.
+
+    Example:
+        >>> error = too_late(30)
+        >>> int(error.status), str(error)
+        (504, 'not done within 30 s; the service is busy')
+    """
+    return RequestError(HTTPStatus.GATEWAY_TIMEOUT, f"not done within {seconds:g} s; the service is busy")
+
+
 class Memory:
     """A budget of bytes, shared by the bodies and decoded images of all requests.
 
@@ -122,32 +133,33 @@ class Received:
         self.become(bytearray())
 
 
-class RequestLimit:
-    """Limits how many requests run at a time.
+class Limit:
+    """Limits how many of something there are at a time.
 
     Attributes:
-        inside: requests that are running or waiting for the models.
+        inside: how many there are: requests that are running or waiting for the models, or open streams.
 
     Example:
-        >>> limit = RequestLimit(1)
+        >>> limit = Limit(1, "requests are running")
         >>> with limit.admitted():
         ...     limit.check()
         Traceback (most recent call last):
         hpi.serving.limits.RequestError: busy: 1 requests are running; try again
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, what: str) -> None:
         self._most = most
+        self._what = what
         self.inside = 0
 
     def check(self) -> None:
         """Raise :class:`RequestError` (503) if the limit is reached."""
         if self.inside >= self._most:
-            raise busy(f"{self._most} requests are running")
+            raise busy(f"{self._most} {self._what}")
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Count a request for the duration of a ``with`` block.
+        """Count one for the duration of a ``with`` block.
 
         Raises:
             RequestError: 503, the limit is reached.

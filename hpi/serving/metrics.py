@@ -18,6 +18,8 @@ class Metrics:
     Attributes:
         requests: answered requests by route and HTTP status.
         batch_sizes: images in each batch.
+        stream_frames: answered frames of WebSockets by status.
+        stream_drops: frames of WebSockets that a newer one replaced.
 
     Example:
         >>> metrics = Metrics()
@@ -31,6 +33,12 @@ class Metrics:
         self.requests = Counter("hpi_requests", "Answered requests.", ("route", "code"), registry=self._registry)
         self.batch_sizes = Histogram(
             "hpi_batch_size", "Images that went through the models together.", buckets=_SIZES, registry=self._registry
+        )
+        self.stream_frames = Counter(
+            "hpi_stream_frames", "Answered frames of WebSockets.", ("code",), registry=self._registry
+        )
+        self.stream_drops = Counter(
+            "hpi_stream_dropped", "Frames of WebSockets that a newer one replaced.", registry=self._registry
         )
         self._stages = Histogram(
             "hpi_stage_seconds",
@@ -82,6 +90,10 @@ class Clock:
         yield
         self.note(stage, perf_counter() - start)
 
+    def milliseconds(self) -> dict[str, float]:
+        """The duration of each stage, in milliseconds."""
+        return {stage: round(1000 * seconds, 2) for stage, seconds in self.seconds.items()}
+
     def server_timing(self) -> str:
         """The stages as the value of the HTTP header ``Server-Timing``, in milliseconds."""
-        return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in self.seconds.items())
+        return ", ".join(f"{stage};dur={duration:.2f}" for stage, duration in self.milliseconds().items())

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 2
 """Time limit for reading the rest of a refused body, in seconds."""
 
+_ANSWERS = {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 _REQUEST_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
 _RESPONSE_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
 
@@ -65,12 +66,31 @@ def json_response(
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    """Answer an error. An internal error is logged, and its details stay in the log."""
+    return error_response(error, request.scope["log_id"])
+
+
+def error_response(error: Exception, log_id: str) -> Response:
+    """The answer to an error.
+
+    Example:
+        >>> error_response(RequestError(HTTPStatus.NOT_FOUND, "no such route"), "1").body
+        b'{"logId":"1","errorCode":404,"errorMsg":"no such route"}'
+    """
+    answer, headers = error_message(error, log_id)
+    return json_response(answer, answer.errorCode, headers)
+
+
+def error_message(error: Exception, log_id: str) -> tuple[http_protocol.Message, dict[str, str]]:
+    """What the answer says of an error, and headers. An internal error is logged, and its details stay in the log.
+
+    Example:
+        >>> error_message(InputError("the image: the file is empty"), "1")[0]
+        Message(logId='1', errorCode=422, errorMsg='the image: the file is empty')
+    """
     status, message, headers = _explain(error)
-    log_id = request.scope["log_id"]
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
-    return json_response(http_protocol.Message(logId=log_id, errorCode=status, errorMsg=message), status, headers)
+    return http_protocol.Message(logId=log_id, errorCode=status, errorMsg=message), headers
 
 
 def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
@@ -152,22 +172,22 @@ class _Faults:
 
 
 class _Observer:
-    """Gives each request its ``logId``; logs and counts its answer."""
+    """Gives each request its ``logId``; logs and counts its answer, that of a WebSocket when it is closed."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         scope["log_id"], status, start = str(uuid.uuid4()), HTTPStatus.INTERNAL_SERVER_ERROR.value, perf_counter()
 
         async def observed(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in _ANSWERS:
+                status = message.get("status", HTTPStatus.SWITCHING_PROTOCOLS.value)
             await send(message)
 
         try:
@@ -177,7 +197,7 @@ class _Observer:
             self._metrics.requests.labels(route, str(status)).inc()
             milliseconds = round(1000 * (perf_counter() - start), 2)
             path = scope["raw_path"].decode("ascii", "replace")  # still escaped, so that it cannot forge log lines
-            facts = {"logId": scope["log_id"], "method": scope["method"], "path": path, "status": status}
+            facts = {"logId": scope["log_id"], "method": scope.get("method", "GET"), "path": path, "status": status}
             logger.info(
                 "%s %s %s %d %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}
             )

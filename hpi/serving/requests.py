@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import json
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from hpi.compat.paddlex.http_protocol import InferRequest, Options
 from hpi.io.fetch import is_url
@@ -19,7 +20,7 @@ from hpi.serving.bodies import Kind, check_untyped
 from hpi.serving.encoded import IMAGE_LABEL, from_base64
 from hpi.serving.fields import UnknownFields, validated, wrong
 from hpi.serving.forms import IMAGE_FIELDS, Form
-from hpi.serving.limits import RequestError
+from hpi.serving.limits import RequestError, too_late
 
 T = TypeVar("T")
 
@@ -28,6 +29,9 @@ CLIENT_GONE = 499
 
 MAX_COMMAS = 10_000
 """Limit of commas in a JSON body: each may separate values that take many times their size once parsed."""
+
+BEARER_PROTOCOL = "hpi.bearer."
+"""Subprotocol of a WebSocket that ends in the token as URL-safe base64; pages of a browser cannot set its headers."""
 
 _NO_OPTIONS = Options()
 
@@ -53,8 +57,8 @@ class ImageRequest:
     visualize: bool | None
 
 
-def check_token(request: Request, token: str | None) -> None:
-    """Check the bearer token in constant time.
+def check_token(connection: HTTPConnection, token: str | None) -> None:
+    """Check the bearer token in constant time: of the header, or of the subprotocol of a WebSocket.
 
     Raises:
         RequestError: 401, the token is missing or wrong.
@@ -68,11 +72,38 @@ def check_token(request: Request, token: str | None) -> None:
     """
     if token is None:
         return
-    sent = request.headers.get("authorization", "").encode()
-    if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
+    sent = connection.headers.get("authorization", "").encode()
+    encoded = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+    offered = next((name for name in connection.scope.get("subprotocols", ()) if name.startswith(BEARER_PROTOCOL)), "")
+    in_header = hmac.compare_digest(sent, f"Bearer {token}".encode())
+    if not (in_header or hmac.compare_digest(offered.encode(), f"{BEARER_PROTOCOL}{encoded}".encode())):
         raise RequestError(
             HTTPStatus.UNAUTHORIZED, "send the token: Authorization: Bearer ...", {"WWW-Authenticate": "Bearer"}
         )
+
+
+def check_origin(connection: HTTPConnection, allowed: Collection[str]) -> None:
+    """Check that the page that opens a WebSocket may do so: browsers let every page, and send its origin.
+
+    Args:
+        connection: what was asked for; without an origin it comes from a program.
+        allowed: origins besides that of the service itself; ``*`` for all.
+
+    Raises:
+        RequestError: 403, it is the page of another origin.
+
+    Example:
+        >>> headers = [(b"host", b"127.0.0.1:8080"), (b"origin", b"https://page.example")]
+        >>> connection = HTTPConnection({"type": "websocket", "headers": headers})
+        >>> check_origin(connection, ["https://page.example"])
+        >>> check_origin(connection, [])
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: pages of 'https://page.example' may not use this service; --cors allows them
+    """
+    origin, host = connection.headers.get("origin", "").lower(), connection.headers.get("host", "").lower()
+    if origin and not {origin, "*"} & set(allowed) and origin not in {f"http://{host}", f"https://{host}"}:
+        message = f"pages of {origin[:100]!r} may not use this service; --cors allows them"
+        raise RequestError(HTTPStatus.FORBIDDEN, message)
 
 
 class RequestParser:
@@ -194,7 +225,7 @@ async def until_done_or_gone(request: Request, work: Coroutine[Any, Any, T], dea
             return working.result()
         if gone in done:
             raise RequestError(CLIENT_GONE, "the client disconnected before the answer")
-        raise RequestError(HTTPStatus.GATEWAY_TIMEOUT, f"not done within {deadline_s:g} s; the service is busy")
+        raise too_late(deadline_s)
     finally:
         working.cancel()
         gone.cancel()

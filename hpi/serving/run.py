@@ -18,8 +18,9 @@ from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import HpiError
 from hpi.predictor import Predictor
 from hpi.serving.app import create_app
+from hpi.serving.limits import MIB
 from hpi.serving.listening import bind, cannot_listen, close, url_of
-from hpi.serving.protocol import ImpatientProtocol
+from hpi.serving.protocol import BoundedWebSocket, ImpatientProtocol
 from hpi.serving.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def serve(
     predictor: Mapping[str, Any],
     overrides: Mapping[str, Any],
     *,
+    is_model: bool = False,
     host: str,
     port: int,
     workers: int,
@@ -45,9 +47,10 @@ def serve(
     """Serve a pipeline until SIGTERM or SIGINT, then finish the accepted requests.
 
     Args:
-        pipeline: its name or YAML file.
+        pipeline: its name or YAML file, or that of a model.
         predictor: arguments of the :class:`Predictor`.
         overrides: fields of :class:`Settings` that outrank the YAML; None stands for a field that is not set.
+        is_model: the name is that of a model, which has no such YAML.
         host: address to listen on.
         port: port to listen on.
         workers: number of processes, each with its own models and threads.
@@ -56,12 +59,16 @@ def serve(
     Raises:
         HpiError: a field is wrong, the address cannot be bound, or no runtime can run a model.
     """
-    settings = read_settings(read_pipeline(predictor.get("config") or pipeline).Serving, overrides)
+    section = None if is_model else read_pipeline(predictor.get("config") or pipeline).Serving
+    settings = read_settings(section, overrides)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
         "host": host,
         "port": port,
         "http": ImpatientProtocol,
+        "ws": BoundedWebSocket,
+        "ws_max_size": int(settings.max_frame_mb * MIB),
+        "ws_per_message_deflate": False,  # images are compressed already
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -86,6 +93,7 @@ def serve(
 def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
     """A predictor whose models have run once, so that errors in them show up before the service starts."""
     predictor = Predictor(pipeline, **arguments)
+    predictor.side_by_side()  # opens them now, not at the first requests
     predictor.warmup()
     return predictor
 

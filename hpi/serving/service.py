@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -17,6 +18,7 @@ from hpi.draw import draw_people
 from hpi.errors import ConfigError, InputError
 from hpi.instances import Frame, Instances
 from hpi.pipelines.base import Pipeline
+from hpi.pipelines.tracked import StreamState, TrackedPipeline, usual_tracker
 from hpi.predictor import Predictor
 from hpi.serving.batching import Batcher
 from hpi.serving.encoded import IMAGE_LABEL
@@ -25,63 +27,131 @@ from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.settings import Settings
 from hpi.serving.urls import fetch_public
 from hpi.sources import Image, decode_pixels, image_size
+from hpi.tracking.base import Tracking
 
 Buffer = bytes | bytearray
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class PoseRequest:
-    """A decoded image, and the score above which people are kept; None for the default of the service.
+    """A decoded image, and what to do with it.
+
+    Attributes:
+        frame: the image; of a stream with its name and the time.
+        threshold: people that score above it are kept; None for the default of the service.
+        tracking: how the people of the stream are followed; None of an image by itself.
+        made: when, by the clock of this process, seconds.
 
     Example:
         >>> import numpy as np
-        >>> PoseRequest(np.zeros((480, 640, 3), np.uint8), threshold=None).image.shape
+        >>> PoseRequest(Frame(np.zeros((480, 640, 3), np.uint8)), threshold=None).frame.image.shape
         (480, 640, 3)
     """
 
-    image: Image
+    frame: Frame
     threshold: float | None
+    tracking: Tracking | None = None
+    made: float = field(default_factory=perf_counter)
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The people of an image, with the start and the duration of its batch, in seconds.
+    """The people of an image, with how long it waited for its batch and how long that took, in seconds.
 
     Example:
-        >>> timed = Timed(Instances([0.5], boxes=[[0, 0, 8, 8]]), start=1.5, seconds=0.25)
-        >>> len(timed.people), timed.start + timed.seconds
-        (1, 1.75)
+        >>> timed = Timed(Instances([0.5], boxes=[[0, 0, 8, 8]]), waited=0.5, took=0.25)
+        >>> len(timed.people), timed.waited + timed.took
+        (1, 0.75)
     """
 
     people: Instances
-    start: float
-    seconds: float
+    waited: float
+    took: float
+
+
+class _Worker:
+    """Runs batches on the pipeline of a device: images by themselves, and frames of streams."""
+
+    def __init__(self, pipeline: Pipeline, threshold: float | None, states: dict[str | None, StreamState]) -> None:
+        self._pipeline = pipeline
+        self._threshold = threshold
+        self._states = states
+        self._tracked: dict[Tracking, TrackedPipeline] = {}
+
+    def pipeline(self, tracking: Tracking | None) -> Pipeline:
+        """The pipeline that follows people in this way; None: it follows nobody.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if tracking is None:
+            return self._pipeline
+        if tracking not in self._tracked:
+            self._tracked[tracking] = TrackedPipeline(self._pipeline, tracking, self._states)
+        return self._tracked[tracking]
+
+    def __call__(self, requests: Sequence[PoseRequest]) -> list[Timed]:
+        start = perf_counter()
+        found: dict[int, Instances] = {}
+        for tracking in dict.fromkeys(one.tracking for one in requests):
+            rows = [row for row, one in enumerate(requests) if one.tracking == tracking]
+            thresholds = [requests[row].threshold for row in rows]
+            people = self.pipeline(tracking).run(
+                [requests[row].frame for row in rows],
+                threshold=[self._threshold if one is None else one for one in thresholds],
+            )
+            found.update(zip(rows, people, strict=True))
+        took = perf_counter() - start
+        return [Timed(found[row], start - one.made, took) for row, one in enumerate(requests)]
 
 
 class PoseService:
-    """Runs the pipelines of a predictor for many callers at once."""
+    """Runs the pipelines of a predictor for many callers at once.
+
+    Attributes:
+        skeleton: of the keypoints that it finds.
+        usual_tracking: how the people of a stream are followed where its client does not say.
+    """
 
     def __init__(self, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
         """Start the worker threads.
 
         Raises:
-            ConfigError: the predictor is a single model.
+            ConfigError: the predictor does not find people with their keypoints by itself.
         """
-        skeleton = predictor.pipelines[0].skeleton
-        if skeleton is None or not predictor.pipelines[0].detects:
-            raise ConfigError(f"{predictor.name} is a single model; the service needs a pipeline")
+        first = predictor.pipelines[0]
+        if first.skeleton is None or not first.detects:
+            raise ConfigError(
+                f"{predictor.name} does not find people with their keypoints by itself; the service needs a pipeline, "
+                "or a model that does"
+            )
         self._settings = settings
-        self._skeleton = skeleton
+        self.skeleton = first.skeleton
+        self._states: dict[str | None, StreamState] = {}
+        many = predictor.side_by_side()
+        workers = [_Worker(pipeline, predictor.threshold, self._states) for pipeline in many]
+        alone = None if many is predictor.pipelines else _Worker(first, predictor.threshold, self._states)
+        self._workers = workers if alone is None else [*workers, alone]
         self._decoders = ThreadPoolExecutor(4, thread_name_prefix="hpi-decode")
         self._drawers = ThreadPoolExecutor(2, thread_name_prefix="hpi-draw")
         self._batcher: Batcher[PoseRequest, Timed] = Batcher(
-            [partial(_run, pipeline, predictor.threshold) for pipeline in predictor.pipelines],
+            workers,
             largest=settings.max_batch,
             wait_s=settings.max_wait_ms / 1000,
+            alone=alone,
             on_batch=metrics.batch_sizes.observe,
         )
         metrics.watch("hpi_queue_depth", "Images that wait for a batch.", lambda: self._batcher.depth)
+        metrics.watch("hpi_streams_followed", "Streams whose people are remembered.", lambda: len(self._states))
+        self.usual_tracking = Tracking(usual_tracker(first))
+        try:
+            self.prepare(self.usual_tracking)
+        except ConfigError as error:
+            logger.warning("people of streams get no ids: %s", error)
+            self.usual_tracking = Tracking(None)
 
     async def fetch(self, url: str, into: Received, clock: Clock) -> None:
         """Fetch the content of a public URL.
@@ -136,11 +206,31 @@ class PoseService:
 
         If it is cancelled, the image leaves the queue.
         """
-        submitted = perf_counter()
-        timed = await asyncio.wrap_future(self._batcher.submit(request))
-        clock.note("queue", timed.start - submitted)
-        clock.note("infer", timed.seconds)
+        return await self.outcome(self.submit(request), clock)
+
+    def submit(self, request: PoseRequest) -> Future[Timed]:
+        """Queue an image for the models."""
+        return self._batcher.submit(request)
+
+    async def outcome(self, job: Future[Timed], clock: Clock) -> Instances:
+        """Wait for the people of an image; if that is cancelled, the image leaves the queue."""
+        timed = await asyncio.wrap_future(job)
+        clock.note("queue", timed.waited)
+        clock.note("infer", timed.took)
         return timed.people
+
+    def prepare(self, tracking: Tracking) -> None:
+        """Get ready to follow people in this way.
+
+        Raises:
+            ConfigError: the models, or what is installed, do not allow it.
+        """
+        for worker in self._workers:
+            worker.pipeline(tracking)
+
+    def end(self, stream: str) -> None:
+        """Forget the people of a stream none of whose frames is in the models."""
+        self._states.pop(stream, None)
 
     async def draw(self, image: Image, people: Instances, clock: Clock) -> str:
         """The image with the people drawn on it, as a base64 JPEG."""
@@ -154,18 +244,10 @@ class PoseService:
         self._drawers.shutdown()
 
     def _draw(self, image: Image, people: Instances) -> str:
-        picture = draw_people(image, list(people.points), self._skeleton)
+        picture = draw_people(image, list(people.points), self.skeleton)
         _, data = cv2.imencode(".jpg", picture)
         return base64.b64encode(data.tobytes()).decode("ascii")
 
 
 async def _in_thread(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments))
-
-
-def _run(pipeline: Pipeline, default: float | None, requests: Sequence[PoseRequest]) -> list[Timed]:
-    start = perf_counter()
-    thresholds = [default if one.threshold is None else one.threshold for one in requests]
-    results = pipeline.run([Frame(one.image) for one in requests], threshold=thresholds)
-    seconds = perf_counter() - start
-    return [Timed(people, start, seconds) for people in results]

@@ -41,6 +41,9 @@ class Settings(Record):
         allow_url: fetch images from public http(s) addresses.
         fetch_s: maximum time to fetch an image; then 422.
         token: what clients must send as ``Authorization: Bearer``; None if they need none.
+        max_streams: maximum number of open WebSockets; further ones get 503.
+        max_frame_mb: maximum size of a message of a WebSocket, MiB.
+        idle_s: a WebSocket is closed after so much time without a message.
         cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*`` for
             all of them.
 
@@ -62,6 +65,9 @@ class Settings(Record):
     visualize: bool = True
     allow_url: bool = False
     fetch_s: Positive = 10
+    max_streams: Count = 16
+    max_frame_mb: Positive = 8
+    idle_s: Positive = 60
     token: str | None = None
     cors_origins: tuple[Origin, ...] = ()
 

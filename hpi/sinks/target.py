@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Iterable
 from pathlib import Path
 
 from hpi.errors import InputError
@@ -34,10 +35,22 @@ def write(target: Path, data: bytes, source: str | None) -> Path:
         ...     write(Path(folder) / "a_res.json", b"{}", source="a.jpg").read_bytes()
         b'{}'
     """
-    if _is_same_file(target, source):
-        raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")
+    refuse_inputs(target, [source])
     save(target, data, InputError)
     return target
+
+
+def refuse_inputs(target: Path, sources: Iterable[str | None]) -> None:
+    """Check that a file to write is none of those that are read.
+
+    Raises:
+        InputError: it is the input itself.
+
+    Example:
+        >>> refuse_inputs(Path("a_res.mp4"), ["a.mp4"])
+    """
+    if any(_is_same_file(target, source) for source in sources):
+        raise InputError(f"{target}: is the input itself, which is not overwritten; save to another place")
 
 
 def _is_same_file(target: Path, source: str | None) -> bool:

@@ -1,6 +1,7 @@
-"""Inputs of any kind become a stream of images: files, folders, URLs, images in memory, and lists of these.
+"""Inputs of any kind become images: files, folders, URLs, images in memory, and lists of these.
 
-One module for each kind: arrays, files, folders, images, tiff, pdf, video.
+One module for each kind: arrays, files, folders, images, tiff, pdf, video. Videos, cameras and the network are also
+read as streams, whose frames have times: see :func:`open_stream`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import io
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeGuard, Union
@@ -23,7 +23,9 @@ from hpi.sources.arrays import as_array, check_image, from_pillow, is_pillow, ow
 from hpi.sources.files import load_file, load_stream, load_url
 from hpi.sources.folders import list_folder
 from hpi.sources.images import IMAGE_SUFFIXES, decode_image, decode_pixels, image_size, read_content
-from hpi.sources.items import MAX_PIXELS, Image, Item, Picture, check_size
+from hpi.sources.items import MAX_PIXELS, Image, Item, Picture
+from hpi.sources.opening import StreamSource, is_stream, open_stream, stream_names
+from hpi.sources.streams import Stream, StreamOptions
 from hpi.sources.video import VIDEO_SUFFIXES, count_frames, read_frames
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ __all__ = [
     "Image",
     "Input",
     "Item",
+    "Stream",
+    "StreamOptions",
+    "StreamSource",
     "check_image",
     "check_input",
     "count_items",
@@ -45,8 +50,12 @@ __all__ = [
     "image_size",
     "is_several",
     "is_single",
+    "is_stream",
     "is_video",
+    "open_stream",
     "read_items",
+    "split_streams",
+    "stream_names",
 ]
 
 Input = Union[
@@ -59,6 +68,9 @@ KINDS = (
     "file, a file open in binary mode"
 )
 IN_MEMORY = "image in memory"
+
+MANY = 8
+"""From so many images on it is worth opening the workers."""
 
 
 def check_input(source: Input) -> None:
@@ -115,16 +127,54 @@ def count_items(source: Input) -> int:
         >>> count_items(["people.jpg", "crowd.jpg"])
         2
     """
+    return sum(_counts(source))
+
+
+def _counts(source: Any) -> Iterator[int]:
+    """As :func:`count_items`, one part after the other."""
     if is_several(source):
-        return sum(map(count_items, source)) if isinstance(source, Collection) else 1
-    if _is_folder(source):
+        if isinstance(source, Collection):
+            for one in source:
+                yield from _counts(one)
+        else:
+            yield 1
+    elif _is_folder(source):
         listed = list_folder(_path(source), _suffixes(), log=False)
-        return sum(_count_pictures(found) for found in listed if isinstance(found, str))
-    return _count_pictures(source)
+        yield from (_count_pictures(found) for found in listed if isinstance(found, str))
+    else:
+        yield _count_pictures(source)
 
 
 def _count_pictures(source: object) -> int:
     return count_frames(Path(_path(source))) if is_video(source) else 1
+
+
+def split_streams(sources: Iterable[str]) -> tuple[list[str], list[str], list[InputError]]:
+    """Tell images from streams; of a folder that holds videos, the videos are streams.
+
+    Args:
+        sources: paths and URLs.
+
+    Returns:
+        What is read image by image, the streams, and why folders inside such a folder cannot be read.
+
+    Example:
+        >>> split_streams(["people.jpg", "match.mp4"])
+        (['people.jpg'], ['match.mp4'], [])
+    """
+    images: list[str] = []
+    streams: list[str] = []
+    errors: list[InputError] = []
+    for source in sources:
+        if not (_is_folder(source) and any(list_folder(source, VIDEO_SUFFIXES, log=False))):
+            (streams if is_stream(source) else images).append(source)
+            continue
+        for found in list_folder(source, _suffixes()):
+            if isinstance(found, InputError):
+                errors.append(found)
+            else:
+                (streams if is_stream(found) else images).append(found)
+    return images, streams, errors
 
 
 def is_single(source: object) -> bool:
@@ -137,6 +187,20 @@ def is_single(source: object) -> bool:
     if is_several(source):
         return isinstance(source, Sequence) and len(source) == 1 and is_single(source[0])
     return not (_is_folder(source) or is_video(source) or _suffix(source) == ".pdf")
+
+
+def is_many(source: Input) -> bool:
+    """Whether an input is so many images that it is worth preparing for them; iterators, whose length is unknown, are.
+
+    Looks at no more of it than that takes.
+
+    Example:
+        >>> is_many("people.jpg"), is_many(["people.jpg"] * 100), is_many(iter(["people.jpg"]))
+        (False, True, True)
+    """
+    if is_several(source) and (not isinstance(source, Collection) or len(source) >= MANY):
+        return True
+    return any(count >= MANY for count in accumulate(_counts(source)))
 
 
 def is_several(source: object) -> TypeGuard[Iterable[Input]]:
@@ -205,14 +269,19 @@ def _read_leaf(source: Input) -> Iterator[Item]:
     path = None
     try:
         path, pictures = _open(source)
-        for image, page, frame in pictures:
-            yield Item(path, image, page=page, frame=frame)
+        for found in pictures:
+            if isinstance(found, InputError):
+                yield Item(path, found)
+            else:
+                yield Item(path, found.image, page=found.page, frame=found.frame, time_s=found.time_s)
     except InputError as error:
         yield Item(path, error)
 
 
-def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
-    """The name and the pictures of an input other than a folder. Nothing is read before the first picture is taken.
+def _open(source: Any) -> tuple[str | None, Iterator[Picture | InputError]]:
+    """The name and the pictures of an input other than a folder, and what is wrong between two of them.
+
+    Nothing is read before the first picture is taken.
 
     Raises:
         InputError: the type is not supported.
@@ -234,7 +303,7 @@ def _open(source: Any) -> tuple[str | None, Iterator[Picture]]:
     raise InputError(f"input of type {type(source).__name__}: give {KINDS}, or a list of these")
 
 
-def _open_path(path: str) -> tuple[str, Iterator[Picture]]:
+def _open_path(path: str) -> tuple[str, Iterator[Picture | InputError]]:
     if not path:
         raise InputError('the path is empty; for the current folder give "."')
     if is_url(path):
@@ -264,14 +333,19 @@ def _read_file(path: str) -> Iterator[Picture]:
 
 def _read_url(url: str) -> Iterator[Picture]:
     if is_video(url):
-        raise InputError(f"{shown(url)}: videos are read from files only; download it first")
+        raise InputError(
+            f"{shown(url)}: predict reads videos from files only; give it to Predictor.stream, or download it"
+        )
     yield from read_content(load_url(url), shown(url))
 
 
-def _read_video(path: str) -> Iterator[Picture]:
-    for index, image in enumerate(read_frames(Path(path), partial(check_size, label=path))):
-        yield Picture(image, frame=index)
+def _read_video(path: str) -> Iterator[Picture | InputError]:
+    for found in read_frames(Path(path)):
+        if isinstance(found, InputError):
+            yield found
+        else:
+            yield Picture(found.image, frame=found.index, time_s=found.time_s)
 
 
-READERS: dict[str, Callable[[str], Iterator[Picture]]] = dict.fromkeys(VIDEO_SUFFIXES, _read_video)
+READERS: dict[str, Callable[[str], Iterator[Picture | InputError]]] = dict.fromkeys(VIDEO_SUFFIXES, _read_video)
 """How files are read that are not images, by suffix. A new kind of file needs its module and a line here."""

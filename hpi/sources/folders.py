@@ -72,13 +72,18 @@ def _listed(folder: str | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     """The entries of a folder in reverse order."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not _is_hidden(entry.name)]
-    return sorted(visible, key=lambda entry: _natural(entry.name), reverse=True)
+    return sorted(visible, key=lambda entry: natural(entry.name), reverse=True)
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _HIDDEN
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key that compares numbers by value, and equal ones by their digits: 01 before 1."""
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key that compares numbers by value, and equal ones by their digits: 01 before 1.
+
+    Example:
+        >>> sorted(["10.jpg", "2.jpg"], key=natural)
+        ['2.jpg', '10.jpg']
+    """
     return [(int(part) if part.isdecimal() else 0, part) for part in _DIGITS.split(name)]

@@ -24,6 +24,7 @@ class Picture(NamedTuple):
         image: ``[H, W, 3]`` uint8 BGR, C-contiguous.
         page: its index in a document of several pages, from 0.
         frame: its index in a video or an animation, from 0.
+        time_s: of a video's frame, seconds from its beginning.
 
     Example:
         >>> picture = Picture(np.zeros((480, 640, 3), np.uint8), page=1)
@@ -34,6 +35,7 @@ class Picture(NamedTuple):
     image: Image
     page: int | None = None
     frame: int | None = None
+    time_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Item:
         from_folder: whether it was found in a folder, not named by the caller.
         page: its index in a document of several pages, from 0.
         frame: its index in a video or an animation, from 0.
+        time_s: of a video's frame, seconds from its beginning.
 
     Example:
         >>> item = Item("broken.jpg", InputError("broken.jpg: the file is empty"))
@@ -58,6 +61,7 @@ class Item:
     from_folder: bool = False
     page: int | None = None
     frame: int | None = None
+    time_s: float | None = None
 
 
 def check_size(size: tuple[int, int], label: str, max_pixels: int = MAX_PIXELS) -> None:

@@ -14,19 +14,33 @@ from hpi.cli.command import Debug
 def evaluate(
     context: typer.Context,
     dataset: Annotated[
-        Literal["coco", "mpii"], typer.Option(help="Format of the annotations; it decides what is measured.")
+        Literal["coco", "mpii", "posetrack", "mot"],
+        typer.Option(help="Format of the annotations; it decides what is measured."),
     ],
     annotations: Annotated[
         Path,
-        typer.Option(help="COCO: person_keypoints_*.json; MPII: the JSON that HRNet, mmpose, PaddleDetection share."),
+        typer.Option(
+            help="COCO: person_keypoints_*.json; MPII: the JSON that HRNet, mmpose, PaddleDetection share; PoseTrack: "
+            "a JSON of PoseTrack18, or a folder of them; MOT: gt.txt, or the folder with NAME/gt/gt.txt."
+        ),
     ],
     images: Annotated[Path, typer.Option(help="Folder of the images that the annotations name.")],
     boxes: Annotated[
         str | None,
-        typer.Option(help="gt, detector, or a .json of COCO's detections. By default a pipeline's detector, else gt."),
+        typer.Option(
+            help="gt, detector, a .json of COCO's detections, or a .txt of MOT's. By default a pipeline's detector, "
+            "else gt; none for a model that finds people itself."
+        ),
     ] = None,
     headboxes: Annotated[
         Path | None, typer.Option(help="MPII: .mat or .json with headboxes_src; without, from head_top and upper_neck.")
+    ] = None,
+    tracker: Annotated[
+        Literal["bytetrack", "ocsort", "oks"] | None,
+        typer.Option(
+            help="PoseTrack and MOT: how people are followed. By default oks for PoseTrack and for a model that finds "
+            "people itself, else bytetrack."
+        ),
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored crop.")] = False,
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Images per batch.")] = 8,
@@ -36,15 +50,27 @@ def evaluate(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over, without the predictions of earlier runs.")
     ] = False,
+    save_prediction_only: Annotated[
+        bool,
+        typer.Option(
+            "--save_prediction_only",
+            help="COCO: measure nothing, and write keypoints_results.json into --output, else into the current folder. "
+            "The annotations may lack people, unless the boxes are theirs.",
+        ),
+    ] = False,
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
     backend: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
     device: given.Device = None,
+    calibrate: given.Calibrate = None,
     debug: Debug = False,
 ) -> None:
-    """Measure accuracy on annotated images: COCO's keypoint and box AP, or MPII's PCKh."""
+    """Measure accuracy on annotated images or videos.
+
+    COCO: keypoint and box AP; MPII: PCKh; PoseTrack: keypoint AP, MOTA, IDF1 and switches; MOT: the same of boxes.
+    """
     name = given.predictor_name(pipeline, model)
     others = {"pipeline", "backend", "precision", "debug"}
     request = {key: value for key, value in context.params.items() if key not in others and value is not None}

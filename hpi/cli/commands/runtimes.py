@@ -16,13 +16,18 @@ def explain(
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
+    det_model_dir: given.DetModelDir = None,
+    keypoint_model_dir: given.KeypointModelDir = None,
     device: given.Device = None,
     backend: given.BackendName = None,
     precision: given.Precision = None,
     objective: given.Objective = None,
     max_p99: given.MaxP99 = None,
     max_deviation: given.MaxDeviation = None,
+    max_ap_loss: given.MaxApLoss = None,
     threads: given.Threads = None,
+    workers: given.Workers = None,
+    calibrate: given.Calibrate = None,
     verbose: Verbose = False,
     debug: Debug = False,
 ) -> None:
@@ -39,9 +44,12 @@ def tune(
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
+    det_model_dir: given.DetModelDir = None,
+    keypoint_model_dir: given.KeypointModelDir = None,
     device: given.Device = None,
     objective: given.Objective = None,
     threads: given.Threads = None,
+    workers: given.Workers = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -51,10 +59,10 @@ def tune(
     from hpi.cli import selection
 
     with given.open_predictor(context) as predictor:
-        before = selection.summary(predictor.describe())
+        before = selection.summary(predictor)
         selection.tune(predictor, seconds, quiet=quiet)
     with given.open_predictor(context) as predictor:
-        after = selection.summary(predictor.describe())
+        after = selection.summary(predictor)
     if not quiet:
         for name, choice in after.items():
-            typer.echo(f"{name}: {choice} (before: {before[name]})")
+            typer.echo(f"{name}: {choice} (before: {before.get(name, 'as one at a time')})")

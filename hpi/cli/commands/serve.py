@@ -14,7 +14,9 @@ _LIMITS = "Batches and limits"
 
 def serve(
     context: typer.Context,
-    pipeline: given.PipelineOrDefault = given.DEFAULT_PIPELINE,
+    pipeline: given.Pipeline = None,
+    model: given.Model = None,
+    model_dir: given.ModelDir = None,
     host: given.Host = given.DEFAULT_HOST,
     port: given.Port = given.DEFAULT_PORT,
     token: Annotated[
@@ -29,7 +31,9 @@ def serve(
             metavar="ORIGIN", help="Allow pages of this origin, such as https://a.org, or * for all. Repeatable."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own copy of the models.")] = 1,
+    processes: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes, each with its own models and its own workers.")
+    ] = 1,
     json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object per line.")] = False,
     max_batch: Annotated[
         int | None,
@@ -69,13 +73,16 @@ def serve(
     device: given.Device = None,
     backend: given.BackendName = None,
     precision: given.Precision = None,
+    max_ap_loss: given.MaxApLoss = None,
     objective: given.Objective = None,
     threads: given.Threads = None,
+    calibrate: given.Calibrate = None,
     debug: Debug = False,
 ) -> None:
     """Serve PaddleX's HTTP protocol, with dynamic batching, limits, metrics and a page at /.
 
-    Further settings go under Serving: extra: in the pipeline's YAML.
+    A pipeline is served, or a model that finds people with their keypoints itself. Further settings go under
+    Serving: extra: in the pipeline's YAML.
     """
     overrides = {
         "max_batch": max_batch,
@@ -90,5 +97,17 @@ def serve(
     }
     from hpi.serving import serve as run_service
 
+    name = given.predictor_name(pipeline, model)
     arguments = given.predictor_arguments(context)
-    run_service(pipeline, arguments, overrides, host=host, port=port, workers=workers, json_logs=json_logs)
+    if model_dir is not None:
+        arguments["model_dir"] = str(model_dir)
+    run_service(
+        name,
+        arguments,
+        overrides,
+        is_model=model is not None,
+        host=host,
+        port=port,
+        workers=processes,
+        json_logs=json_logs,
+    )

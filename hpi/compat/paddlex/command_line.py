@@ -247,13 +247,12 @@ def _read_dictionary(option: str, text: str | None) -> dict[str, Any]:
 def _read_threshold(text: str | None) -> float | None:
     if text is None or text == "None":
         return None
+    from hpi.compat.paddlex.values import read_score
+
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise typer.BadParameter(f"--det_threshold {text!r}: give a number from 0 to 1")
-    return value
+        return read_score(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--det_threshold {error}") from None
 
 
 def _predict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib.resources import as_file, files
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, Field
 from hpi.errors import ConfigError, ConfigNotFoundError
 from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
 from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
+from hpi.transforms import Crop
+from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,9 @@ def _folder(value: object) -> object:
 class BackendConfig(Record):
     """PaddleX's ``backend_config``: fields of all its backends, of which CPU threads and precision have an effect.
 
+    Attributes:
+        max_ap_loss: not PaddleX's: most points of AP that a detector in INT8 may lose with the precision ``auto``.
+
     Example:
         >>> BackendConfig(cpu_num_threads=2).cpu_num_threads
         2
@@ -59,6 +64,7 @@ class BackendConfig(Record):
     cpu_num_threads: Threads | None = None
     cpu_threads: Threads | None = None
     precision: str | None = None
+    max_ap_loss: float | None = None
     run_mode: Annotated[Literal["paddle", "paddle_fp32", "mkldnn"] | None, _OWN_RUNTIMES] = None
     dynamic_shapes: Annotated[Mapping[str, Any] | None, _OWN_RUNTIMES] = None
     use_dynamic_shapes: Annotated[bool | None, _OWN_RUNTIMES] = None
@@ -101,6 +107,7 @@ class HpiConfig(Record):
         return Options(
             backend=self.backend,
             precision=settings.precision,
+            max_ap_loss=settings.max_ap_loss,
             threads=settings.cpu_num_threads or settings.cpu_threads,
         )
 
@@ -128,7 +135,7 @@ class DetectionModule(_Module):
     Attributes:
         batch_size: how many images go through the detector together.
         threshold: lowest score of the people that are kept, 0 to 1.
-        classes: labels that count as people; by default those of :data:`hpi.pipelines.PEOPLE`.
+        classes: labels that count as people, or their indices; by default those of :data:`hpi.pipelines.PEOPLE`.
 
     Example:
         >>> DetectionModule(model_name="PicoDet-S_person_416", threshold=0.6).threshold
@@ -137,12 +144,17 @@ class DetectionModule(_Module):
 
     batch_size: BatchSize | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    classes: Annotated[list[str], Field(min_length=1)] | None = None
+    classes: Annotated[list[str | int], Field(min_length=1)] | None = None
     img_size: None = None
 
 
 class KeypointModule(_Module):
     """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go through it together.
+
+    Attributes:
+        flip: average with the mirrored crop.
+        use_udp: crop by the UDP convention.
+        crop: how people are cut out.
 
     Example:
         >>> KeypointModule(model_name="PP-TinyPose_128x96", model_dir="").model_dir is None
@@ -152,6 +164,8 @@ class KeypointModule(_Module):
     batch_size: BatchSize | None = None
     flip: bool | None = None
     use_udp: bool | None = None
+    crop: Crop | None = None
+    use_dark: bool | None = None
 
 
 class SubModules(Record):
@@ -193,11 +207,12 @@ def options_of(level: _Level) -> Options:
     """
     configured = (level.hpi_config or HpiConfig()).options
     named = None if level.engine is None else backend_of(level.engine)
-    own = {name: getattr(level, name, None) for name in ("flip", "use_udp", "threshold", "classes")}
+    own = {name: getattr(level, name, None) for name in ("flip", "use_udp", "crop", "use_dark", "threshold", "classes")}
     batch_size = level.batch_size if isinstance(level, DetectionModule) else None
     return Options(
         backend=configured.backend or named,
         precision=configured.precision,
+        max_ap_loss=configured.max_ap_loss,
         threads=configured.threads,
         batch_size=batch_size,
         **own,
@@ -259,6 +274,28 @@ def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
     pipeline = parse(PipelineConfig, content, where)
     _log_no_effect(pipeline, where)
     return pipeline
+
+
+def pipeline_of_folders(detector: str | PathLike[str], keypoint_model: str | PathLike[str]) -> dict[str, Any]:
+    """The content of a pipeline's YAML for two model folders, whose models have the names that the folders state.
+
+    Raises:
+        ModelError: a folder cannot be read.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> names = ("PicoDet-S_person_416", "MoveNet-Thunder_256x256")
+        >>> content = pipeline_of_folders(*(Zoo.default().find(name).folder for name in names))
+        >>> content["pipeline_name"]
+        'PicoDet-S_person_416 + MoveNet-Thunder_256x256'
+    """
+    names = [Zoo.default().name_of(Path(folder)) for folder in (detector, keypoint_model)]
+    found, estimator = (
+        {"model_name": name, "model_dir": fspath(folder)}
+        for name, folder in zip(names, (detector, keypoint_model), strict=True)
+    )
+    modules = {"ObjectDetection": found, "KeypointDetection": estimator}
+    return {"pipeline_name": " + ".join(names), "SubModules": modules}
 
 
 def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:

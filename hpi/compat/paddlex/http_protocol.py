@@ -106,7 +106,7 @@ def persons_of(people: Instances) -> list[Person]:
         >>> persons_of(people)
         [Person(bbox=(0.0, 0.0, 8.0, 8.0), kpts=[(4.0, 4.0, 0.5)], detScore=0.75, kptScore=0.5)]
     """
-    assert people.boxes is not None  # pipelines find people by their boxes
+    assert people.boxes is not None  # the detector's, or derived from the keypoints
     points = people.points
     means = points[..., 2].mean(axis=1)
     rows = zip(people.boxes.tolist(), points.tolist(), people.scores.tolist(), means.tolist(), strict=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hpi.compat.paddlex.values import read_value
 from hpi.errors import ConfigError, HpiError, InputError, ModelError, ModelNotFoundError
@@ -44,7 +44,7 @@ KNOWN: Fields = {
 
 NOT_HERE = {"train": "does not train", "export": "does not export", "pdparams2safetensors": "does not convert weights"}
 
-_RUN_MODES: Mapping[str, Fields] = {
+RUN_MODES: Mapping[str, Fields] = {
     "paddle": {},
     "paddle_fp32": {},
     "paddle_fp16": {"precision": "fp16"},
@@ -262,13 +262,13 @@ def _evaluate(module: Module) -> Fields:
     from rich.console import Console
     from rich.progress import Progress
 
-    from hpi.evaluation.coco import CocoDataset
+    from hpi.evaluation.coco import CocoDataset, boxes_of
     from hpi.evaluation.predictions import Journal, predict
 
     folder = Path(str(module.need("Global.dataset_dir", "./dataset")))
     failed: list[InputError] = []
     with _open(module, _exported(module), first_device=True) as predictor:
-        boxes: Literal["gt", "detector"] = "detector" if predictor.pipelines[0].detects else "gt"
+        boxes = boxes_of(predictor.pipelines[0])
         dataset = CocoDataset(folder / "annotations" / "instance_val.json", folder / "images", boxes)
         for warning in dataset.check(predictor):
             logger.warning("%s", warning)
@@ -279,7 +279,7 @@ def _evaluate(module: Module) -> Fields:
         if failed:
             raise InputError(f"{len(failed)} images cannot be used; the first: {failed[0]}")
         figures = dataset.figures(found, predictor)
-    percent = figures["AP" if boxes == "gt" else "box AP"]
+    percent = figures["box AP" if boxes == "detector" else "AP"]
     if percent is None:
         raise InputError(f"{folder}: the validation set has no annotated people")
     _print(f"AP {percent / 100:.3f}")
@@ -341,9 +341,9 @@ def _runtime(module: Module) -> Fields:
         module.section(f"Predict.{name}") for name in ("kernel_option", "hpi_config", "hpi_config.backend_config")
     )
     mode = str(option.get("run_mode") or "paddle")
-    if mode not in _RUN_MODES:
-        raise ConfigError(f"Predict.kernel_option.run_mode={mode}: give {', '.join(_RUN_MODES)}")
-    defaults = _RUN_MODES[mode]
+    if mode not in RUN_MODES:
+        raise ConfigError(f"Predict.kernel_option.run_mode={mode}: give {', '.join(RUN_MODES)}")
+    defaults = RUN_MODES[mode]
     backend = {"backend": defaults["backend"]} if "backend" in defaults else {}
     precision = {"precision": defaults["precision"]} if "precision" in defaults else {}
     others = {name: value for name, value in option.items() if name != "run_mode"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from hpi.cli.errors import Reported
 from hpi.compat.paddlex.results import PaddleXResult
 from hpi.errors import InputError
 from hpi.predictor import Predictor
@@ -28,19 +28,13 @@ def print_and_save(predictor: Predictor, source: Input, folder: Path | None, **a
     Raises:
         typer.Exit: with code 1, at the end, if an error was reported.
     """
-    failed = 0
-
-    def report(error: InputError) -> None:
-        nonlocal failed
-        failed += 1
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-
+    report = Reported()
     for saved in save_all(_printed(predictor.predict(source, on_error=report, **arguments)), folder):
         if isinstance(saved, InputError):
             report(saved)
         elif saved:
             print(f"saved {' and '.join(map(str, saved))}")  # noqa: T201
-    if failed:
+    if report.count:
         raise typer.Exit(1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpi.deprecation import warn_deprecated
 from hpi.draw import draw_boxes, draw_people
 from hpi.instances import Frame, Instances, Skeleton
 from hpi.results import Result
 from hpi.sinks.json_file import save_json
 from hpi.sinks.picture import save_picture
+from hpi.tracking.base import UNTRACKED
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -36,14 +37,18 @@ class _Dictionary(Result, dict[str, Any]):
     ``input_path`` is the file or URL, None for an array; ``input_img`` the image, ``[H, W, 3]`` uint8 BGR.
 
     A page of a document also has a ``page_index``, a frame of a video or an animation a ``frame_index``; both from 0.
+    A frame of a stream has its ``time_s`` too. Where people are tracked each has a ``track_id``, None of somebody who
+    is not followed, and ``interpolated`` where it was not seen in this frame.
     """
 
     def _fill(self, content: Json) -> None:
-        """Set the dictionary's content, with the index of the page or frame in the input."""
+        """Set the dictionary's content, with the index of the page or frame in the input, and the time in a stream."""
         self.update(content)
-        for key, index in (("page_index", self.frame.page), ("frame_index", self.frame.index)):
-            if index is not None:
-                self[key] = index
+        frame = self.frame
+        time_s = None if frame.stream is None else frame.time_s  # PaddleX's results of a video have none
+        for key, value in (("page_index", frame.page), ("frame_index", frame.index), ("time_s", time_s)):
+            if value is not None:
+                self[key] = value
 
     __repr__ = Result.__repr__
 
@@ -113,7 +118,8 @@ class KeypointResult(_Dictionary):
 
     A pipeline gives ``boxes``: for each person ``coordinate`` (x1, y1, x2, y2), ``det_score``, ``keypoints``
     ``[K, 3]`` float32 (x, y, score) and ``kpt_score``, the mean of the keypoints' scores. A keypoint model gives
-    ``kpts`` with the last two. Coordinates are pixels of the image. Changes to the dictionary show in what is printed,
+    ``kpts`` with the last two; so does one that finds people itself, without boxes: then ``kpt_score`` is the person's
+    score. Coordinates are pixels of the image. Changes to the dictionary show in what is printed,
     drawn and saved.
 
     Example:
@@ -135,15 +141,17 @@ class KeypointResult(_Dictionary):
         *,
         detected: bool,
     ) -> None:
-        """PaddleX's dictionary of people; ``detected``: whether a detector has found them."""
+        """PaddleX's dictionary of people; ``detected``: whether each has the box of a detector, or of the model."""
+        detected = detected and not instances.boxes_derived
+        means = instances.scores if instances.boxes_derived else instances.points[..., 2].mean(axis=1)
         people = [
-            {"keypoints": points, "kpt_score": score}
-            for points, score in zip(instances.points, instances.points[..., 2].mean(axis=1), strict=True)
+            {"keypoints": points, "kpt_score": score} for points, score in zip(instances.points, means, strict=True)
         ]
         if detected and instances.boxes is not None:
             boxes = zip(instances.boxes, instances.scores, people, strict=True)
             people = [{"coordinate": list(box), "det_score": float(score), **person} for box, score, person in boxes]
         super().__init__(frame, instances, skeleton, labels)
+        _add_tracks(people, instances)
         self._fill({"input_path": frame.path, "input_img": frame.image, "boxes" if detected else "kpts": people})
 
     @property
@@ -155,12 +163,15 @@ class KeypointResult(_Dictionary):
     @property
     def joint_names(self) -> list[Text]:
         """Deprecated name of :attr:`keypoint_names`."""
-        warnings.warn("joint_names is deprecated; use keypoint_names", DeprecationWarning, stacklevel=2)
+        warn_deprecated("KeypointResult.joint_names")
         return self.keypoint_names
 
     def plot(self) -> Image:
         """The image with the skeletons of all people drawn on it: ``[H, W, 3]`` uint8 BGR."""
-        return draw_people(self["input_img"], [person["keypoints"] for person in self.people], self.skeleton)
+        points = [person["keypoints"] for person in self.people]
+        if self.smoothed is not None and len(self.smoothed) == len(points):  # the dictionary may have been changed
+            points = list(self.smoothed.points)
+        return draw_people(self["input_img"], points, self.skeleton, *_tracks(self.people))
 
 
 class DetectionResult(_Dictionary):
@@ -182,12 +193,14 @@ class DetectionResult(_Dictionary):
             {"cls_id": int(index), "label": label, "score": float(score), "coordinate": list(box)}
             for index, label, score, box in rows
         ]
+        _add_tracks(boxes, instances)
         self._fill({"input_path": frame.path, "page_index": None, "input_img": frame.image, "boxes": boxes})
 
     def plot(self) -> Image:
         """The image with the boxes drawn on it: ``[H, W, 3]`` uint8 BGR."""
         labels = [f"{box['label']} {box['score']:.2f}" for box in self["boxes"]]
-        return draw_boxes(self["input_img"], [box["coordinate"] for box in self["boxes"]], labels)
+        boxes = [box["coordinate"] for box in self["boxes"]]
+        return draw_boxes(self["input_img"], boxes, labels, *_tracks(self["boxes"]))
 
 
 def paddlex_result(
@@ -212,6 +225,21 @@ def paddlex_result(
     if skeleton is None:
         return DetectionResult(frame, instances, labels)
     return KeypointResult(frame, instances, skeleton, labels, detected=detected)
+
+
+def _add_tracks(people: list[Json], instances: Instances) -> None:
+    """Say of each who it is, where people are tracked, and whether it was not seen."""
+    if instances.track_ids is not None:
+        for person, track_id in zip(people, instances.track_ids.tolist(), strict=True):
+            person["track_id"] = None if track_id == UNTRACKED else track_id
+    if instances.interpolated is not None:
+        for row in np.flatnonzero(instances.interpolated).tolist():
+            people[row]["interpolated"] = True
+
+
+def _tracks(people: list[Json]) -> tuple[list[int | None], list[bool]]:
+    """What :func:`_add_tracks` has said."""
+    return [person.get("track_id") for person in people], [person.get("interpolated", False) for person in people]
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,25 @@ def read_literal(text: str) -> Any:
         raise ValueError(f"neither a Python literal nor JSON: {error}") from error
 
 
+def read_score(text: str) -> float:
+    """Parse a number from 0 to 1.
+
+    Raises:
+        ValueError: it is something else.
+
+    Example:
+        >>> read_score("0.5")
+        0.5
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text!r}: give a number from 0 to 1")
+    return value
+
+
 class _JsonWords(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.copy_location(ast.Constant(_JSON[node.id]), node) if node.id in _JSON else node

@@ -1,5 +1,5 @@
 """COCO: reading its annotations, checking them, and the AP of keypoints and boxes."""
 
-from hpi.evaluation.coco.dataset import Boxes, CocoDataset
+from hpi.evaluation.coco.dataset import Boxes, CocoDataset, boxes_of
 
-__all__ = ["Boxes", "CocoDataset"]
+__all__ = ["Boxes", "CocoDataset", "boxes_of"]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.annotations import existing
+from hpi.evaluation.annotations import existing, read_json
 from hpi.evaluation.coco.checks import Findings, examine
 from hpi.evaluation.coco.checks.finding import Use
 from hpi.evaluation.coco.cocoeval import pycocotools, summarize
 from hpi.evaluation.coco.detections import Detection, check_boxes, read_detections
 from hpi.evaluation.coco.file import Annotation, CocoFile, Image
 from hpi.evaluation.coco.oks import mean_keypoint_score, oks
+from hpi.evaluation.coco.results_file import keypoint_results
 from hpi.evaluation.messages import ids, several
 from hpi.evaluation.predictions import (
     Box,
@@ -29,15 +30,17 @@ from hpi.evaluation.predictions import (
     require_keypoints,
 )
 from hpi.kernels.boxes import clip_boxes, has_area
+from hpi.pipelines.base import Pipeline
 from hpi.predictor import Predictor
 from hpi.skeletons import COCO, load_skeleton
 
-Boxes = Literal["gt", "detector"] | Path
+Boxes = Literal["gt", "detector", "model"] | Path
 
 _KEYPOINTS = (
-    "Keypoints: AP and AR over OKS 0.50:0.95, at most 20 people per image. {boxes} A person's score is {score}the mean "
-    "of the keypoint scores above 0.2, or 0 if there is none; no OKS-NMS."
+    "Keypoints: AP and AR over OKS 0.50:0.95, at most 20 people per image. {boxes} A person's score is {score}; no "
+    "OKS-NMS."
 )
+_MEAN = "the mean of the keypoint scores above 0.2, or 0 if there is none"
 _BOXES = "Boxes: all detections, as category person, at most 100 per image."
 _GIVEN = (
     "One result for each annotated person with num_keypoints > 0 that is not a crowd, from a crop of the ground-truth "
@@ -48,34 +51,52 @@ _FOUND = (
     "The boxes come from the pipeline's detector, with any score. Pictures show the prediction that matches a person "
     "best."
 )
+_ALONE = "The model finds people itself, with any score. Pictures show the prediction that matches a person best."
+
+
+def boxes_of(pipeline: Pipeline) -> Literal["gt", "detector", "model"]:
+    """Where the boxes come from by which a model is measured that is not asked otherwise."""
+    if not pipeline.detects:
+        return "gt"
+    return "model" if pipeline.is_bottom_up else "detector"
 
 
 class CocoDataset:
     """COCO's keypoint annotations (``person_keypoints_val2017.json``) and the folder of their images."""
 
     title = "COCO"
+    threshold = 0.0
 
-    def __init__(self, annotations: Path, images: Path, boxes: Boxes = "gt") -> None:
+    def __init__(self, annotations: Path, images: Path, boxes: Boxes = "gt", *, measured: bool = True) -> None:
         """Read and check the annotations.
 
         Args:
             annotations: COCO's JSON with ``images``, ``annotations`` and ``categories``.
             images: folder of the files that they name; missing files are left out.
             boxes: where the boxes of the people come from: ``"gt"``, the annotations; ``"detector"``, the
-                pipeline's detector; or a JSON file of COCO's detection results,
-                ``[{image_id, category_id, bbox, score}, ...]`` with bbox (x, y, width, height).
+                pipeline's detector; ``"model"``, nowhere: the keypoint model finds people itself; or a JSON file of
+                COCO's detection results, ``[{image_id, category_id, bbox, score}, ...]`` with bbox (x, y, width,
+                height).
+            measured: whether figures are wanted; else the file needs no annotations, unless the boxes are theirs.
 
         Raises:
             InputError: a file is invalid, or figures from it would be wrong; the message names the file and the ids,
                 and says what to do.
             ConfigError: pycocotools is not installed.
         """
-        pycocotools()
+        if measured:
+            pycocotools()
         self._skeleton = load_skeleton(COCO)
         self._path = annotations
-        self._file = CocoFile.read(annotations).of_people()
         self._findings: dict[Use, Findings] = {}
+        self._finds_people = boxes == "model"
         self._use: Use = "boxes" if boxes == "detector" else "keypoints"
+        if not measured and boxes != "gt":
+            self._use = "predictions"
+        raw = read_json(annotations)
+        if self._use == "predictions" and isinstance(raw, dict):
+            raw = {"annotations": [], **raw}
+        self._file = CocoFile.of(annotations, raw).of_people()
         self._require(self._use)
         self._people: dict[int, list[Annotation]] = defaultdict(list)
         for one in self._file.annotations:
@@ -104,6 +125,8 @@ class CocoDataset:
             InputError: the annotations are not sufficient for them.
             ConfigError: the keypoint model has other keypoints than COCO's.
         """
+        if self._use == "predictions":
+            return self._require(self._use) + self._warnings
         use: Use = "keypoints" if predictor.pipelines[0].skeleton else self._use
         warnings = self._require(use)
         if predictor.pipelines[0].skeleton:
@@ -114,6 +137,8 @@ class CocoDataset:
     def figures(self, predictions: Predictions, predictor: Predictor) -> Figures:
         """Keypoint figures if the predictor has a keypoint model, and box figures if it has a detector.
 
+        A model that finds people itself has no boxes of its own to be measured.
+
         Returns:
             Percent: :data:`hpi.evaluation.coco.cocoeval.KEYPOINT_FIGURES`, and
             :data:`hpi.evaluation.coco.cocoeval.BOX_FIGURES` with their names prefixed by ``box``.
@@ -122,7 +147,7 @@ class CocoDataset:
             ConfigError: the keypoint model has other keypoints than COCO's.
         """
         figures = self.keypoint_figures(predictions) if predictor.pipelines[0].skeleton else {}
-        if predictor.pipelines[0].detects:
+        if predictor.pipelines[0].detects and not self._finds_people:
             figures |= {f"box {name}": value for name, value in self.box_figures(predictions).items()}
         return figures
 
@@ -138,12 +163,16 @@ class CocoDataset:
             {
                 "image_id": image,
                 "keypoints": self._checked(person.keypoints).astype(float).ravel().tolist(),
-                "score": person.score * mean_keypoint_score(person.keypoints[:, 2]),
+                "score": self._score(person),
             }
             for image, people in predictions.items()
             for person in people
         ]
         return summarize("keypoints", self._file.annotations, results, list(predictions))
+
+    def _score(self, person: Person) -> float:
+        """What COCO ranks a person by; a model that finds people itself scores them as it should."""
+        return person.score if self._finds_people else person.score * mean_keypoint_score(person.keypoints[:, 2])
 
     def box_figures(self, predictions: Predictions) -> Figures:
         """Box AP and AR on the predicted images, percent."""
@@ -154,6 +183,21 @@ class CocoDataset:
                 rectangle = [x1, y1, x2 - x1, y2 - y1]
                 results.append({"image_id": image, "bbox": rectangle, "score": person.score})
         return summarize("bbox", self._file.annotations, results, list(predictions))
+
+    def keypoint_results(self, predictions: Predictions, predictor: Predictor) -> list[dict[str, Any]]:
+        """The predictions in COCO's results format; see :func:`hpi.evaluation.coco.results_file.keypoint_results`.
+
+        Raises:
+            ConfigError: the predictor finds no keypoints.
+        """
+        pipeline = predictor.pipelines[0]
+        if pipeline.skeleton is None:
+            raise ConfigError(f"{predictor.name} is a detector: it finds no keypoints to save")
+        width, height = pipeline.models[-1].spec.input_size
+        (category, *_) = self._file.person_categories
+        # A bottom-up model finds nobody twice, and misses keypoints, which OKS would take for equal ones.
+        sigmas = None if pipeline.is_bottom_up else pipeline.skeleton.sigmas
+        return keypoint_results(predictions, self._score, category, width / height, sigmas)
 
     def cases(self, predictions: Predictions) -> list[Case]:
         """The annotated people with the OKS of their prediction, or of the best one if a detector found the boxes."""
@@ -201,7 +245,7 @@ class CocoDataset:
 
     def _given(self, boxes: Boxes, images: Sequence[Image]) -> Sequence[list[Person] | None]:
         """The people of each image whose keypoints to find; None if the pipeline has to find the people."""
-        if boxes == "detector":
+        if boxes in {"detector", "model"}:
             return [None] * len(images)
         given: dict[int, list[Person]] = defaultdict(list)
         if isinstance(boxes, Path):
@@ -251,8 +295,12 @@ class CocoDataset:
 
 def _protocol(boxes: Boxes) -> str:
     if boxes == "gt":
-        return _KEYPOINTS.format(boxes=_GIVEN, score="")
-    text = _KEYPOINTS.format(boxes=_FOUND if boxes == "detector" else _FILE, score="the score of the box times ")
+        return _KEYPOINTS.format(boxes=_GIVEN, score=_MEAN)
+    if boxes == "model":
+        return _KEYPOINTS.format(boxes=_ALONE, score="the model's")
+    text = _KEYPOINTS.format(
+        boxes=_FOUND if boxes == "detector" else _FILE, score=f"the score of the box times {_MEAN}"
+    )
     return f"{text}\n\n{_BOXES}" if boxes == "detector" else text
 
 

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hpi.kernels.oks import oks as of_pairs
+
 SCORE_ABOVE = 0.2
 """Keypoints that score more count in the score of a person."""
 
 
 def oks(truth: NDArray[Any], area: float, found: NDArray[Any], sigmas: Sequence[float]) -> NDArray[np.float64]:
-    """Object keypoint similarity, as COCO defines it.
+    """Object keypoint similarity of the people found to an annotated one; see :func:`hpi.kernels.oks.oks`.
 
     Args:
         truth: ``[K, 3]``: x, y in pixels, and above 0 for labelled keypoints, of which there must be one.
         area: of the person's segment, square pixels.
         found: ``[N, K, 3]`` or ``[N, K, 2]``: x, y in pixels.
-        sigmas: ``[K]``: how far annotators are apart for each keypoint, relative to the person's size; those of a
-            :class:`hpi.instances.Skeleton`.
+        sigmas: ``[K]``, of the skeleton.
 
     Returns:
         ``[N]`` float64 in [0, 1].
@@ -30,9 +31,8 @@ def oks(truth: NDArray[Any], area: float, found: NDArray[Any], sigmas: Sequence[
         >>> oks(truth, 100.0, np.stack([truth, truth + 1000]), [0.05, 0.05]).tolist()
         [1.0, 0.0]
     """
-    squared = ((found[..., :2].astype(np.float64) - truth[:, :2]) ** 2).sum(axis=-1)
-    exponent = squared / (2 * np.asarray(sigmas, np.float64)) ** 2 / (area + np.spacing(1)) / 2
-    similarity: NDArray[np.float64] = np.exp(-exponent)[:, truth[:, 2] > 0].mean(axis=1)
+    counted = truth[:, 2] > 0
+    similarity: NDArray[np.float64] = of_pairs(truth[None, :, :2], np.array([area]), found[..., :2], sigmas, counted)[0]
     return similarity
 
 

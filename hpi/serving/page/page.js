@@ -1,8 +1,9 @@
 // The page of the service: an image is sent once; everything after that is drawn here from the JSON answer.
 
+import { $, FAINT, Problem, build, capital, count, html, milliseconds, request, say, style, svg } from "./common.js";
+import { runCamera, stopCamera } from "./live.js";
+
 const LOWEST_SCORE = 0.2; // The request keeps people down to this score, so that the slider needs no further request.
-const FAINT = 0.3; // Keypoints with lower scores are guesses.
-const $ = (id) => document.getElementById(id);
 
 let info = null;
 let running = null; // The AbortController of the image being analysed.
@@ -10,73 +11,17 @@ let shown = null; // The last image with an answer.
 let pinned = null; // The person that was clicked: stays highlighted when the pointer leaves.
 let retry = null;
 
-// Elements. Text from the service only ever becomes text nodes.
-
-function build(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-const html = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
-const svg = (tag, attributes = {}, ...children) =>
-  build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-
-// The policy of the page forbids style attributes; properties that are set here are allowed.
-function style(element, property, value) {
-  element.style.setProperty(property, value);
-  return element;
-}
-
-function say(text) {
-  if ($("status").textContent !== text) $("status").textContent = text;
-}
-
-const count = (number) => (number === 1 ? "1 person" : `${number || "no"} people`);
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
-
-// The service
-
-class Problem extends Error {
-  constructor(message, { status = 0, logId = "", again = true } = {}) {
-    super(message);
-    Object.assign(this, { status, logId, again });
-  }
-}
-
-async function request(path, options = {}) {
-  const token = sessionStorage.getItem("token");
-  const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
-  let response, answer;
-  try {
-    response = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem("The service cannot be reached.");
-  }
-  try {
-    answer = await response.json();
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    answer = { errorCode: response.status, errorMsg: `HTTP ${response.status} ${response.statusText}` };
-  }
-  if (response.ok && !answer.errorCode) return { answer, response };
-  const wait = response.headers.get("Retry-After");
-  const advice = wait ? ` (wait ${wait}${/^\d+$/.test(wait) ? " s" : ""} before the next try)` : "";
-  const { status } = response;
-  const again = status === 429 || status >= 500;
-  throw new Problem(`${answer.errorMsg ?? `HTTP ${status}`}${advice}`, { status, logId: answer.logId, again });
-}
-
 async function learn() {
   info = (await request("info")).answer;
   $("pipeline").textContent = info.name;
   $("threshold").value = info.detThreshold;
   $("about").hidden = false;
   $("models").replaceChildren(
-    ...info.models.flatMap(({ model, task, backend, version, variant, device, threads }) => {
+    ...[...info.models, ...info.sideBySide].flatMap((used) => {
+      const { model, task, backend, version, variant, device, threads, workers } = used;
       const release = (version ?? "").split("-")[0]; // OpenVINO's goes on with the build and the branch.
-      const runtime = [`${backend} ${release}`.trim(), variant, device, threads && `${threads}\u00a0threads`];
+      const cores = [threads && `${threads}\u00a0threads`, workers > 1 && `${workers}\u00a0workers`];
+      const runtime = [`${backend} ${release}`.trim(), variant, device, ...cores];
       return [
         html("dt", {}, capital(spaced(task))),
         html("dd", {}, html("strong", {}, model), runtime.filter(Boolean).join(" · ")),
@@ -97,6 +42,7 @@ function stagesOf(header) {
 // From a file to a result
 
 async function analyse(file, name) {
+  stopCamera();
   running?.abort();
   const { signal } = (running = new AbortController());
   const before = shown;
@@ -145,6 +91,25 @@ async function sample() {
   } catch {
     complain(new Problem("The service cannot be reached."), "", sample);
   }
+}
+
+/** Shows the camera until it is stopped. */
+async function watch() {
+  let problem = null;
+  forgive();
+  document.body.classList.add("with-camera");
+  $("stop").focus();
+  try {
+    if (!info) await learn();
+    await runCamera(info);
+  } catch (error) {
+    problem = error;
+  }
+  const moves = $("stop") === document.activeElement;
+  document.body.classList.remove("with-camera");
+  if (moves) $(shown ? "camera-again" : "camera").focus();
+  say(shown ? summary() : "");
+  if (problem) complain(problem, "", watch);
 }
 
 function busy(yes) {
@@ -405,6 +370,9 @@ const take = (files) => files?.length && analyse(files[0], files[0].name);
 
 $("drop").addEventListener("click", choose);
 $("choose").addEventListener("click", choose);
+$("camera").addEventListener("click", watch);
+$("camera-again").addEventListener("click", watch);
+$("stop").addEventListener("click", stopCamera);
 $("sample").addEventListener("click", sample);
 $("sample-again").addEventListener("click", sample);
 $("file").addEventListener("change", () => {

@@ -51,10 +51,10 @@ def examine(file: CocoFile, use: Use) -> Findings:
 
 
 CHECKS = (
-    # what to look for, and what it is for keypoint AP, box AP, training
-    Check(partial(references.same_id, kind="image"), REFUSE, REFUSE, REFUSE),
+    # what to look for, and what it is for keypoint AP, box AP, training, predictions
+    Check(partial(references.same_id, kind="image"), REFUSE, REFUSE, REFUSE, REFUSE),
     Check(partial(references.same_id, kind="annotation"), REFUSE, REFUSE, REFUSE),
-    Check(partial(references.same_id, kind="category"), REFUSE, REFUSE, REFUSE),
+    Check(partial(references.same_id, kind="category"), REFUSE, REFUSE, REFUSE, REFUSE),
     Check(partial(references.no_whole_number, kind="image", names=["id"]), NONE, NONE, REFUSE),
     Check(partial(references.no_whole_number, kind="annotation", names=references.IDS), NONE, NONE, REFUSE),
     Check(partial(references.no_whole_number, kind="category", names=["id"]), NONE, NONE, REFUSE),
@@ -62,9 +62,9 @@ CHECKS = (
     Check(partial(references.number_as_text, kind="annotation", names=references.NUMBERS), NONE, NONE, REFUSE),
     Check(references.unknown_image, REFUSE, REFUSE, REFUSE),
     Check(references.unknown_category, WARN, WARN, REFUSE),
-    Check(references.file_outside, REFUSE, REFUSE, REFUSE),
-    Check(references.same_file, REFUSE, REFUSE, REFUSE),
-    Check(people.no_person, REFUSE, REFUSE, WARN),
+    Check(references.file_outside, REFUSE, REFUSE, REFUSE, REFUSE),
+    Check(references.same_file, REFUSE, REFUSE, REFUSE, REFUSE),
+    Check(people.no_person, REFUSE, REFUSE, WARN, REFUSE),
     Check(people.other_skeleton, REFUSE, NONE, WARN),
     Check(people.unknown_names, WARN, NONE, NONE),
     Check(people.no_annotations, REFUSE, REFUSE, REFUSE),

@@ -10,8 +10,8 @@ from typing import Literal
 from hpi.evaluation.coco.file import Annotation, CocoFile, Image
 from hpi.evaluation.messages import ids
 
-Use = Literal["keypoints", "boxes", "training"]
-"""What annotations are for: the AP of keypoints, the AP of boxes, training."""
+Use = Literal["keypoints", "boxes", "training", "predictions"]
+"""What annotations are for: the AP of keypoints, the AP of boxes, training, or only the images to predict."""
 Kind = Literal["image", "annotation", "category"]
 
 
@@ -62,10 +62,12 @@ class Check:
     keypoints: Level
     boxes: Level
     training: Level
+    predictions: Level = NONE
 
     def level(self, use: Use) -> Level:
         """What it is for one of them."""
-        return {"keypoints": self.keypoints, "boxes": self.boxes, "training": self.training}[use]
+        level: Level = getattr(self, use)
+        return level
 
 
 def sentence(findings: Sequence[Finding]) -> str:

@@ -1,0 +1,1 @@
+"""PaddleDetection's deployment scripts: their flags, and the files that they write."""
