@@ -3,7 +3,10 @@
 import typer
 
 from hpi.benchmarks import (
+    batches,
     folder,
+    grouping,
+    int8,
     kernels,
     pipeline,
     published,
@@ -12,12 +15,20 @@ from hpi.benchmarks import (
     selection,
     serving,
     start,
+    streams,
+    tracking,
+    versions,
+    video,
+    zoo,
 )
 from hpi.benchmarks.compare import command as compare
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command("batches")(batches.main)
 app.command("compare")(compare.main)
 app.command("folder")(folder.main)
+app.command("grouping")(grouping.main)
+app.command("int8")(int8.main)
 app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)
 app.command("published")(published.main)
@@ -26,6 +37,11 @@ app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
 app.command("serving")(serving.main)
 app.command("start")(start.main)
+app.command("streams")(streams.main)
+app.command("tracking")(tracking.main)
+app.command("versions")(versions.main)
+app.command("video")(video.main)
+app.command("zoo")(zoo.main)
 app.callback()(lambda: None)
 
 if __name__ == "__main__":

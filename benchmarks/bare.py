@@ -27,7 +27,7 @@ def _onnxruntime(session: Session, feeds: Feeds) -> Callable[[], object]:
     import onnxruntime as ort
 
     settings = session_options(ort, session.info.threads)
-    bare = ort.InferenceSession(str(session.info.model_path), settings, providers=["CPUExecutionProvider"])
+    bare = ort.InferenceSession(str(session.info.loaded_path), settings, providers=["CPUExecutionProvider"])
     parts = list(cut(feeds, session.split(size_of(feeds))))
     return lambda: [bare.run(None, part) for part in parts]
 
@@ -38,8 +38,9 @@ def _openvino(session: Session, files: ModelFiles, feeds: Feeds) -> Callable[[],
     core, variant = ov.Core(), session.info.variant
     batching, sizes = PROFILES[variant.profile], session.split(size_of(feeds))
     streams = batching.streams and len(sizes) > 1
-    settings = compile_settings(variant.precision, session.info.threads, streams=streams)
-    model = take_uint8_images(core.read_model(str(session.info.model_path)), files.normalization)
+    threads = session.info.threads
+    settings = compile_settings(variant.precision, threads, threads if streams else 1)
+    model = take_uint8_images(core.read_model(str(session.info.loaded_path)), files.normalization)
     compiled = {
         size: core.compile_model(with_batch(model, size if batching.static else None), "CPU", settings)
         for size in set(sizes)

@@ -117,7 +117,7 @@ def _saturate(owner: Model, feeds: Feeds, batch: int, images: int, seconds: floa
     """Images a second of a model that is kept busy with the inputs of all images in batches."""
     import openvino as ov
 
-    model = ov.Core().read_model(str(owner.session.info.model_path))
+    model = ov.Core().read_model(str(owner.session.info.loaded_path))
     if feeds["image"].dtype == np.uint8:
         model = take_uint8_images(model, owner.spec.files.normalization)
     items = size_of(feeds)

@@ -82,7 +82,7 @@ def _kernels(
         "crop": lambda: estimator.prepare([image], [chosen]),
         "decode": lambda: estimator.decode(heatmaps, prepared),
     }
-    people = estimator.transform.regions(result.boxes[np.arange(batch) % len(result.boxes)])
+    people = estimator.transform.regions(result.boxes[np.arange(batch) % len(result.boxes)], image)
     return kernels, _arrays(image, heatmaps[0], people, estimator.spec.input_size)
 
 

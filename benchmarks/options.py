@@ -17,6 +17,15 @@ DetectorEntry = Annotated[
 PoseEntry = Annotated[str | None, typer.Option("--pose", help="NAME or NAME=FOLDER, instead of the pipeline's.")]
 Pipeline = Annotated[str, typer.Option(help="Name or YAML file.")]
 PaddleX = Annotated[Path | None, typer.Option("--paddlex", help="Python of an environment with PaddleX.")]
+PaddleDetection = Annotated[
+    Path | None, typer.Option("--paddledetection", help="Checkout of PaddleDetection.", envvar="HPI_PADDLEDETECTION")
+]
+PaddleDetectionPython = Annotated[
+    Path | None,
+    typer.Option(
+        "--python", help="Python of an environment for its deploy/python.", envvar="HPI_PADDLEDETECTION_PYTHON"
+    ),
+]
 OneDevice = Annotated[str, typer.Option("--device", help="cpu, or one GPU: gpu:0.")]
 Backend = Annotated[str, typer.Option("--backend", help="auto, or the only runtime to measure.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all usable cores.")]

@@ -16,6 +16,7 @@ class Peer:
     """A process that runs one of the scripts of ``peers`` and waits for work.
 
     Attributes:
+        process: its number.
         versions: packages that it runs on.
     """
 
@@ -39,6 +40,7 @@ class Peer:
             text=True,
             env={**os.environ, **environment},
         )
+        self.process = self._process.pid
         try:
             self.versions: dict[str, str] = self._answer()
         except BaseException:

@@ -231,7 +231,8 @@ class Stages:
         with self._clock("detect"):
             outputs = detector.outputs_of(inputs)
         with self._clock("boxes"):
-            found = detector.decode(outputs, whole, images, [None] * len(images))
+            least = np.full(len(images), detector.spec.draw_threshold)
+            found = detector.decode(outputs, whole, images, least)
         with self._clock("crop"):
             prepared = estimator.prepare(images, found)
         with self._clock("infer"):

@@ -38,9 +38,10 @@ from hpi.evaluation.report import markdown_list, write_report
 from hpi.io.archives import unpack
 from hpi.models import open_model
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Request, choose
+from hpi.selection.choice import choose
 from hpi.selection.measure import SETTLE_S
 from hpi.selection.priors import Priors
+from hpi.selection.ranking import Request
 from hpi.zoo import Zoo
 
 logger = logging.getLogger(__name__)

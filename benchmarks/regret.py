@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from hpi.backends.base import SessionOptions
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Candidate, Request, rank
-from hpi.selection.priors import Basis
+from hpi.selection.basis import Basis
+from hpi.selection.ranking import Candidate, Request, rank
+
+TIE = 0.05
+"""Candidates whose times differ by less count as equal: two measurements of one differ by as much."""
 
 
 def choice_and_best(
@@ -25,3 +28,16 @@ def choice_and_best(
     ranking = rank(spec, Request(options, batches=[batch]), basis)
     auto = next(one.candidate for one in ranking if one.candidate in times)
     return auto, min(times, key=times.__getitem__)
+
+
+def regret(times: Mapping[Candidate, float], chosen: Candidate) -> float:
+    """The time of a choice over that of the best; 1 where they are as good as equal.
+
+    Example:
+        >>> from hpi.backends.base import Variant
+        >>> times = {Candidate("onnxruntime", Variant()): 10.0, Candidate("openvino", Variant()): 10.4}
+        >>> regret(times, Candidate("openvino", Variant()))
+        1.0
+    """
+    ratio = times[chosen] / min(times.values())
+    return ratio if ratio > 1 + TIE else 1.0

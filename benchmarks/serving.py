@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import yaml
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -51,13 +52,20 @@ HEADINGS = ("clients", "who", "answers a second", "p50 ms", "p99 ms", "busy (503
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """What the clients send, and what they expect: keypoints ``[N, K, 3]``."""
 
     body: bytes
     keypoints: NDArray[np.float32]
 
+    @classmethod
+    def of(cls, path: Path, keypoints: ArrayLike) -> Work:
+        """An image file, and the keypoints of its people."""
+        image = base64.b64encode(path.read_bytes()).decode()
+        return cls(json.dumps({"image": image, "visualize": False}).encode(), np.asarray(keypoints, np.float32))
+
     def is_right(self, answer: Mapping[str, Any]) -> bool:
+        """Whether an answer has these keypoints."""
         found = np.array([person["kpts"] for person in answer["result"]["persons"]])
         if found.shape != self.keypoints.shape:
             return False
@@ -66,7 +74,7 @@ class _Work:
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What the clients of one server saw."""
 
     milliseconds: list[float] = field(default_factory=list)
@@ -95,31 +103,27 @@ def main(
         (result,) = predictor.predict(str(path))
     if not result["boxes"]:
         raise ConfigError(f"{path}: nobody is found in it; give an image with people")
-    image = base64.b64encode(path.read_bytes()).decode()
-    work = _Work(
-        json.dumps({"image": image, "visualize": False}).encode(),
-        np.array([person["keypoints"] for person in result["boxes"]]),
-    )
+    work = Work.of(path, [person["keypoints"] for person in result["boxes"]])
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         servers = {
-            "hpi": stack.enter_context(_own_server(config)),
-            "hpi, one by one": stack.enter_context(_own_server(config, "--max_batch", "1")),
+            "hpi": stack.enter_context(own_server(config)),
+            "hpi, one by one": stack.enter_context(own_server(config, "--max_batch", "1")),
         }
         ports = {name: server.port for name, server in servers.items()}
         versions: dict[str, Any] = {}
         if paddlex is not None:
-            ports["paddlex"] = _free_port()
-            peer = stack.enter_context(closing(_start_paddlex(paddlex, config, ports["paddlex"])))
+            peer, ports["paddlex"] = start_paddlex_server(paddlex, config)
+            stack.enter_context(closing(peer))
             versions["paddlex"] = peer.versions
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         task = progress.add_task("load", total=len(clients) * rounds * len(ports))
         memory: list[float] = []
         for count in clients:
-            tallies = {name: _Tally() for name in ports}
+            tallies = {name: Tally() for name in ports}
             for _ in range(rounds):
                 for name, port in ports.items():
-                    _load(port, count, seconds, work, tallies[name])
+                    load(port, count, seconds, work, tallies[name])
                     progress.advance(task)
             rows += [_row(count, name, tally, tallies["hpi"]) for name, tally in tallies.items()]
             _report(output, rows, memory, models, versions)
@@ -144,8 +148,8 @@ def _report(
     save_clients(output.with_suffix(".png"), rows)
 
 
-def _load(port: int, clients: int, seconds: float, work: _Work, tally: _Tally) -> None:
-    """Let clients send requests for a while."""
+def load(port: int, clients: int, seconds: float, work: Work, tally: Tally) -> None:
+    """Let clients send requests for a while, and add what they see to the tally."""
     lock, start = threading.Lock(), time.perf_counter()
     end = start + seconds
 
@@ -168,14 +172,14 @@ def _load(port: int, clients: int, seconds: float, work: _Work, tally: _Tally) -
     tally.seconds += time.perf_counter() - start
 
 
-def _ask(connection: HTTPConnection, work: _Work) -> tuple[int, float, Any]:
+def _ask(connection: HTTPConnection, work: Work) -> tuple[int, float, Any]:
     """Status, seconds to wait before the next request, and answer."""
     connection.request("POST", ROUTE, work.body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     return answer.status, float(answer.headers.get("Retry-After", 0)), json.loads(answer.read())
 
 
-def _memory(server: _Server, requests: int, work: _Work, progress: Progress) -> list[float]:
+def _memory(server: Server, requests: int, work: Work, progress: Progress) -> list[float]:
     """Resident memory of a server in MB after every so many requests."""
     task = progress.add_task("memory", total=requests)
     connections = [HTTPConnection("127.0.0.1", server.port, timeout=600) for _ in range(MEMORY_CLIENTS)]
@@ -196,33 +200,52 @@ def _memory(server: _Server, requests: int, work: _Work, progress: Progress) -> 
 
 
 @dataclass(frozen=True)
-class _Server:
+class Server:
+    """A service that runs."""
+
     port: int
     process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def _own_server(config: Mapping[str, Any], *options: str) -> Iterator[_Server]:
-    """This project's service in a process of its own."""
+def own_server(
+    config: Mapping[str, Any], *options: str, python: str | Path = sys.executable, **environment: str
+) -> Iterator[Server]:
+    """This project's service in a process of its own.
+
+    Args:
+        config: content of the pipeline's YAML, with absolute paths.
+        options: of the command line.
+        python: interpreter of the environment that the project is installed in.
+        environment: variables on top of this process's.
+    """
     with tempfile.TemporaryDirectory() as folder:
         yml = Path(folder) / "pipeline.yaml"
         yml.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
         port = _free_port()
-        command = [sys.executable, "-m", "hpi", "serve", "--pipeline", str(yml), "--port", str(port), "--device", "cpu"]
-        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [str(python), "-m", "hpi", "serve", "--pipeline", str(yml), "--port", str(port), "--device", "cpu"]
+        process = subprocess.Popen(
+            [*command, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,  # not where another version of the project may lie
+            env={**os.environ, **environment},
+        )
         try:
             _wait_for(port, process)
-            yield _Server(port, process)
+            yield Server(port, process)
         finally:
             process.terminate()
             process.wait()
 
 
-def _start_paddlex(python: Path, config: Mapping[str, Any], port: int) -> Peer:
+def start_paddlex_server(python: Path, config: Mapping[str, Any]) -> tuple[Peer, int]:
+    """PaddleX's own server in a process of its own, and its port."""
+    port = _free_port()
     environment = {"PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
     peer = Peer(python, "paddlex_server", {"pipeline": config, "port": port}, **environment)
     _wait_for(port)
-    return peer
+    return peer, port
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -243,7 +266,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _row(clients: int, who: str, tally: _Tally, ours: _Tally) -> dict[str, Any]:
+def _row(clients: int, who: str, tally: Tally, ours: Tally) -> dict[str, Any]:
     p50, p99 = np.percentile(tally.milliseconds, [50, 99]) if tally.milliseconds else (np.nan, np.nan)
     rate, our_rate = (len(one.milliseconds) / one.seconds for one in (tally, ours))
     return {

@@ -39,13 +39,13 @@ from hpi.benchmarks.options import (
 )
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError, InputError
-from hpi.evaluation.coco import CocoDataset
+from hpi.evaluation.coco import Boxes, CocoDataset, boxes_of
 from hpi.evaluation.predictions import Journal, predict
 from hpi.models.reference_images import FOLDER, ReferenceImages
 from hpi.options import AUTO
-from hpi.selection.choice import PRECISIONS
 from hpi.selection.measure import ROUNDS, Protocol
 from hpi.selection.priors import Priors
+from hpi.selection.ranking import PRECISIONS
 from hpi.zoo import Zoo
 
 BATCH_SIZE = 8
@@ -69,7 +69,7 @@ def main(
     threads: Threads = None,
     output: Output = None,
 ) -> None:
-    """Compare all runtimes in one report, which --output also writes as a page: .html."""
+    """Compare all runtimes in one report, which --output NAME also writes as a page, NAME.html."""
     zoo, findings, image, evaluate = Zoo.default(), Findings(), _image(photo), _evaluator(annotations, images)
     options = SessionOptions(ArtifactCache(zoo.artifacts), one_device(device), threads=threads)
     sizes = sorted(set(batch))
@@ -104,20 +104,25 @@ def _models_of(pipeline: str) -> list[str]:
 
 
 def _evaluator(annotations: Path | None, images: Path | None) -> Evaluate | None:
-    """AP of keypoints in the annotated boxes, or of a detector's boxes; None without a dataset."""
+    """AP of keypoints, in the annotated boxes where the model needs some, or of a detector's boxes.
+
+    None without a dataset.
+    """
     if annotations is None and images is None:
         return None
     if annotations is None or images is None:
         raise ConfigError("--annotations and --images go together")
-    of_people, of_images = (CocoDataset(annotations, images, boxes) for boxes in ("gt", "detector"))
+    kinds: tuple[Boxes, ...] = ("gt", "detector", "model")
+    datasets = {boxes: CocoDataset(annotations, images, boxes) for boxes in kinds}
 
     def evaluate(predictor: Predictor) -> float | None:
         failed: list[InputError] = []
-        dataset = of_images if predictor.pipelines[0].detects else of_people
+        boxes = boxes_of(predictor.pipelines[0])
+        dataset = datasets[boxes]
         found = predict(predictor, dataset.images, Journal(None), BATCH_SIZE, on_error=failed.append)
         if failed:
             raise failed[0]
-        return dataset.figures(found, predictor)["box AP" if predictor.pipelines[0].detects else "AP"]
+        return dataset.figures(found, predictor)["box AP" if boxes == "detector" else "AP"]
 
     return evaluate
 

@@ -19,9 +19,9 @@ from hpi.benchmarks.pipeline import Stages, pipeline_of
 from hpi.benchmarks.regret import choice_and_best
 from hpi.errors import BackendError, HpiError
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Candidate
 from hpi.selection.measure import Failure, Measurement, Protocol, measure
 from hpi.selection.priors import Priors, device_class
+from hpi.selection.ranking import Candidate
 
 Evaluate = Callable[[Predictor], float | None]
 """The AP of a model on some dataset, percent."""

@@ -15,8 +15,8 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.errors import BackendError
 from hpi.models.spec import ModelSpec
-from hpi.selection.choice import Candidate
 from hpi.selection.parity import example_run
+from hpi.selection.ranking import Candidate
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from importlib.metadata import version
 from typing import Any
 
 
-def serve(packages: Sequence[str], answer: Callable[..., Any]) -> None:
+def serve(packages: Sequence[str], answer: Callable[..., Any], **more: str) -> None:
     """Answer requests until the input ends.
 
     Args:
         packages: those whose versions are the first answer.
         answer: from a request's fields to the answer.
+        more: what the first answer says besides.
     """
-    _write({package: version(package) for package in packages})
+    _write({package: version(package) for package in packages} | more)
     for line in sys.stdin:
         _write(answer(**json.loads(line)))
 
