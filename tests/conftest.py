@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import secrets
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.io.archives import unpack
 
-from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, missing_backend
+from support import BACKEND_PACKAGES, BUNDLED, EXAMPLE, SHARED, free_port, missing_backend
 
 # No time limits: the tests also run on busy machines. A failure prints how to reproduce it.
 settings.register_profile("hpi", deadline=None, print_blob=True)
@@ -42,12 +43,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """``HPI_HOME``, shared by the tests of one run; PaddleX's cache is empty."""
+    """``HPI_HOME``, shared by the tests of one run; PaddleX's cache is empty. Nothing is calibrated unasked."""
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPI_HOME", str(folder))
+        patch.setenv("HPI_CALIBRATE", "0")
         patch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path_factory.mktemp("paddlex")))
         yield folder
+
+
+@pytest.fixture(name="free_port")
+def a_free_port() -> int:
+    """A free port of 127.0.0.1."""
+    return free_port()
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.fixture(params=BACKEND_PACKAGES)
+@pytest.fixture(scope="module", params=BACKEND_PACKAGES)
 def backend(request: pytest.FixtureRequest) -> str:
     """Each installed runtime."""
     if reason := missing_backend(request.param):
@@ -72,7 +80,7 @@ def options(home: Path) -> SessionOptions:
     return SessionOptions(ArtifactCache(home / "artifacts"), threads=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def paddle_model_backend(backend: str) -> str:
     """Each runtime that can run a Paddle model, directly or converted."""
     if backend != "paddle" and importlib.util.find_spec("paddle2onnx") is None:
@@ -86,6 +94,32 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real models and images in {SHARED}; set HPI_SHARED to use another folder")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def exported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from the name of a model of PaddleDetection to its folder, as ``tools/export_model.py`` writes it.
+
+    Weights are random. Models that are not at hand themselves are another one's program with other files.
+    """
+    random, home = shared / "zoo" / "random", tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def folder(name: str) -> Path:
+        target = home / name
+        target.mkdir()
+        if (archive := random / f"{name}.tar.xz").is_file():
+            unpack(archive, target)
+        elif (variant := random / "variants" / name).is_dir():
+            for file in (*variant.iterdir(), folder("hrnet_w32_256x192") / "model.pdiparams"):
+                (target / file.name).symlink_to(file)
+        else:
+            for file in folder(name.removeprefix("dark_")).glob("model.*"):
+                (target / file.name).symlink_to(file)
+            (target / "infer_cfg.yml").symlink_to(random / "yml" / f"{name}.infer_cfg.yml")
+        return target
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import http.server
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,8 +22,10 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from hpi.backends import BACKENDS
 from hpi.backends.base import ModelFiles
 from hpi.kernels.boxes import box_iou
+from hpi.selection.priors import CpuClass, GpuClass, Prior, Priors
 from hpi.zoo import Zoo
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +44,14 @@ IN_BROWSER = [
     pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs Chromium and its chromedriver"),
 ]
 """Marks of the tests in a browser."""
+
+
+def in_browser(test: Callable[..., object]) -> Callable[..., object]:
+    """Mark one test of a file as :data:`IN_BROWSER`."""
+    for mark in IN_BROWSER:
+        test = mark(test)
+    return test
+
 
 HANGS_S = 300
 """Seconds after which something that should end by itself counts as hanging, even on a busy machine."""
@@ -67,6 +78,33 @@ def missing_backend(name: str) -> str | None:
     if importlib.util.find_spec(BACKEND_PACKAGES[name]) is None:
         return f"{name} is not installed"
     return None
+
+
+def leave_runtimes(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Leave only these runtimes in the registry; those that a test deletes come back at its end, out of order."""
+    monkeypatch.setattr(BACKENDS, "_backends", {name: BACKENDS[name] for name in BACKENDS if name in names})
+
+
+def measured_row(model: str, backend: str, milliseconds: float, device: CpuClass | GpuClass, **fields: Any) -> Prior:
+    """A row of measurements, in FP32 on two threads where the fields do not say otherwise."""
+    usual = {"precision": "fp32", "threads": 2, "batch": 1, "versions": {}, "date": "2026-01-01", "source": "measured"}
+    own = {"model": model, "backend": backend, "p50_ms": milliseconds, "device": device}
+    return Prior.model_validate({**usual, **own, **fields})
+
+
+class KnownPriors(Priors):
+    """Priors with given shipped rows."""
+
+    def __init__(self, own_file: Path, *shipped: Prior) -> None:
+        super().__init__(own_file)
+        self.__dict__["shipped"] = list(shipped)
+
+
+def free_port() -> int:
+    """A free port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def run_hpi(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -82,7 +82,7 @@ def test_paddle_is_capped(tmp_path):
 def test_parity(arguments):
     """What a run of these tests says that could not use more."""
     places = [place if place.startswith("-") else f"tests/{place}" for place in arguments]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *places]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *places]
     # Without a limit of its own: it takes minutes, and many on a busy machine.
     done = subprocess.run(command, cwd=ROOT, env=os.environ | CAPPED, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions, Variant
 from hpi.backends.cpu import this_cpu
@@ -20,13 +19,14 @@ from hpi.benchmarks.compare.measuring import Model, compare, pick_of
 from hpi.benchmarks.compare.page import page
 from hpi.benchmarks.compare.starts import ColdStart, cold_start
 from hpi.errors import BackendError, InputError
-from hpi.selection.choice import Candidate
 from hpi.selection.measure import Measurement, Protocol
 from hpi.selection.parity import Verdict
 from hpi.selection.priors import CpuClass, Prior, Priors, write_rows
+from hpi.selection.ranking import Candidate
 from hpi.zoo import Zoo
 
-from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, quick_first, run_hpi, wait_until
+from browser import requested, set_screen, start_chromium
+from support import EXAMPLE, in_browser, leave_runtimes, quick_first, run_hpi, wait_until
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 VARIANTS = {
@@ -94,21 +94,9 @@ def test_the_page_loads_nothing_else(html):
     assert not re.search(r"#0\d0405|#0[123]0[123]0[123]", text)  # the plots' stand-ins for the page's colours
 
 
-def in_browser(test):
-    for mark in IN_BROWSER:
-        test = mark(test)
-    return test
-
-
 @pytest.fixture(scope="module")
 def driver():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    driver = start_chromium()
     yield driver
     driver.quit()
 
@@ -118,18 +106,14 @@ def open_page(driver, html):
     """Opens the report; the console stays empty, and nothing else is fetched."""
 
     def opened(width=1280, scheme="light"):
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        set_screen(driver, width, scheme=scheme)
         driver.get_log("performance")
         driver.get(html.as_uri())
         return driver
 
     yield opened
     assert driver.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    asked = requested(driver)
     assert {address for address in asked if not address.startswith("data:")} == {html.as_uri()}
 
 
@@ -224,8 +208,7 @@ def test_regret_is_that_of_the_choice_by_the_priors(movenet, tmp_path):
 def two_runtimes(monkeypatch):
     """The one that has a single way of running a model, and the one that has several."""
     pytest.importorskip("openvino")
-    for name in set(BACKENDS) - {"onnxruntime", "openvino"}:
-        monkeypatch.delitem(BACKENDS, name)
+    leave_runtimes(monkeypatch, "onnxruntime", "openvino")
 
 
 BRIEFLY = {"precisions": ("fp32",), "complete": True, "rounds": 1}

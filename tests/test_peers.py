@@ -1,8 +1,13 @@
-"""Beside PaddleX and rtmlib in environments of their own, whose Python ``HPI_PADDLEX`` and ``HPI_RTMLIB`` name."""
+"""Beside PaddleX, rtmlib and PaddleDetection in environments of their own.
+
+``HPI_PADDLEX``, ``HPI_RTMLIB`` and ``HPI_PADDLEDETECTION_PYTHON`` name their Python, ``HPI_PADDLEDETECTION`` a checkout
+of PaddleDetection, which is in no package index.
+"""
 
 import json
 import os
 import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -86,3 +91,37 @@ def test_rtmlib_takes_its_turn_in_the_benchmark(tmp_path):
     (rtmlib,) = [row for row in rows if row["who"].startswith("rtmlib")]
     assert rtmlib["people"] == 2
     assert np.isfinite(rtmlib["p50_ms"])
+
+
+def test_paddlex_takes_its_turn_beside_both_versions(shared, tmp_path):
+    pipeline = ",".join(str(shared / "models" / name) for name in (DETECTOR, POSE))
+    arguments = (
+        *("--before", sys.executable, "--folder", EXAMPLE.parent, "--pipeline", pipeline, "--part", "image"),
+        *("--paddlex", python_of("HPI_PADDLEX"), "--seconds", "0.01", "--rounds", "1", "--output", "out"),
+    )
+    done = run_hpi("benchmark", "versions", EXAMPLE, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [row["who"] for row in found["rows"]] == ["now", "before", "paddlex", "now", "before"]
+    assert {row["people"] for row in found["rows"]} == {2}
+    assert found["versions"]["paddlex"]["paddlex"]
+
+
+@pytest.mark.parametrize("name", ["lite_hrnet_18_256x192_coco", "higherhrnet_hrnet_w32_512"])
+def test_paddledetection_takes_its_turn_in_the_benchmark(shared, exported, tmp_path, name):
+    """It finds the same people at the same places, but for near ties of a bottom-up model with random weights."""
+    python_of("HPI_PADDLEDETECTION")
+    python_of("HPI_PADDLEDETECTION_PYTHON")
+    arguments = (
+        *("--model", f"{name}={exported(name)}"),
+        *("--detector", f"{DETECTOR}={shared / 'models' / DETECTOR}"),
+        *("--backend", "onnxruntime", "--seconds", "0.01", "--rounds", "1", "--output", "out"),
+    )
+    done = run_hpi("benchmark", "zoo", shared / "data" / "photos" / "000000014439.jpg", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["who"]: row for row in json.loads((tmp_path / "out.json").read_text())["rows"]}
+    plain, ours = rows["PaddleDetection, plain"], rows["hpi"]
+    assert ours["people"] == pytest.approx(plain["people"], rel=0 if "lite" in name else 0.05)
+    assert plain["people"] > 1
+    assert ours["px_off"] < 0.5
+    assert all(np.isfinite(row["p50_ms"]) for row in rows.values())

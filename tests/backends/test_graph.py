@@ -13,16 +13,20 @@ from hpi.backends.graph import (
     SENSITIVE_SHARE,
     cut_nms,
     decoding_nodes,
+    free_batch,
     inputs_of,
+    is_for_one_item,
     read_graph,
     sensitive_nodes,
     to_fp16,
 )
-from hpi.backends.paddle_to_onnx import ensure_onnx
+from hpi.backends.graph.protobuf import sizes_of
+from hpi.backends.paddle_to_onnx import ensure_onnx, settle
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec, batched_nms
 from hpi.models.readers.paddle import read_model
 
+import dots
 from support import float_files, quick_first, require
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
@@ -242,3 +246,83 @@ def test_constants_and_their_copies_become_initializers(tmp_path):
     assert [(node.op_type, *node.input) for node in model.graph.node] == [("Mul", "x", "two")]
     assert all(node.name for node in model.graph.node)
     assert run(model, {"x": np.array([3], np.float32)})[0].tolist() == [6]
+
+
+HEADER = '<ir_version: 8, opset_import: ["": 13]>'
+
+
+def test_a_batch_that_reshapes_fix_is_freed(tmp_path, rng):
+    model = saved(dots.graph(), tmp_path)
+    assert is_for_one_item(model)
+    before = model.SerializeToString()
+    freed = free_batch(model)
+    assert model.SerializeToString() == before
+    assert not is_for_one_item(freed)
+    images = rng.random((3, 3, 64, 128), np.float32)
+    together = run(freed, {"image": images})
+    alone = [run(model, {"image": image[None]}) for image in images]
+    for both, *parts in zip(together, *alone, strict=True):
+        assert (both == np.concatenate(parts)).all()
+
+
+def test_a_batch_that_something_else_fixes_is_not_freed():
+    body = "y = ReduceMax <axes = [0]> (x)"
+    model = onnx.parser.parse_model(f"{HEADER} g (float[N, 4] x) => (float[1, 4] y) {{ {body} }}")
+    assert is_for_one_item(model)
+    assert free_batch(model) is None
+
+
+def test_a_graph_whose_batch_is_free_or_declared_is_not_for_one_item(pose):
+    assert not is_for_one_item(pose)
+    assert not is_for_one_item(dots.graph(peaks=False))
+    assert not is_for_one_item(dots.graph(batch="1"))
+
+
+@pytest.mark.parametrize(("axis", "batch"), [(1, 0), (0, 1)])
+def test_a_batch_is_freed_only_where_no_result_changes(tmp_path, axis, batch):
+    """Over the axis 0 a softmax mixes the items, which the shapes do not tell."""
+    body = f"flat = Reshape (x, shape) y = Softmax <axis = {axis}> (flat)"
+    text = f"g (float[N, 4] x) => (float[1, 4] y) <int64[2] shape = {{1, -1}}> {{ {body} }}"
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(f"{HEADER} {text}"), path)
+    settle(str(path))
+    settled = onnx.load(path)
+    assert [sizes_of(value) for value in settled.graph.input] == [[batch, 4]]
+
+
+HANGS_ON_THE_FIRST = """g (float[N, 3, H, W] image) => (float[1, 3, K] y, int64[1, 1] i)
+    <int64[3] flat = {1, 3, -1}, int64[1] last = {1}>
+    {
+        y = Reshape (image, flat)
+        mean = ReduceMean <axes = [1, 2], keepdims = 0> (y)
+        highest = ArgMax <axis = 0, keepdims = 1> (mean)
+        shape = Shape (mean)
+        every = Expand (highest, shape)
+        i = Unsqueeze (every, last)
+    }"""
+NEEDS_MORE_THAN_64_COLUMNS = """g (float[N, 3, H, W] image) => (float[1, 3, K] y)
+    <int64[3] flat = {1, 3, -1}, int64[1] column = {100}>
+    { some = Gather <axis = 3> (image, column) y = Reshape (some, flat) }"""
+
+
+@pytest.mark.parametrize("text", [HANGS_ON_THE_FIRST, NEEDS_MORE_THAN_64_COLUMNS])
+def test_a_batch_whose_trial_fails_stays_1(tmp_path, text):
+    """One has other whole numbers in a batch; the other cannot be tried with what the trial gives it."""
+    onnx.save(onnx.parser.parse_model(f"{HEADER} {text}"), tmp_path / "model.onnx")
+    settle(str(tmp_path / "model.onnx"))
+    (image,) = onnx.load(tmp_path / "model.onnx").graph.input
+    assert sizes_of(image)[0] == 1
+
+
+def test_inputs_of_whole_numbers_are_tried(tmp_path):
+    text = """g (float[N, 3, H, W] image, int64[N, 1, 1, 1] factor) => (float[1, 3, K] y) <int64[3] flat = {1, 3, -1}>
+        { real = Cast <to = 1> (factor) more = Mul (image, real) y = Reshape (more, flat) }"""
+    onnx.save(onnx.parser.parse_model(f"{HEADER} {text}"), tmp_path / "model.onnx")
+    settle(str(tmp_path / "model.onnx"))
+    assert [sizes_of(value)[0] for value in onnx.load(tmp_path / "model.onnx").graph.input] == [0, 0]
+
+
+def saved(model, folder):
+    """As it is read from a file."""
+    onnx.save(model, folder / "model.onnx")
+    return read_graph(folder / "model.onnx")

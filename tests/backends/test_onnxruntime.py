@@ -35,7 +35,7 @@ def test_bound_memory_gives_the_same_outputs_as_arrays(graphs, options, rng):
     with BACKENDS["onnxruntime"].load(float_files(POSE), options) as session:
         (expected, *_) = session.run({"image": image})
         bound = {"image": (image.dtype, image.shape, image.ctypes.data)}
-        (value, *_) = run_bound(session._session, bound, "cpu", 0)
+        (value, *_) = run_bound(session._sessions[0], bound, "cpu", 0)
         assert np.array_equal(value.numpy(), expected)
         assert (value.shape(), value.data_type()) == (list(expected.shape), "tensor(float)")
 

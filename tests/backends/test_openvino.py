@@ -80,6 +80,11 @@ def test_detector_runs_its_images_in_parallel(options, rng):
         assert_same_detections(side_by_side.run(feeds), one_by_one.run(feeds))
 
 
+def compiled(options):
+    """The compiled models that are kept."""
+    return [entry for entry in options.artifacts.entries() if entry.kind == "openvino"]
+
+
 def test_compiled_model_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     """The second session imports it; an incompatible one is compiled again, with a warning."""
     files = float_files(POSE)
@@ -87,8 +92,8 @@ def test_compiled_model_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
     with BACKENDS["openvino"].load(files, options) as session:
         expected = session.run(feeds)[0]
-    (entry,) = options.artifacts.entries()
-    assert (entry.kind, entry.key["batch"], entry.key["INFERENCE_PRECISION_HINT"]) == ("openvino", "1", "f32")
+    (entry,) = compiled(options)
+    assert (entry.key["batch"], entry.key["INFERENCE_PRECISION_HINT"]) == ("1", "f32")
 
     def refuse(*_):
         raise AssertionError("compiled again")
@@ -114,7 +119,7 @@ def test_bad_blob_in_a_read_only_cache_is_not_fatal(tmp_path, home, monkeypatch,
     options = SessionOptions(ArtifactCache(tmp_path), threads=2)
     feeds = {"image": rng.standard_normal((1, 3, 256, 256), np.float32)}
     BACKENDS["openvino"].load(files, options).close()
-    (entry,) = options.artifacts.entries()
+    (entry,) = compiled(options)
     options.artifacts.discard(entry.folder / "model.blob")
     options.artifacts.get("openvino", entry.key, "model.blob", lambda target: target.write_bytes(b"not a blob"))
     monkeypatch.setattr(ArtifactCache, "discard", lambda *_: None)
@@ -171,6 +176,6 @@ def test_failing_part_fails_the_batch_not_the_session(options, rng, monkeypatch)
 
 
 def test_bf16_is_offered_only_where_the_cpu_has_it(monkeypatch):
-    for isa, expected in (("avx512", {"fp32"}), ("avx512_bf16", {"fp32", "bf16"}), ("amx", {"fp32", "bf16"})):
+    for isa, offered in (("avx512", False), ("avx512_bf16", True), ("amx", True)):
         monkeypatch.setattr("hpi.backends.openvino.this_cpu", lambda isa=isa: Cpu("intel", isa, 2))
-        assert {variant.precision for variant in BACKENDS["openvino"].variants()} == expected
+        assert ("bf16" in {variant.precision for variant in BACKENDS["openvino"].variants()}) == offered

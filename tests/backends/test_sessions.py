@@ -152,8 +152,8 @@ def test_unavailable_runtime_states_the_reason(options):
             assert runtime.install in runtime.unavailable(files, options)
             continue
         assert "'tpu:0'" in runtime.unavailable(files, dataclasses.replace(options, device="tpu:0"))
-        on_its_own = dataclasses.replace(options, device=runtime.devices[0], variant=Variant("int8"))
-        assert "int8" in runtime.unavailable(files, on_its_own)
+        on_its_own = dataclasses.replace(options, device=runtime.devices[0], variant=Variant("int4"))
+        assert "int4" in runtime.unavailable(files, on_its_own)
     assert "no Paddle program" in BACKENDS["paddle"].cannot_read(dataclasses.replace(files, paddle=None))
     assert BACKENDS["paddle"].cannot_read(bare) is not None
 

@@ -459,7 +459,7 @@ def test_engine_is_built_in_the_requested_precision(fake_gpu, on_gpu, variant):
 )
 def test_every_variant_passes_the_parity_gate(prepared_on_the_host, on_gpu, reference, name, variant):
     spec = Zoo.default().find(name)
-    expected = reference_results(spec, reference[name])
+    expected = reference_results(spec, reference[name], "fp32")
     with load(on_gpu, name, variant) as session:
         verdict = validate(spec, session, expected)
     assert verdict.passed, verdict.summary
@@ -472,7 +472,7 @@ def test_official_models_pass_the_parity_gate(prepared_on_the_host, on_gpu, opti
     require("paddle2onnx")
     spec = read_model(shared / "models" / name)
     with BACKENDS["onnxruntime"].load(spec.files, options) as trusted:
-        expected = reference_results(spec, trusted)
+        expected = reference_results(spec, trusted, "fp32")
     with TensorRT().load(spec.files, replace(on_gpu, artifacts=options.artifacts, variant=VARIANTS[1])) as session:
         verdict = validate(spec, session, expected)
     assert verdict.passed, verdict.summary
@@ -641,7 +641,7 @@ needs_gpu = pytest.mark.skipif(
 @pytest.mark.parametrize("name", [POSE, DETECTOR])
 def test_gpu_passes_the_parity_gate_in_every_variant(options, reference, name, variant):
     spec = Zoo.default().find(name)
-    expected = reference_results(spec, reference[name])
+    expected = reference_results(spec, reference[name], "fp32")
     with load(replace(options, device="gpu:0"), name, variant) as session:
         verdict = validate(spec, session, expected)
     assert verdict.passed, verdict.summary

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from hpi.backends.artifacts import ArtifactCache
+from hpi.backends.cpu import default_threads
 from hpi.compat.paddlex.config import pipeline_names
 from hpi.zoo import Zoo
 
@@ -60,12 +61,18 @@ def test_models_lists_models_and_pipelines(tmp_path):
 def test_explain(tmp_path):
     done = run_hpi("explain", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    detector, pose = json.loads(done.stdout)["models"]
+    explained = json.loads(done.stdout)
+    detector, pose = explained["models"]
     assert (detector["model"], pose["model"]) == ("PicoDet-S_person_416", POSE)
     shown = run_hpi("explain", "--model", POSE, cwd=tmp_path, COLUMNS="200")
     assert shown.returncode == 0, shown.stderr
     for part in (POSE, pose["reason"], pose["file"], "paddle fp32"):
         assert part in shown.stdout
+    if explained["side_by_side"]:
+        assert [model["model"] for model in explained["side_by_side"]] == [detector["model"], POSE]
+        alone, many = shown.stdout.split("Many images, such as a folder")
+        assert f", {pose['threads']} threads, cpu" in alone
+        assert f"{default_threads()} workers of 1 thread, cpu" in many
 
 
 @pytest.mark.full
@@ -135,7 +142,7 @@ def test_a_folder_with_a_bad_file(tmp_path):
             (["help", "nothing"], 2, "No such command 'nothing'"),
             (["tune", "--budget", "soon"], 2, "such as 60, 60s or 2m"),
         ],
-        4,
+        2,
     ),
 )
 def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, fragment):
@@ -215,6 +222,30 @@ def test_stdout_has_json_lines_only(tmp_path, images):
         "info: 2 images in ",
     ):
         assert sum(line.startswith(start) for line in done.stderr.splitlines()) == (2 if start == "saved " else 1)
+
+
+@pytest.mark.skipif(default_threads() < 2, reason="needs two threads to share")
+@pytest.mark.parametrize(
+    ("count", "options", "opened"),
+    quick_first(
+        [
+            (8, (), f"{default_threads()} workers of 1 thread"),
+            (8, ("--objective", "latency"), f"{default_threads()} threads"),
+            (8, ("--workers", "2", "--threads", "1"), "2 workers of 1 thread"),
+            (7, (), f"{default_threads()} threads"),
+        ]
+    ),
+)
+def test_a_folder_of_many_images_opens_the_models_once(tmp_path, count, options, opened):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(EXAMPLE, folder / f"{number}.png")
+    done = run_hpi("predict", folder, "--model", POSE, *options, "--verbose", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    chosen = [line for line in done.stderr.splitlines() if " runs on " in line]
+    assert len(chosen) == 1
+    assert f", {opened}, cpu" in chosen[0]
 
 
 @pytest.mark.full
@@ -364,3 +395,46 @@ def test_help_of_a_command(tmp_path, command):
     assert shown.returncode == 0
     assert f"Usage: hpi {command} [OPTIONS]" in shown.stdout
     assert shown.stdout == run_hpi(*command.split(), "--help", cwd=tmp_path).stdout
+
+
+@pytest.fixture
+def folders():
+    """The folders of a keypoint model and a detector."""
+    zoo = Zoo.default()
+    return [zoo.find(name).folder for name in ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")]
+
+
+def test_predict_takes_the_folders_of_two_models(lite, folders, tmp_path):
+    pose, detector = folders
+    done = run_hpi(
+        "predict", EXAMPLE, "--det_model_dir", detector, "--keypoint_model_dir", pose, "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    (alone,) = lite.predict(EXAMPLE)
+    assert json.loads(done.stdout) == alone.json["res"]
+
+
+@pytest.mark.full
+def test_a_keypoint_model_alone_takes_the_whole_image(folders, tmp_path):
+    done = run_hpi("predict", EXAMPLE, "--keypoint_model_dir", folders[0], "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["kpts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--det_model_dir", "D"], "--det_model_dir needs --keypoint_model_dir"),
+        (["--det_model_dir", "D", "--keypoint_model_dir", "K", "--pipeline", "mine"], "leave out"),
+        (["--keypoint_model_dir", "K", "--model_dir", "M"], "leave out"),
+        (["--keypoint_model_dir", "D"], "holds a detector, but stands where a keypoint model is needed"),
+        (["--det_model_dir", "K", "--keypoint_model_dir", "D"], "stands where object_detection is needed"),
+        (["--det_model_dir", "D", "--keypoint_model_dir", "none"], "none: no such model folder"),
+    ],
+)
+@pytest.mark.full
+def test_folders_in_a_wrong_combination_are_an_error(folders, tmp_path, options, said):
+    places = {"K": folders[0], "D": folders[1]}
+    done = run_hpi("predict", EXAMPLE, *(places.get(word, word) for word in options), cwd=tmp_path)
+    assert done.returncode == (1 if "none" in options else 2)
+    assert said in done.stderr

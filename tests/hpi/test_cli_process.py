@@ -142,7 +142,12 @@ def test_control_c_on_a_terminal(tmp_path, seconds):
     """The terminal sends the signal to every process of the command at any moment."""
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "hpi", "predict", *[str(EXAMPLE)] * 200, "--save_path", "out"]
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    own = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in a background job
+os.execv(sys.argv[1], sys.argv[1:])
+"""
     with subprocess.Popen(
         [sys.executable, "-c", own, *command],
         cwd=tmp_path,
@@ -213,6 +218,17 @@ def test_further_signals_do_not_interrupt_the_cleanup(tmp_path):
 def test_the_process_does_not_wait_for_threads(tmp_path):
     done = run_command("    threading.Thread(target=time.sleep, args=[60]).start(); kill()", tmp_path)
     assert (done.returncode, done.stderr) == ENDS[signal.SIGINT]
+
+
+def test_a_command_that_ends_by_itself_after_a_signal_may_take_its_time(tmp_path):
+    body = """
+    threading.Thread(target=time.sleep, args=[1]).start()
+    try:
+        kill(signal.SIGTERM)
+    except KeyboardInterrupt:
+        pass"""
+    done = run_command(body, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_temporary_folders_are_removed(tmp_path):

@@ -58,7 +58,11 @@ def assert_the_reference_s_people(shared: Path, expected: list[dict], predictor:
     assert_same_people(list(predictor.predict(images, batch_size=5)), expected)
 
 
-@pytest.mark.parametrize(("pose", "flip"), quick_first((pose, flip) for pose in POSES for flip in (False, True)))
+@pytest.mark.parametrize(
+    ("backend", "pose", "flip"),
+    quick_first((backend, pose, flip) for pose in POSES for flip in (False, True) for backend in BACKEND_PACKAGES),
+    indirect=["backend"],
+)
 def test_pipeline(shared, goldens, paddle_model_backend, pose, flip):
     with Predictor("x", config=pipeline_config(shared, pose, flip), backend=paddle_model_backend) as predictor:
         assert predictor.backend == paddle_model_backend

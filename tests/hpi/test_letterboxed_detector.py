@@ -9,7 +9,7 @@ from hpi.evaluation.predictions import Journal, predict
 from hpi.models.readers.paddle import read_model
 from hpi.transforms import Letterbox
 
-from support import assert_same_keypoints, assert_same_people, missing_backend
+from support import assert_same_keypoints, assert_same_people, missing_backend, quick_first
 
 NAME = "RTMDet-nano_person_320"
 REFERENCE_AP = 54.72
@@ -52,7 +52,7 @@ def with_detector(folder):
     return content
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", quick_first(["onnxruntime", "openvino"]))
 def test_it_is_the_detector_of_a_pipeline(folder, image, backend):
     if reason := missing_backend(backend):
         pytest.skip(reason)

@@ -8,6 +8,7 @@ import yaml
 
 from hpi.backends.base import Normalization
 from hpi.errors import ModelError, ModelNotFoundError
+from hpi.heads.heatmap import HeatmapHead
 from hpi.models.readers.paddle import read_model
 from hpi.transforms import Letterbox, Stretch, TopDownAffine
 from hpi.zoo import Zoo
@@ -142,7 +143,6 @@ def test_keep_ratio_and_pad_are_a_letterbox(folder):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda c: c["Preprocess"].pop(1), "needs a Pad after it"),
         (operator(1, size=[64, 64]), "give both the same size"),
         (operator(1, fill_value=[300, 0, 0]), "fill_value"),
         (operator(1, fill_value=[1.5, 0, 0]), "fill_value"),
@@ -234,6 +234,38 @@ def test_missing_and_empty_files(folder):
         read_model(folder)
 
 
+@pytest.mark.parametrize("lacks", ["yml", "pdiparams", "json"])
+def test_a_folder_that_lacks_a_file_says_to_export_anew(folder, lacks):
+    for file in list(folder.iterdir()):
+        if file.suffix == f".{lacks}":
+            file.unlink()
+        else:
+            file.rename(folder / {"inference.yml": "infer_cfg.yml"}.get(file.name, f"model{file.suffix}"))
+    missing = {"yml": r"infer_cfg\.yml", "pdiparams": r"model\.pdiparams", "json": r"model\.json"}[lacks]
+    with pytest.raises(ModelNotFoundError, match=f"{missing}.*copy the missing file.*or export the model anew"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("also", [[], ["infer_cfg.yml"], ["model.json"], ["infer_cfg.yml", "model.json"]])
+def test_the_checkpoint_of_a_training_is_to_be_exported(tmp_path, also):
+    checkpoint = tmp_path / "hrnet_w32_256x192.pdparams"
+    checkpoint.write_bytes(b"weights")
+    (tmp_path / "hrnet_w32_256x192.pdopt").write_bytes(b"optimiser")
+    for name in also:
+        (tmp_path / name).write_text(yaml.safe_dump(POSE) if name.endswith("yml") else "{}")
+    for path in (tmp_path, checkpoint) if not also else (tmp_path,):
+        with pytest.raises(ModelError, match=rf"tools/export_model\.py -c CONFIG -o weights={checkpoint}"):
+            read_model(path)
+
+
+@pytest.mark.parametrize(("written", "decoder"), [("true", "dark"), ("false", "quarter"), (None, "dark")])
+def test_use_dark_of_the_yml(folder, written, decoder):
+    if written:
+        with (folder / "inference.yml").open("a") as stream:
+            stream.write(f"use_dark: {written}\n")
+    assert read_model(folder).head == HeatmapHead(decoder=decoder)
+
+
 def test_two_graphs_are_ambiguous(folder):
     (folder / "a.onnx").write_text("a")
     (folder / "b.onnx").write_text("b")
@@ -310,7 +342,7 @@ def test_without_normalize_image_a_model_takes_levels(folder):
     assert (normalization.scale, normalization.shift) == ((1, 1, 1), (0, 0, 0))
 
 
-@pytest.mark.parametrize("kind", ["PadStride", "LetterBoxResize", "EvalAffine", "WarpAffine", "", 5])
+@pytest.mark.parametrize("kind", ["Resize_Mult32", "CenterCrop", "EvalAffine", "WarpAffine", "", 5])
 def test_another_operator_is_named_with_what_is_supported(detector, kind):
     rewrite(detector, lambda c: c["Preprocess"].insert(1, {"type": kind, "size": 640}))
     with pytest.raises(ModelError) as error:

@@ -7,9 +7,11 @@ real one, and are not tested here.
 
 import dataclasses
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
+from measuring import write_measuring
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
@@ -71,19 +73,46 @@ def test_people_match_the_cpu(simulated_gpu, image, flip):
     assert_same_people(found, expected)
 
 
-@pytest.mark.parametrize("most", quick_first([None, 0.05]))
-def test_keypoints_in_given_boxes_match_the_cpu(simulated_gpu, image, most):
+@pytest.mark.full
+@pytest.mark.parametrize(("most", "crop"), list(product([None, 0.05], ["paddledetection", "paddlex"])))
+def test_keypoints_in_given_boxes_match_the_cpu(simulated_gpu, image, most, crop):
     """With a limit on the deviation, the parity gate compares it with the reference, which runs on the CPU."""
     boxes, name = [[39, 77, 160, 478], [432, 20, 640, 480]], "MoveNet-Thunder_256x256"
     with (
-        Predictor(name, device="gpu:0", backend="simulated", max_deviation_px=most) as on_gpu,
-        Predictor(name, device="cpu", backend="onnxruntime") as on_cpu,
+        Predictor(name, device="gpu:0", backend="simulated", max_deviation_px=most, crop=crop) as on_gpu,
+        Predictor(name, device="cpu", backend="onnxruntime", crop=crop) as on_cpu,
     ):
         (found,), (expected,) = (one.predict(image, boxes=boxes) for one in (on_gpu, on_cpu))
     keypoints, on_cpu = (np.array([person["keypoints"] for person in one["kpts"]]) for one in (found, expected))
     assert_same_keypoints(keypoints, on_cpu)
     # The crops are bit-identical, and so are the heatmaps.
     assert np.array_equal(keypoints[..., 2], on_cpu[..., 2])
+
+
+def test_padding_is_zero_on_a_gpu(simulated_gpu, rng, tmp_path):
+    images = [rng.integers(200, 256, (height, width, 3), np.uint8) for width, height in ((640, 427), (480, 320))]
+    with Predictor("measuring", model_dir=write_measuring(tmp_path), device="gpu:0", backend="simulated") as predictor:
+        results = list(predictor.predict(images * 2, batch_size=4))
+    for result in results:
+        height, width = result.image.shape[:2]
+        assert result.boxes == pytest.approx(np.tile([0, 0, width, height], (2, 1)), abs=1)
+
+
+@pytest.mark.parametrize("flip", quick_first([False, True]))
+def test_people_of_whole_images_match_the_cpu(simulated_gpu, tmp_path, rng, flip):
+    dots = pytest.importorskip("dots")
+    pytest.importorskip("scipy")
+    folder = dots.save(tmp_path / "dots")
+    images = [dots.paint(dots.people(rng, 4, size), size) for size in ((128, 64), (64, 64), (128, 64))]
+    with (
+        Predictor("dots", model_dir=folder, device="gpu:0", backend="simulated", flip=flip) as on_gpu,
+        Predictor("dots", model_dir=folder, device="cpu", backend="onnxruntime", flip=flip) as on_cpu,
+    ):
+        assert isinstance(on_gpu.pipelines[0].models[0].device, OnGpu)
+        found, expected = (list(one.predict(images, batch_size=3)) for one in (on_gpu, on_cpu))
+    for one, other in zip(found, expected, strict=True):
+        assert len(one.instances) == len(other.instances) >= 4
+        assert np.abs(one.instances.points - other.instances.points).max() < 1e-3
 
 
 @pytest.mark.full

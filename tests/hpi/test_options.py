@@ -9,6 +9,7 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.cpu import usable_cores
 from hpi.compat.paddlex.config import options_of, pipeline_text, read_pipeline
 from hpi.options import MAX_BATCH_SIZE, MAX_THREADS, Options, Resolved, resolve
+from hpi.zoo import Zoo
 
 from support import assert_same_keypoints, missing_backend, quick_first
 
@@ -18,14 +19,18 @@ TABLE = {
     "device": (("gpu:0", "gpu:1", "cpu"), "auto"),
     "backend": (("onnxruntime", "paddle", "openvino"), "auto"),
     "precision": (("fp32", "fp16", "bf16"), "fp32"),
-    "objective": (("memory", "throughput", "latency"), "latency"),
+    "objective": (("memory", "throughput", "latency"), "auto"),
     "max_p99_ms": ((5, 7, 9), None),
     "max_deviation_px": ((0.1, 0.2, 0.3), None),
+    "max_ap_loss": ((0.5, 1, 2), None),
     "batches": ((1, 2), (4,), (8,)),
     "threads": ((1, 2, 3), None),
+    "workers": ((1, 2, 3), None),
     "backend_options": (({"a": {}}, {"b": {}}, {"c": {}}), {}),
     "flip": ((False, True, True), False),
     "use_udp": ((False, True, True), None),
+    "use_dark": ((False, True, True), None),
+    "crop": (("paddlex", "paddledetection", "paddledetection"), None),
     "batch_size": ((4, 2, 8), 1),
     "threshold": ((0, 0.5, 0.9), None),
     "classes": ((["a"], ["b"], ["c"]), None),
@@ -200,13 +205,14 @@ def test_a_runtime_s_own_options_reach_it(backend, options, note, image):
 
 def test_with_options_a_runtime_is_not_its_own_reference(tmp_path, monkeypatch):
     """The parity gate compares it with the reference as it is without options."""
-    monkeypatch.setenv("HPI_HOME", str(tmp_path))
-    options = {"onnxruntime": {"graph_optimization_level": "ORT_DISABLE_ALL"}}
+    options = {"onnxruntime": {"graph_optimization_level": "ORT_ENABLE_BASIC"}}
     name = "MoveNet-Thunder_256x256"
-    with Predictor(name, backend="onnxruntime", backend_options=options, max_deviation_px=1) as predictor:
+    known = {"model_dir": Zoo.default().find(name).folder, "backend": "onnxruntime"}
+    monkeypatch.setenv("HPI_HOME", str(tmp_path))
+    with Predictor(name, **known, backend_options=options, max_deviation_px=1) as predictor:
         assert predictor.backend == "onnxruntime"
     (entry,) = [one for one in ArtifactCache(tmp_path / "artifacts").entries() if one.kind == "parity"]
-    assert "ORT_DISABLE_ALL" in entry.key["options"]
+    assert "ORT_ENABLE_BASIC" in entry.key["options"]
 
 
 @pytest.mark.parametrize(

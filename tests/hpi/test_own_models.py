@@ -18,7 +18,8 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.models.detector import Detector
 from hpi.models.readers.paddle import read_model
-from hpi.selection.choice import Candidate, validated
+from hpi.selection.loading import validated
+from hpi.selection.ranking import Candidate
 from hpi.zoo import Zoo
 
 from support import EXAMPLE, assert_same_keypoints, quick_first, require, run_hpi
@@ -82,7 +83,7 @@ def detector(tmp_path, home):
     return Edited(DETECTOR, tmp_path / "detector")
 
 
-@pytest.fixture(params=["onnxruntime", "openvino"])
+@pytest.fixture(params=quick_first(["onnxruntime", "openvino"]))
 def backend(request):
     pytest.importorskip(request.param)
     return request.param
@@ -328,7 +329,7 @@ def rows(options):
         images = [np.zeros((100, 100, 3), np.uint8)] * len(outputs[1])
         with BACKENDS["onnxruntime"].load(spec.files, options) as session:
             model = Detector(spec, session)
-            return model.decode(outputs, model.prepare(images), images, [0.5] * len(images))
+            return model.decode(outputs, model.prepare(images), images, np.full(len(images), 0.5))
 
     return detections
 

@@ -84,12 +84,15 @@ def test_only_people_get_keypoints(two_classes, labels, classes, scores, image, 
 
 @pytest.mark.parametrize(
     ("labels", "classes", "said"),
-    [
-        (["dog", "cat"], None, "no label pedestrian or person.*classes.*it has dog, cat"),
-        (["person", "dog"], ["persn"], "no label persn; did you mean 'person'"),
-        (["person", "dog"], ["person", "horse"], "no label horse"),
-        (["person", "dog"], [], "classes"),
-    ],
+    quick_first(
+        [
+            (["dog", "cat"], None, "no label pedestrian or person.*classes.*it has dog, cat"),
+            (["person", "dog"], ["persn"], "no label persn; did you mean 'person'"),
+            (["person", "dog"], ["person", "horse"], "no label horse"),
+            (["person", "dog"], [], "classes"),
+        ],
+        2,
+    ),
 )
 def test_classes_that_the_detector_does_not_have(two_classes, labels, classes, said, tmp_path):
     with pytest.raises(ConfigError, match=said):
@@ -100,6 +103,11 @@ def test_a_detector_of_one_class_needs_no_names():
     assert people_classes(["anything"], None) is None
     assert people_classes([], None) is None
     assert people_classes(["anything"], ["anything"]) == {0}
+
+
+@pytest.mark.parametrize("labels", [[], ["car", "dog"]])
+def test_the_first_class_stands_for_people_where_no_label_does(labels):
+    assert people_classes(labels, None, else_first=True) == {0}
 
 
 def test_many_labels_are_not_all_listed():

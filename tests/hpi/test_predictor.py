@@ -6,6 +6,7 @@ import threading
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from hpi import BackendError, ConfigError, InputError, ModelError, Predictor, create_pipeline
 from hpi.backends import BACKENDS
 from hpi.backends.gpu import gpu_count
+from hpi.backends.onnxruntime import OnnxRuntimeSession
 from hpi.zoo import Zoo
 
+import dots
 from support import (
     BACKEND_PACKAGES,
     EXAMPLE,
@@ -380,6 +383,7 @@ def lite_config(**keypoints):
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_a_pipeline_of_your_own(tmp_path, image, backend):
     config = lite_config(hpi_config={"backend": backend})
+    config["SubModules"]["ObjectDetection"]["engine"] = "onnxruntime"
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
     for predictor in (
         Predictor(tmp_path / "mine.yaml"),
@@ -446,7 +450,8 @@ def test_a_damaged_model_folder(tmp_path, damaged, backend):
 def test_a_runtime_that_fails_while_running(image, monkeypatch):
     with Predictor(POSE, backend="onnxruntime") as predictor:
         session = predictor.pipelines[0].models[0].session
-        monkeypatch.setattr(session, "_session", None)
+        monkeypatch.setattr(session, "_sessions", [None])
+        session._idle.clear()
         with pytest.raises(BackendError, match="on onnxruntime failed"):
             only(predictor.predict(image))
 
@@ -479,12 +484,12 @@ def test_closing_while_another_thread_predicts(image, backend):
 
 @pytest.mark.full
 def test_a_runtime_with_a_broken_installation_is_skipped(tmp_path):
-    """A fake onnxruntime that cannot be imported, first on the path."""
+    """A fake onnxruntime that cannot be imported, first on the path; the real one needs the least memory."""
     pytest.importorskip("openvino")
     (tmp_path / "site" / "onnxruntime").mkdir(parents=True)
     (tmp_path / "site" / "onnxruntime" / "__init__.py").write_text("raise OSError('libonnx.so: cannot open')")
     script = (
-        "from hpi import Predictor; p = Predictor('PicoDet-S_person_416')\n"
+        "from hpi import Predictor; p = Predictor('PicoDet-S_person_416', objective='memory')\n"
         "print(p.backend, p.describe()['models'][0]['rejected'])"
     )
     done = run_python("-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
@@ -592,3 +597,32 @@ def test_only_the_runtime_in_use_is_imported(tmp_path, home):
     )
     done = run_python("-c", script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_opening_a_keypoint_model_runs_nothing(home, monkeypatch):
+    runs, run = [], OnnxRuntimeSession.run
+    monkeypatch.setattr(OnnxRuntimeSession, "run", lambda self, feeds: runs.append(feeds) or run(self, feeds))
+    Predictor(POSE, backend="onnxruntime", device="cpu").close()
+    Predictor(POSE, backend="onnxruntime", device="cpu", use_udp=True).close()
+    Predictor.of_folders(Zoo.default().find(POSE).folder, backend="onnxruntime", device="cpu").close()
+    assert not runs
+
+
+def test_a_folder_may_have_the_name_of_a_known_model_of_another_size(home, tmp_path, monkeypatch):
+    steps = [{"type": "TopDownEvalAffine", "trainsize": [64, 64]}, {"type": "Permute"}]
+    text = "g (float[N, 3, 64, 64] image) => (float[N, 3, 64, 64] y) { y = Identity (image) }"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 13]> {text}')
+    folder = dots.save(tmp_path / "PP-TinyPose_128x96", model, Preprocess=steps)
+    monkeypatch.chdir(folder)
+    for models in ((folder,), (".",), (folder, Zoo.default().find(DETECTOR).folder)):
+        with Predictor.of_folders(*models, device="cpu", backend="onnxruntime") as predictor:
+            assert len(predictor.pipelines[0].skeleton) == 3
+            list(predictor.predict(np.zeros((64, 64, 3), np.uint8)))
+    with pytest.raises(ModelError, match="give the folder of PP-TinyPose_128x96"):
+        Predictor("PP-TinyPose_128x96", model_dir=folder, device="cpu")
+
+
+def test_the_current_folder_has_its_own_name(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(dots.save(tmp_path / "mine"))
+    with Predictor.of_folders(".", device="cpu", backend="onnxruntime") as predictor:
+        assert predictor.name == "mine"

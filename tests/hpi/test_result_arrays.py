@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hpi import ConfigError, DetectionResult, Frame, Instances, KeypointResult, Predictor
+from hpi.draw import track_color
 from hpi.skeletons import COCO, load_skeleton
 
 DETECTOR = "PicoDet-S_person_416"
@@ -135,7 +136,7 @@ def test_names_from_their_old_home_still_work_with_a_warning(lite):
     with pytest.warns(DeprecationWarning, match="import KeypointResult from hpi"):
         from hpi.results import KeypointResult as Old
     assert Old is KeypointResult
-    with pytest.warns(DeprecationWarning, match=r"Predictor.estimator is deprecated; use pipelines\[0\]\.models"):
+    with pytest.warns(DeprecationWarning, match=r"Predictor.estimator is deprecated .* use pipelines\[0\]\.models"):
         assert lite.estimator is lite.pipelines[0].models[1]
     (result,) = lite.predict(NOBODY)
     with pytest.warns(DeprecationWarning, match="use keypoint_names"):
@@ -151,3 +152,82 @@ def test_a_result_without_boxes_of_a_detector_is_paddlexs_module_form():
     result = KeypointResult(Frame(NOBODY, "a.jpg", page=2), people, load_skeleton(COCO), detected=False)
     assert set(result) == {"input_path", "page_index", "input_img", "kpts"}
     assert result["page_index"] == 2
+
+
+# Of a stream
+
+
+@pytest.fixture
+def tracked():
+    """Two people of a stream: one with an id, one without who was not seen."""
+    skeleton = load_skeleton(COCO)
+    keypoints = np.random.default_rng(3).uniform(30, 90, (2, 17, 2)) + np.array([[[0, 0]], [[100, 0]]])
+    found = Instances(
+        [0.9, 0.8],
+        boxes=[[20, 20, 100, 100], [120, 20, 200, 100]],
+        keypoints=keypoints,
+        keypoint_scores=np.ones((2, 17)),
+        track_ids=[7, -1],
+        interpolated=[False, True],
+    )
+    frame = Frame(np.zeros((120, 220, 3), np.uint8), "a.mp4", index=3, time_s=0.12, stream="a")
+    return KeypointResult(frame, found, skeleton, detected=True)
+
+
+def test_ids_and_times_are_in_every_form(tracked):
+    assert tracked.track_ids.tolist() == [7, -1]
+    assert tracked["time_s"] == 0.12
+    first, second = tracked.json["res"]["boxes"]
+    assert list(tracked.json["res"]) == ["input_path", "boxes", "frame_index", "time_s"]
+    assert (first["track_id"], second["track_id"]) == (7, None)
+    assert "interpolated" not in first
+    assert second["interpolated"] is True
+    assert [entry.get("track_id") for entry in tracked.to_coco()] == [7, None]
+    assert tracked.to_frame()["track_id"].tolist() == [7, -1]
+
+
+def test_one_image_has_neither(result):
+    assert result.track_ids.tolist() == [-1, -1]
+    assert list(result.json["res"]) == ["input_path", "boxes"]
+    assert list(result["boxes"][0]) == ["coordinate", "det_score", "keypoints", "kpt_score"]
+    assert "track_id" not in {*result.to_coco()[0], *result.to_frame()}
+
+
+def test_a_detection_has_an_id_too(tracked):
+    found = Instances([0.9], boxes=[[20, 20, 100, 100]], track_ids=[7])
+    result = DetectionResult(tracked.frame, found, ("person",))
+    assert result["boxes"][0]["track_id"] == 7
+    untracked = DetectionResult(tracked.frame, found.replaced(track_ids=None), ("person",))
+    assert colours(result.plot()[40:]).isdisjoint(colours(untracked.plot()[40:]) - {(0, 0, 0)})
+
+
+def colours(picture):
+    return set(map(tuple, picture.reshape(-1, 3).tolist()))
+
+
+def test_a_person_is_drawn_in_the_colour_of_its_id(tracked):
+    """The same in every frame, another for another id; the id stands above."""
+    left = tracked.plot()[:, :110]
+    (blue, green, red) = (round(0.85 * value) for value in track_color(7))
+    assert (blue, green, red) in colours(left)
+    tracked["boxes"][0]["track_id"] = 8
+    assert (blue, green, red) not in colours(tracked.plot()[:, :110])
+    tracked["boxes"][0]["track_id"] = None
+    assert (left[:30] != tracked.plot()[:30, :110]).any()
+
+
+def test_who_was_not_seen_is_drawn_in_dashes(tracked):
+    dashes = (tracked.plot()[:, 110:] > 0).any(axis=2).sum()
+    del tracked["boxes"][1]["interpolated"]
+    assert dashes < 0.8 * (tracked.plot()[:, 110:] > 0).any(axis=2).sum()
+
+
+def test_smoothed_keypoints_are_drawn_instead(tracked):
+    picture = tracked.plot()
+    tracked.smoothed = tracked.instances.replaced(keypoints=tracked.keypoints + 5)
+    smoothed = tracked.plot()
+    assert (smoothed != picture).any()
+    for person in tracked["boxes"]:
+        person["keypoints"] = person["keypoints"] + np.float32([5, 5, 0])
+    tracked.smoothed = None
+    assert np.array_equal(tracked.plot(), smoothed)

@@ -109,7 +109,7 @@ def test_prediction_stops_reading_when_it_is_closed_early(lite, image, leave, mo
     if leave == "close":
         results.close()
     else:
-        monkeypatch.setattr(lite.pipelines[0].models[0], "run", lambda *_: 1 / 0)
+        monkeypatch.setattr(lite.side_by_side()[0].models[0], "run", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(results)
     wait_until_threads_end(before)

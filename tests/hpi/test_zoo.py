@@ -17,7 +17,7 @@ from hpi.errors import ConfigError, ModelError
 from hpi.io.archives import unpack
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
-from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, run_hpi, run_python, serve
+from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, quick_first, run_hpi, run_python, serve
 
 DETECTOR = "PicoDet-S_person_416"
 MINE = "my-detector"
@@ -58,7 +58,7 @@ def test_every_model_file_is_valid():
     for name, config in models.items():
         assert config.name == name
         if config.task == "keypoint_detection":
-            assert len(Zoo.default().skeleton_of(name)) == 17
+            assert len(Zoo.default().skeleton_of(name)) == (16 if "mpii" in name else 17)
     assert {
         "PP-TinyPose_128x96",
         "PP-TinyPose_256x192",
@@ -69,6 +69,49 @@ def test_every_model_file_is_valid():
         "PicoDet-S_person_416",
         "MoveNet-Thunder_256x256",
     } <= set(models)
+
+
+TO_EXPORT = [name for name, config in Zoo.default().models.items() if config.export]
+
+
+def test_paddledetections_models_are_known():
+    families = ("hrnet", "dark_hrnet", "lite_hrnet", "wider_naive_hrnet", "higherhrnet", "fairmot")
+    assert [sum(name.startswith(family) for name in TO_EXPORT) for family in families] == [3, 2, 4, 1, 3, 6]
+    for name in TO_EXPORT:
+        config = Zoo.default().models[name]
+        assert config.accuracy
+        assert not config.sources
+        assert config.export.folder == f"output_inference/{name}"
+        assert config.export.weights.endswith(f"/models/{'mot' if 'fairmot' in name else 'keypoint'}/{name}.pdparams")
+
+
+@pytest.mark.parametrize("name", quick_first(TO_EXPORT, 1))
+def test_a_model_to_be_exported_says_how(zoo, name):
+    with pytest.raises(ModelError) as raised:
+        zoo.find(name)
+    export = zoo.models[name].export
+    assert export.config.startswith("configs/") and export.config.endswith(f"/{name}.yml")
+    for part in (export.command, export.config, "as model_dir"):
+        assert part in str(raised.value)
+    assert str(zoo.home / "models" / name) in str(raised.value)
+
+
+def test_the_exported_folder_may_be_put_into_the_cache(zoo, exported):
+    name = "lite_hrnet_18_256x192_coco"
+    shutil.copytree(exported(name), zoo.home / "models" / name)
+    assert zoo.find(name).skeleton.name == "coco17"
+
+
+@pytest.mark.parametrize("given", [{}, {"sources": []}, {"sources": [{"bundled": "a", "sha256": "b"}], "export": {}}])
+def test_a_model_has_sources_or_an_export(describe, zoo, given):
+    path = describe()
+    content = yaml.safe_load(path.read_text())
+    del content["sources"]
+    if "export" in given:
+        given["export"] = {"weights": "https://example.org/a.pdparams", "config": "configs/a.yml"}
+    path.write_text(yaml.safe_dump({**content, **given}))
+    with pytest.raises(ConfigError, match=r"sources.*export"):
+        zoo.add(path)
 
 
 def test_official_models_come_from_the_hub_then_from_paddle():

@@ -386,4 +386,8 @@ def test_the_command_prints_the_outcome_or_what_is_wrong(folder, tmp_path):
     assert done.returncode == 1
     assert "is missing; put it there or remove the entry" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.full
+def test_a_split_that_is_not_of_all_is_wrong_usage(folder, tmp_path):
     assert run_hpi("check-dataset", folder, "--split", "75", "30", cwd=tmp_path).returncode == 2

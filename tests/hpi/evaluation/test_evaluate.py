@@ -240,7 +240,7 @@ def test_mpii_is_evaluated_by_pckh(people, tmp_path):
     assert "| Head |  | - |" in (request.output / "mpii.md").read_text()
 
 
-def test_the_command_prints_the_table_or_one_error(people, tmp_path):
+def test_the_command_prints_the_table(people, tmp_path):
     arguments = ("evaluate", "--dataset", "coco", "--annotations", people.annotations, "--images", people.images)
     done = run_hpi(
         *arguments, "--model", POSE, "--backend", "onnxruntime", "--batch_size", "3", "--output", "out", cwd=tmp_path
@@ -248,6 +248,10 @@ def test_the_command_prints_the_table_or_one_error(people, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "onnxruntime fp32" in done.stdout
     assert (tmp_path / "out" / "coco.md").is_file()
+
+
+@pytest.mark.full
+def test_the_command_prints_one_error(people, tmp_path):
     wrong = tmp_path / "wrong.json"
     wrong.write_text('{"images": []}')
     done = run_hpi("evaluate", "--dataset", "coco", "--annotations", wrong, "--images", people.images, cwd=tmp_path)
@@ -292,3 +296,62 @@ def test_hostile_cases_have_a_picture_too():
         assert draw_case(case, image, skeleton).shape == (548, 968, 3)
     better = replace(case, value=0.5)
     assert worst([better, replace(case, error=2.0), case], 2) == [replace(case, error=2.0), case]
+
+
+@pytest.mark.parametrize("boxes", ["file", "detector"])
+def test_predictions_can_be_saved_without_being_measured(people, capsys, boxes):
+    """As for a benchmark whose truth nobody has; who was found twice is in the file once."""
+    content = json.loads(people.annotations.read_text())
+    asked = replace(people, save_prediction_only=True, boxes="detector")
+    if boxes == "file":
+        detections = [
+            {"image_id": one["image_id"], "category_id": 1, "bbox": one["bbox"], "score": 0.5}
+            for one in content["annotations"]
+            if one["num_keypoints"]
+        ]
+        path = people.annotations.with_name("bbox.json")
+        path.write_text(json.dumps([*detections, *detections]))
+        asked = replace(asked, boxes=str(path))
+    else:
+        del content["images"][1:]  # a detector's boxes are many
+        asked = replace(asked, model=None, pipeline="human_keypoint_detection_lite")
+    del content["annotations"]
+    people.annotations.write_text(json.dumps(content))
+    run(asked)
+    entries = json.loads((people.output / "keypoints_results.json").read_text())
+    assert {one["image_id"] for one in entries} <= {image["id"] for image in content["images"]}
+    if boxes == "file":
+        assert 0 < len(entries) <= len(detections)
+    for one in entries:
+        assert set(one) == {"image_id", "category_id", "keypoints", "score", "center", "scale"}
+        assert len(one["keypoints"]) == 51
+        scores = np.array(one["keypoints"][2::3])
+        box_score = 0.5 if boxes == "file" else 1
+        assert one["score"] <= box_score * scores.max() + 1e-6
+    assert not (people.output / "coco.json").exists()
+    assert f"{len(entries)} people in {len(content['images'])} images" in capsys.readouterr().err
+
+
+@pytest.mark.full
+def test_a_file_of_predictions_that_would_lack_images_is_not_written(people, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(people.images, images)
+    name = json.loads(people.annotations.read_text())["images"][0]["file_name"]
+    (images / name).write_text("no image")
+    with pytest.raises(InputError, match=r"keypoints_results\.json: not written, since 1 images cannot be used"):
+        run(replace(people, images=images, save_prediction_only=True))
+    assert not (people.output / "keypoints_results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": "mpii"}, "--save_prediction_only needs --dataset coco"),
+        ({"backends": ["onnxruntime", "openvino"]}, "writes one file: give one --backend"),
+        ({"precisions": ["fp32", "bf16"]}, "writes one file: give one --backend and one --precision"),
+        ({"model": DETECTOR, "boxes": "detector"}, "is a detector: it finds no keypoints to save"),
+    ],
+)
+def test_predictions_are_saved_of_one_keypoint_model_on_coco(people, change, said):
+    with pytest.raises(ConfigError, match=said):
+        run(replace(people, save_prediction_only=True, **change))

@@ -252,3 +252,30 @@ def test_a_real_model_on_real_images(shared, tmp_path):
     assert 80 < figures["PCKh@0.5"] <= 100
     assert 20 < figures["PCKh@0.1"] < figures["PCKh@0.5"]
     assert figures["Head"] is None
+
+
+@pytest.mark.full
+def test_a_model_of_the_zoo_with_mpiis_keypoints(exported, tmp_path):
+    """PCKh counts the keypoints by their names, which the zoo knows. The truth is what it finds, but for three."""
+    name = "hrnet_w32_256x256_mpii"
+    (tmp_path / "images").mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "images" / "a.png")
+    heads = tmp_path / "heads.json"
+    heads.write_text(json.dumps({"headboxes_src": [[[100.0], [100.0]], [[130.0], [140.0]]]}))  # 30 px
+    file = tmp_path / "mpii.json"
+    file.write_text(json.dumps([entry(center=[101, 261], scale=2.0)]))
+    with Predictor(name, model_dir=exported(name), backend="onnxruntime") as predictor:
+        (image,) = MpiiDataset(file, tmp_path / "images", heads).images
+        boxes = [one.box for one in image.given]
+        (found,) = predictor.predict(str(tmp_path / "images" / "a.png"), boxes=boxes)
+        assert list(found.keypoint_names) == MPII
+        truth = found.keypoints[0] + 1
+        for wrong in ("left_knee", "right_ankle", "head_top"):
+            truth[MPII.index(wrong)] += 16
+        file.write_text(json.dumps([entry(center=[101, 261], scale=2.0, joints=truth.tolist())]))
+        dataset = MpiiDataset(file, tmp_path / "images", heads)
+        predictions = predict(predictor, dataset.images, Journal(None), 4, on_error=pytest.fail)
+        figures = dataset.figures(predictions, predictor)
+    counted = 14  # without pelvis and thorax
+    assert figures["PCKh@0.5"] == pytest.approx(100 * (counted - 3) / counted)
+    assert (figures["Head"], figures["Knee"], figures["Ankle"], figures["Wrist"]) == pytest.approx((0, 50, 50, 100))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support import HANGS_S, wait_until
+from support import HANGS_S, free_port, wait_until
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def start_service(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     started: list[Service] = []
 
     def start(*options: str, code: str = "from hpi.cli import main; main()", **environment: str) -> Service:
-        port = _free_port()
+        port = free_port()
         log = tmp_path_factory.mktemp("service") / "log.txt"
         own = ["--port", str(port), "--device", "cpu", "--deadline", str(HANGS_S)]
         command = [sys.executable, "-c", code, "serve", *own, *options]
@@ -70,6 +69,14 @@ def service(start_service: Start) -> Service:
 
 
 @pytest.fixture(scope="session")
+def strict(start_service: Start) -> Service:
+    """A service with narrow limits and a token."""
+    pytest.importorskip("fastapi")
+    limits = ("--max_body_mb", "1", "--max_requests", "2", "--max_batch", "1")
+    return start_service(*limits, "--json_logs", "--token", "secret")
+
+
+@pytest.fixture(scope="session")
 def client(service: Service) -> Iterator[httpx.Client]:
     """Connections to the service with the default settings, kept open between requests."""
     with httpx.Client(base_url=service.url, timeout=HANGS_S) as client:
@@ -80,18 +87,6 @@ def client(service: Service) -> Iterator[httpx.Client]:
 def post(client: httpx.Client, service: Service) -> Callable[..., httpx.Response]:
     """A function that posts to the pipeline's route; takes the arguments of :meth:`httpx.Client.post`."""
     return lambda **arguments: client.post(service.route, **arguments)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A free port of 127.0.0.1."""
-    return _free_port()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(service: Service) -> None:

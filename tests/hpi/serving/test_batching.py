@@ -1,6 +1,7 @@
 """Dynamic batching by itself: sizes, order, failures, cancellation, shutdown."""
 
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import pytest
@@ -55,6 +56,45 @@ def test_the_first_item_waits_for_others_up_to_the_limit(worker):
     hurried = Batcher([worker], largest=8, wait_s=0.05)
     assert hurried.submit(3).result(HANGS_S) == 6
     hurried.close()
+
+
+def test_an_item_that_comes_just_as_the_time_is_over_does_not_wait_for_the_batch(worker):
+    """The thread that is woken for it has stopped waiting, so no other one would be."""
+    batcher = Batcher([worker], largest=8, wait_s=0.1)
+    first = batcher.submit(1)
+    wait_until(lambda: not batcher.depth, "a thread that waits for others")
+    with batcher._changed:  # it cannot go on when its time is over
+        time.sleep(0.2)
+        second = batcher.submit(2)
+    assert [first.result(HANGS_S), second.result(HANGS_S)] == [2, 4]
+    batcher.close()
+    assert worker.batches == [[1, 2]]
+
+
+def test_a_batch_beside_which_nothing_runs_goes_to_the_worker_for_it(worker):
+    """As soon as something else runs or waits, the batches go through the workers, until that is over."""
+    alone, other = Worker(), Worker()
+    batcher = Batcher([worker, other], largest=1, wait_s=0, alone=alone)
+    assert [batcher.submit(number).result(HANGS_S) for number in (1, 2)] == [2, 4]
+    wait_until(lambda: not batcher._taken, "the end of a batch")
+    for one in (alone, worker, other):
+        one.free.clear()
+    first = batcher.submit(3)
+    wait_until(lambda: len(alone.batches) == 3, "a batch")
+    rest = [batcher.submit(number) for number in (4, 5, 6)]
+    wait_until(lambda: len(worker.batches + other.batches) == 1, "a batch beside it")
+    alone.free.set()
+    assert first.result(HANGS_S) == 6
+    wait_until(lambda: len(worker.batches + other.batches) == 2, "two batches")
+    worker.free.set()
+    other.free.set()
+    assert [future.result(HANGS_S) for future in rest] == [8, 10, 12]
+    wait_until(lambda: not batcher._taken, "the end of all batches")
+    assert batcher.submit(7).result(HANGS_S) == 14
+    batcher.close()
+    assert alone.batches[:3] == [[1], [2], [3]]
+    assert alone.batches[-1] == [7]
+    assert len(alone.batches + worker.batches + other.batches) == 7
 
 
 def test_a_failing_item_does_not_fail_the_others(worker):

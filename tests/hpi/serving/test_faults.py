@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 import pytest
 
+from failing import ONE_BATCH, failing_service
 from odd_requests import Request, ask
 from support import EXAMPLE, HANGS_S, run_python, wait_until
 
@@ -28,28 +29,7 @@ PNG = {"Content-Type": "image/png"}
 READ_S = 4
 """How long the fragile service waits for a body: much longer than any stall of a body that is sent at once."""
 
-# A pipeline that fails on images 33 pixels wide, and blocks on images 34 pixels wide while a file exists; and a service
-# with a shorter timeout for silent connections.
-FAILING = """
-import os
-import time
-from pathlib import Path
-import hpi.serving.protocol
-from hpi.pipelines.topdown import TopDownPipeline
-predict = TopDownPipeline.run
-def failing(pipeline, frames, **options):
-    if any(frame.image.shape[1] == 33 for frame in frames):
-        raise RuntimeError("the runtime failed at /secret/path")
-    if any(frame.image.shape[1] == 34 for frame in frames):
-        Path(os.environ["TEST_FOLDER"], "busy").touch()
-        while Path(os.environ["TEST_FOLDER"], "held").exists():
-            time.sleep(0.01)
-    return predict(pipeline, frames, **options)
-TopDownPipeline.run = failing
-hpi.serving.protocol.HEAD_S = 1
-from hpi.cli import main
-main()
-"""
+FAILING = failing_service("hpi.serving.protocol.HEAD_S = 1")
 
 
 def image_of_width(width):
@@ -73,7 +53,7 @@ def fragile(start_service, folder):
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
         + f"\nServing: {{extra: {{read_s: {READ_S}, decode_s: {HANGS_S}, max_batch: 4, max_memory_mb: 160}}}}\n"
     )
-    return start_service("--pipeline", str(yml), code=FAILING, TEST_FOLDER=str(folder))
+    return start_service("--pipeline", str(yml), *ONE_BATCH, code=FAILING, TEST_FOLDER=str(folder))
 
 
 @contextmanager
@@ -133,7 +113,7 @@ def test_clients_that_disconnect_leave_the_queue(fragile, folder, alive):
 
 
 def test_a_slow_request_and_those_behind_it_get_504(start_service, folder):
-    hasty = start_service("--deadline", "1", code=FAILING, TEST_FOLDER=str(folder))
+    hasty = start_service("--deadline", "1", *ONE_BATCH, code=FAILING, TEST_FOLDER=str(folder))
     with busy(hasty, folder) as first:
         second = httpx.post(hasty.route, content=IMAGE, headers=PNG, timeout=HANGS_S)
         for answer in (first.result(), second):
@@ -350,7 +330,7 @@ def test_nan_is_a_500_for_its_image_only(start_service, tmp_path):
         (EXAMPLE.parent.parent / "configs/pipelines/human_keypoint_detection_lite.yaml").read_text()
         + "\nServing: {extra: {max_batch: 4, max_wait_ms: 60000}}\n"
     )
-    service = start_service("--pipeline", str(yml), "--backend", "onnxruntime", code=WITHOUT_BLUE)
+    service = start_service("--pipeline", str(yml), "--backend", "onnxruntime", *ONE_BATCH, code=WITHOUT_BLUE)
     image = cv2.imread(str(EXAMPLE))
     image[..., 0] = 0
     bad = cv2.imencode(".png", image)[1].tobytes()

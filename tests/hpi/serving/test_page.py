@@ -5,9 +5,8 @@ import json
 import cv2
 import pytest
 
-from support import CHROMEDRIVER, CHROMIUM, EXAMPLE, IN_BROWSER, wait_until
-
-webdriver = pytest.importorskip("selenium.webdriver")
+from browser import set_screen, start_chromium, webdriver
+from support import EXAMPLE, IN_BROWSER, wait_until
 
 pytestmark = IN_BROWSER
 
@@ -31,22 +30,13 @@ class Browser:
     """Chromium with the page open."""
 
     def __init__(self, url, downloads):
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-            options.add_argument(argument)
-        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+        self.driver = start_chromium(**{"download.default_directory": str(downloads)})
         self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RECORD_VIOLATIONS})
         self.url = url
         self.downloads = downloads
 
     def open(self, width=1280, height=900, scheme="light"):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        set_screen(self.driver, width, height, scheme)
         self.driver.get(self.url)
         self.driver.execute_script("sessionStorage.clear()")
         wait_until(lambda: self.text("pipeline"), "/info")
@@ -295,6 +285,40 @@ def test_dark_mode(chromium):
     page.wait_for_people()
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(16, 19, 24)"
     assert page.complaints() == []
+
+
+def test_the_documentation_shows_each_operation_and_sends_it_with_the_token(chromium, start_service):
+    service = start_service("--token", "s3cret")
+    metrics = "#operations-default-show_metrics_metrics_get"
+    chromium.driver.get(f"{service.url}/docs")
+
+    def all_of(selector):
+        return chromium.driver.find_elements("css selector", selector)
+
+    def press(selector):
+        wait_until(lambda: all_of(selector), selector)
+        all_of(selector)[0].click()
+
+    def status():
+        shown = all_of(f"{metrics} .live-responses-table tbody .response-col_status")
+        return shown and shown[0].text.split()[0]
+
+    wait_until(lambda: len(all_of(".opblock")) == 9, "operations")
+    assert [path.text for path in all_of(".opblock-post .opblock-summary-path")] == ["/human-keypoint-detection"]
+    press(".btn.authorize")
+    wait_until(lambda: all_of(".modal-ux input"), "field for the token")
+    all_of(".modal-ux input")[0].send_keys("s3cret")
+    press(".modal-ux button[type=submit]")
+    press(".modal-ux .btn-done")
+    for button in (".opblock-summary-control", ".try-out__btn", ".execute"):
+        press(f"{metrics} {button}")
+    wait_until(status, "answer")
+    assert status() == "200"
+    assert chromium.run("return violations") == []
+    assert chromium.complaints() == []
+    names = chromium.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert any(name.endswith("/metrics") for name in names)
+    assert all(name.startswith((service.url, "data:")) for name in names), names
 
 
 def test_policy_forbids_everything_else(page):

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from hpi.backends.cpu import default_threads
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import ConfigError
 from hpi.serving.settings import read_settings
@@ -152,7 +153,9 @@ def test_health_ready_metrics_info_and_openapi(client):
         assert name in figures
     info = client.get("/info").json()
     assert [model["task"] for model in info["models"]] == ["object_detection", "keypoint_detection"]
-    assert (len(info["skeleton"]["keypoints"]), info["detThreshold"]) == (17, 0.5)
+    if default_threads() > 1:  # batches can run side by side from the start
+        assert {model["workers"] for model in info["sideBySide"]} == {default_threads()}
+    assert (len(info["skeleton"]["keypoints"]), info["detThreshold"], info["tracker"]) == (17, 0.5, "oks")
     assert '"/' not in json.dumps(info)  # no paths of the server
     content = client.get("/openapi.json").json()["paths"]["/human-keypoint-detection"]["post"]
     assert {"application/json", "image/jpeg"} <= set(content["requestBody"]["content"])
@@ -169,14 +172,6 @@ def test_too_large_images_are_refused_undecoded(post):
 
 
 # Limits that need settings of their own
-
-
-@pytest.fixture(scope="module")
-def strict(start_service):
-    """A service with narrow limits and a token."""
-    return start_service(
-        "--max_body_mb", "1", "--max_requests", "2", "--max_batch", "1", "--json_logs", HPI_TOKEN="secret"
-    )
 
 
 def test_clients_need_the_token(strict):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpi import InputError
 from hpi.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, count_items, read_items
-from hpi.sources.folders import _natural, list_folder
+from hpi.sources.folders import list_folder, natural
 
 from support import EXAMPLE
 
@@ -47,7 +47,7 @@ def test_numbers_are_compared_by_value(fill):
 @given(st.lists(st.from_regex(r"\A[a-c]?[0-9٣]{0,3}[ab]?\Z"), unique=True))
 def test_any_names_have_an_order(names):
     backwards = names[::-1]
-    assert sorted(names, key=_natural) == sorted(backwards, key=_natural)
+    assert sorted(names, key=natural) == sorted(backwards, key=natural)
 
 
 def test_hidden_and_thumbnail_folders_are_skipped(fill, items, tmp_path):

@@ -1,6 +1,6 @@
 """Inputs of every type are read, or refused at once."""
 
-import collections
+import collections.abc
 import io
 import os
 
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from hpi import InputError
-from hpi.sources import check_image, check_input, count_items, is_several, is_single, read_items
+from hpi.sources import MANY, check_image, check_input, count_items, is_many, is_several, is_single, read_items
 
 from support import EXAMPLE, serve
 
@@ -309,6 +309,39 @@ def test_lists_are_flattened_and_counted(items, tmp_path, image, encode):
     assert count_items(source) == 3
 
 
+class Loader(collections.abc.Sequence):
+    """Images that are loaded as they are asked for."""
+
+    def __init__(self, count):
+        self.count, self.loaded = count, 0
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        if index >= self.count:
+            raise IndexError
+        self.loaded += 1
+        return np.zeros((8, 8, 3), np.uint8)
+
+
+def test_images_are_not_loaded_to_see_that_there_are_many():
+    many, few = Loader(MANY), Loader(MANY - 1)
+    assert (is_many(many), many.loaded) == (True, 0)
+    assert not is_many(few)
+
+
+def test_no_more_videos_are_opened_than_it_takes_to_see_that_there_are_many(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("hpi.sources.count_frames", lambda path: opened.append(path.name) or MANY - 1)
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").touch()
+    for source in (str(tmp_path), [str(tmp_path)], sorted(tmp_path.iterdir())):
+        opened.clear()
+        assert is_many(source)
+        assert opened == ["0.mp4", "1.mp4"]
+
+
 @pytest.mark.parametrize(
     "several",
     [
@@ -342,7 +375,8 @@ def test_an_endless_iterator_is_read_lazily(lite, image):
     for _ in range(3):
         next(results)
     results.close()
-    assert 3 <= taken <= 6
+    under_way = 2 * len(lite.side_by_side())  # images that workers take at most, and two that are read ahead
+    assert 3 <= taken <= 3 + under_way + 2
 
 
 @pytest.mark.parametrize("thing", [3, 2.5, None, {"img": "a.jpg"}, object()])

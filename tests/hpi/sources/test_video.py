@@ -1,77 +1,28 @@
 """Videos are read frame by frame; truncated ones end with an error."""
 
 import os
+import re
 import struct
 import sys
-from fractions import Fraction
+import threading
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hpi import InputError, Predictor
-from hpi.sources import count_items, read_items
+from hpi.errors import InputNotFoundError
+from hpi.sources import count_items, open_stream, read_items
 from hpi.sources.containers import missing_bytes
+from hpi.sources.items import check_size
 from hpi.sources.video import VIDEO_SUFFIXES, read_frames
 
+from clips import CONTAINERS, STATING, write_video
 from support import quick_first
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
-
-# Suffix, format, codec, options of the format. The end of those that state nothing cannot be missed.
-STATING = {
-    "mp4": ("mp4", "libx264", {"movflags": "faststart"}),
-    "fragmented.mp4": ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
-    "mov": ("mov", "mpeg4", {"movflags": "faststart"}),
-    "m4v": ("mp4", "mpeg4", {"movflags": "faststart"}),
-    "3gp": ("3gp", "mpeg4", {"movflags": "faststart"}),
-    "mkv": ("matroska", "libx264", {}),
-    "webm": ("webm", "libvpx-vp9", {}),
-    "avi": ("avi", "mpeg4", {}),
-    "raw.avi": ("avi", "rawvideo", {}),
-    "wmv": ("asf", "wmv2", {}),
-    "flv": ("flv", "flv", {}),
-    "mxf": ("mxf", "mpeg2video", {}),
-}
-SILENT = {
-    "ts": ("mpegts", "mpeg2video", {}),
-    "m2ts": ("mpegts", "libx264", {"mpegts_m2ts_mode": "1"}),
-    "mpg": ("mpeg", "mpeg1video", {}),
-    "vob": ("vob", "mpeg2video", {}),
-    "ogv": ("ogg", "libvpx", {}),
-    "live.mkv": ("matroska", "libx264", {"live": "1"}),
-}
-CONTAINERS = STATING | SILENT
-
-
-def any_size(size):
-    pass
-
-
-def write_video(path, image, kind="mp4", *, times=None, frames=10, rate=25, audio_s=0.0):
-    """Frames of 320x240 that move over the example image; ``times`` in ms for a variable rate."""
-    container_format, codec, options = CONTAINERS[kind]
-    with av.open(str(path), "w", format=container_format, options=options) as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height = 320, 240
-        stream.pix_fmt = "bgr24" if codec == "rawvideo" else "yuv420p"
-        if times:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        sound = container.add_stream("libopus" if kind == "webm" else "aac", rate=48_000) if audio_s else None
-        for index, time in enumerate(times or range(frames)):
-            view = np.ascontiguousarray(image[6 * index % 240 :, 8 * index % 320 :][:240, :320])
-            frame = av.VideoFrame.from_ndarray(view, format="bgr24")
-            if times:
-                frame.pts, frame.time_base = time, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        if sound:
-            for start in range(0, int(48_000 * audio_s), 1024):
-                silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
-                silence.rate, silence.pts = 48_000, start
-                container.mux(sound.encode(silence))
-            container.mux(sound.encode(None))
-    return path
 
 
 @pytest.fixture
@@ -90,7 +41,7 @@ def read(path):
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_frames_come_in_order(tmp_path, image, kind):
     path = write_video(tmp_path / f"walk.{kind}", image, kind)
-    frames = list(read_frames(path, any_size))
+    frames = [frame.image for frame in read_frames(path)]
     assert len(frames) == 10
     for index, frame in enumerate(frames):
         expected = image[6 * index : 6 * index + 240, 8 * index : 8 * index + 320]
@@ -264,18 +215,16 @@ def test_the_rotation_of_a_video_is_applied(tmp_path, image):
     assert content[matrix : matrix + 4] == b"\x00\x01\x00\x00"
     content[matrix : matrix + 20] = struct.pack(">5i", 0, 1 << 16, 0, -(1 << 16), 0)
     video.write_bytes(content)
-    frame = next(read_frames(video, any_size))
+    frame = next(read_frames(video)).image
     expected = np.rot90(image[:240, :320], -1)
     assert frame.shape == expected.shape == (320, 240, 3)
     assert np.abs(frame.astype(int) - expected).mean() < 10
 
 
-def test_frames_too_large_are_refused_before_they_are_converted(video):
-    def refuse(size):
-        raise InputError(f"{size} is too large")
-
-    with pytest.raises(InputError, match=r"\(320, 240\) is too large"):
-        next(read_frames(video, refuse))
+def test_frames_too_large_are_refused_before_they_are_converted(video, monkeypatch):
+    monkeypatch.setattr("hpi.sources.video.check_size", partial(check_size, max_pixels=1000))
+    with pytest.raises(InputError, match=r"walk\.mp4: 320x240 pixels; the limits are 1000 pixels"):
+        next(read_frames(video))
 
 
 def test_boxes_are_refused_for_videos(home, video):
@@ -340,13 +289,174 @@ def test_names_that_are_not_utf8(video):
 def test_a_colon_in_the_name_is_not_a_protocol(video, monkeypatch):
     monkeypatch.chdir(video.parent)
     video.rename("12:30.mp4")
-    assert len(list(read_frames(Path("12:30.mp4"), any_size))) == 10
+    assert len(list(read_frames(Path("12:30.mp4")))) == 10
 
 
 def test_a_real_video_is_read(shared, lite):
     path = shared / "data" / "vtest.avi"
-    frames = read_frames(path, any_size)
-    assert next(frames).shape == (576, 768, 3)
+    frames = read_frames(path)
+    assert next(frames).image.shape == (576, 768, 3)
     frames.close()
     assert count_items(str(path)) == 795
     assert missing_bytes(path) == 0
+
+
+# Times
+
+
+@pytest.mark.parametrize("kind", quick_first(CONTAINERS, len(STATING)))
+def test_frames_have_the_time_at_which_they_are_shown(tmp_path, image, kind):
+    """From 0 on, whatever the container's clock begins with: MPEG-TS with 1.4 s."""
+    rate = 50 if kind in {"mxf", "mpg"} else 10  # MPEG has few rates
+    frames = list(read_frames(write_video(tmp_path / f"walk.{kind}", image, kind, rate=rate)))
+    assert [frame.index for frame in frames] == list(range(10))
+    # FLV and ASF count milliseconds, MKV too.
+    assert [frame.time_s for frame in frames] == pytest.approx([index / rate for index in range(10)], abs=0.001)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "fragmented.mp4", "mkv", "webm", "flv"])
+def test_variable_rates_keep_their_times(tmp_path, image, kind):
+    frames = list(read_frames(write_video(tmp_path / f"walk.{kind}", image, kind, times=VARIABLE)))
+    assert [frame.time_s for frame in frames] == pytest.approx([time / 1000 for time in VARIABLE], abs=0.001)
+
+
+def test_times_count_from_the_beginning_of_the_sound(tmp_path, image):
+    """As players show it: the picture begins later here."""
+    path = write_video(tmp_path / "walk.mkv", image, "mkv", times=[500, 540, 580], audio_s=1)
+    assert [frame.time_s for frame in read_frames(path)] == pytest.approx([0.5, 0.54, 0.58], abs=0.025)
+
+
+def test_times_grow_where_those_of_the_file_do_not(tmp_path, image):
+    """Two recordings in one file: the clock of the second begins anew."""
+    path = write_video(tmp_path / "walk.ts", image, "ts")
+    path.write_bytes(2 * path.read_bytes())
+    times = [frame.time_s for frame in read_frames(path)]
+    assert len(times) == 20
+    assert all(later > earlier for earlier, later in pairwise(times))
+
+
+def test_predict_gives_the_time_of_each_frame(lite, tmp_path, image):
+    video = write_video(tmp_path / "walk.mkv", image, "mkv", times=VARIABLE)
+    results = list(lite.predict(str(video)))
+    assert [result.frame.time_s for result in results] == pytest.approx([time / 1000 for time in VARIABLE])
+    assert all(result.frame.stream is None for result in results)
+    assert "time_s" not in results[0].json["res"]
+
+
+# Damage in the middle
+
+
+def damaged(path, number):
+    """A video whose packet of this number is zeros."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    packet = packets[number]
+    content[packet.pos + 4 : packet.pos + packet.size] = bytes(packet.size - 4)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+def test_reading_goes_on_after_a_damaged_packet(tmp_path, image, kind):
+    path = damaged(write_video(tmp_path / f"walk.{kind}", image, kind, frames=30), 25)
+    found = list(read_items(str(path)))
+    errors = [item.image for item in found if isinstance(item.image, InputError)]
+    frames = [item for item in found if not isinstance(item.image, InputError)]
+    assert [frame.frame for frame in frames] == list(range(29))
+    (error,) = errors
+    assert re.match(rf".*walk\.{kind}: damaged after \d+ frames, reading goes on: Invalid data", str(error))
+
+
+@pytest.mark.parametrize("number", [27, 28, 29])
+def test_damage_at_the_end_loses_nothing_else(tmp_path, image, number):
+    count, errors = read(damaged(write_video(tmp_path / "walk.mp4", image, frames=30), number))
+    assert (count, len(errors)) == (29, 1)
+
+
+@pytest.mark.full
+def test_damage_is_told_to_the_caller_of_predict(lite, tmp_path, image):
+    path = damaged(write_video(tmp_path / "walk.mp4", image, frames=8), 3)
+    errors = []
+    assert len(list(lite.predict(str(path), on_error=errors.append))) == 7
+    assert len(errors) == 1
+    with pytest.raises(InputError, match="damaged after"):
+        list(lite.predict(str(path)))
+
+
+def test_a_size_that_changes_in_the_middle(tmp_path, image):
+    """Broadcasts change it between programmes; the files of MPEG-TS can be joined."""
+    path = write_video(tmp_path / "walk.m2ts", image, "m2ts")
+    small = write_video(tmp_path / "small.m2ts", np.ascontiguousarray(image[::2, ::2]), "m2ts", size=(160, 120))
+    path.write_bytes(path.read_bytes() + small.read_bytes())
+    frames = list(read_frames(path))
+    assert [frame.image.shape for frame in frames] == [(240, 320, 3)] * 10 + [(120, 160, 3)] * 10
+
+
+def test_sound_alone_is_an_error(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48_000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        silence.rate = 48_000
+        container.mux([*sound.encode(silence), *sound.encode(None)])
+    assert read(path) == (0, [f"{path}: has no video stream, only sound or text"])
+
+
+def test_an_unknown_codec_is_an_error(tmp_path, image):
+    path = write_video(tmp_path / "walk.avi", image, "avi")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZQZQ"))
+    assert read(path) == (0, [f"{path}: no decoder for its kind of video"])
+
+
+# Streams
+
+
+def test_a_file_is_a_stream(video):
+    stream = open_stream(video)
+    assert (stream.name, stream.path, stream.is_live, stream.rate, stream.count) == ("walk", str(video), False, 25, 10)
+    frames = list(stream)
+    assert [(frame.index, frame.stream, frame.path) for frame in frames] == [
+        (index, "walk", str(video)) for index in range(10)
+    ]
+    assert stream.dropped == 0
+    stream.close()
+    stream.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", b"#EXTM3U\n#EXTINF:1,\nwalk.mp4\n"])
+def test_what_cannot_be_opened_is_an_error_at_once(tmp_path, content):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.mp4: not a video"):
+        open_stream(path)
+    with pytest.raises(InputNotFoundError, match=r"b\.mp4: cannot be read"):
+        open_stream(tmp_path / "b.mp4")
+
+
+def test_a_truncated_stream_gives_its_frames_first(tmp_path, image):
+    path = write_video(tmp_path / "walk.mp4", image, frames=50)
+    path.write_bytes(path.read_bytes()[:-5000])
+    frames = []
+    with pytest.raises(InputError, match="truncated after"):
+        frames.extend(open_stream(path))  # keeps what came before the error
+    assert 0 < len(frames) < 50
+
+
+def test_a_stream_can_be_closed_while_another_thread_reads_it(tmp_path, image):
+    path = write_video(tmp_path / "walk.mp4", image, frames=100)
+    stream, seen, started = open_stream(path), [], threading.Event()
+
+    def consume():
+        for frame in stream:
+            seen.append(frame)
+            started.set()
+
+    reader = threading.Thread(target=consume)
+    reader.start()
+    started.wait(60)
+    stream.close()
+    reader.join(60)
+    assert not reader.is_alive()
+    assert seen
+    assert list(stream) == []
