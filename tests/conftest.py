@@ -52,6 +52,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def no_measurements_in_common(home: Path) -> Iterator[None]:
+    """A test that measures does so in a home of its own: the choices of other tests would depend on its rows."""
+    yield
+    file = home / "priors.json"
+    left = file.exists()
+    file.unlink(missing_ok=True)
+    assert not left, f"this test left measurements in {file}: give it an HPI_HOME of its own"
+
+
 @pytest.fixture(name="free_port")
 def a_free_port() -> int:
     """A free port of 127.0.0.1."""

@@ -84,14 +84,21 @@ def paddlex_home(tmp_path_factory):
     return models.parent
 
 
+@pytest.fixture(scope="session")
+def pages_home(tmp_path_factory):
+    """``HPI_HOME`` of the pages: some of them measure."""
+    return tmp_path_factory.mktemp("pages_home")
+
+
 @pytest.fixture
-def world(folder, paddlex_home, tmp_path):
+def world(folder, paddlex_home, pages_home, tmp_path):
     """A copy of that folder, and the environment of the commands."""
     here = tmp_path / "here"
     shutil.copytree(folder, here)
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HPI_HOME": str(pages_home),
         "PADDLE_PDX_CACHE_HOME": str(paddlex_home),
         "PYTHONPATH": str(here),
         "MPLBACKEND": "agg",
