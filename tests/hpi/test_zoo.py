@@ -630,9 +630,9 @@ def test_an_incomplete_download_of_paddlex_is_not_used(zoo, paddlex_cache, name,
     assert everything_in(paddlex_cache.parent) == before
 
 
-@pytest.mark.parametrize("home", ["/proc/1/root/none", "/dev/null", "\udcff", "x" * 300])
-def test_an_unreadable_cache_of_paddlex_is_ignored(zoo, monkeypatch, home):
-    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", home)
+@pytest.mark.parametrize("cache", ["/proc/1/root/none", "/dev/null", "\udcff", "x" * 300])
+def test_an_unreadable_cache_of_paddlex_is_ignored(zoo, monkeypatch, cache):
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", cache)
     assert zoo.of_paddlex(OFFICIAL) is None
 
 
