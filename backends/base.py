@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,13 @@ class PaddleFiles:
 class Normalization:
     """How uint8 levels become a model's input: ``level * scale + shift`` per channel, in the order RGB.
 
+    Attributes:
+        scale: factor of each channel, in the order RGB.
+        shift: summand of each channel, in the order RGB.
+        color: order of the channels in the input, ``"rgb"`` or ``"bgr"``.
+        layout: of the input, ``"nchw"`` or ``"nhwc"``.
+        dtype: of the input, ``"float32"`` or ``"int32"``.
+
     Example:
         >>> around_zero = Normalization(scale=(1 / 127.5,) * 3, shift=(-1.0,) * 3)
         >>> [level * around_zero.scale[0] + around_zero.shift[0] for level in (0, 255)]
@@ -66,6 +73,9 @@ class Normalization:
 
     scale: tuple[float, float, float]
     shift: tuple[float, float, float]
+    color: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    dtype: Literal["float32", "int32"] = "float32"
 
 
 @dataclass(frozen=True)

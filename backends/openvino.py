@@ -298,12 +298,12 @@ class _Compiled:
 
 
 def take_uint8_images(model: Any, normalization: Normalization | None) -> Any:
-    """The model with uint8 BGR ``[N, H, W, 3]`` as its image input; unchanged if it has no such input.
+    """The model with uint8 BGR ``[N, H, W, 3]`` as its image input; unchanged if it has no float32 input for images.
 
     A quarter of the bytes are handed over, and OpenVINO fuses the conversion into the first layers.
     """
     name = image_input([port.any_name for port in model.inputs])
-    if normalization is None or name is None:
+    if normalization is None or name is None or normalization.dtype != "float32":
         return model
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
@@ -311,10 +311,14 @@ def take_uint8_images(model: Any, normalization: Normalization | None) -> Any:
     processor = PrePostProcessor(model)
     image = processor.input(name)
     image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC")).set_color_format(ColorFormat.BGR)
-    image.model().set_layout(Layout("NCHW"))
-    mean = [-shift / scale for scale, shift in zip(normalization.scale, normalization.shift, strict=True)]
-    steps = image.preprocess().convert_element_type(Type.f32).convert_color(ColorFormat.RGB)
-    steps.mean(mean).scale([1 / scale for scale in normalization.scale])
+    image.model().set_layout(Layout(normalization.layout.upper()))
+    steps = image.preprocess().convert_element_type(Type.f32)
+    channels = list(zip(normalization.scale, normalization.shift, strict=True))
+    if normalization.color == "rgb":
+        steps = steps.convert_color(ColorFormat.RGB)
+    else:
+        channels.reverse()
+    steps.mean([-shift / scale for scale, shift in channels]).scale([1 / scale for scale, _ in channels])
     return processor.build()
 
 

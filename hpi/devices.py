@@ -84,7 +84,7 @@ def device_arrays(session: Session, images: TensorSpec, normalization: Normaliza
         normalization: of the images, where the session does not normalise them itself.
     """
     if session.accepts_gpu_arrays and device_kind(session.info.device) == "gpu":
-        return OnGpu(session.info.device, normalization)
+        return OnGpu(session.info.device, images.name, normalization)
     return OnHost({} if images.dtype == np.uint8 else {images.name: normalization})
 
 
@@ -129,23 +129,28 @@ class OnHost(DeviceArrays):
         return mirror(batch)
 
     def feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:  # noqa: D102
-        normalized = {name: normalize(inputs[name], how.scale, how.shift) for name, how in self._normalizations.items()}
+        normalized = {name: _normalized(inputs[name], how) for name, how in self._normalizations.items()}
         return {**inputs, **normalized}
 
     def wait(self) -> None:
         """Nothing is ever under way."""
 
 
+def _normalized(batch: Image, how: Normalization) -> NDArray[Any]:
+    return normalize(batch, how.scale, how.shift, color=how.color, layout=how.layout, dtype=how.dtype)
+
+
 class OnGpu(DeviceArrays):
     """CUDA kernels; frames go to the GPU once, batches are float32 ``[N, 3, height, width]`` RGB, normalised."""
 
-    def __init__(self, device: str, normalization: Normalization) -> None:
-        """Compile the kernels for a GPU.
+    def __init__(self, device: str, images: str, normalization: Normalization) -> None:
+        """Compile the kernels for a GPU; ``images`` is the name of the input that takes them.
 
         Raises:
             BackendError: CuPy or the CUDA compiler is missing, or fails.
         """
         self.device = device
+        self._images = images
         self._normalization = normalization
         try:
             self.kernels: CudaKernels = CudaKernels(device_index(device))
@@ -177,7 +182,19 @@ class OnGpu(DeviceArrays):
         return batch[..., ::-1].copy()
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: D102
-        return {name: self.kernels.upload(array) for name, array in inputs.items()}
+        feeds = {name: self.kernels.upload(array) for name, array in inputs.items()}
+        if self._images in feeds:
+            feeds[self._images] = self._as_input(feeds[self._images])
+        return feeds
+
+    def _as_input(self, batch: Any) -> Any:
+        """A normalised batch as the model takes it, where that is not float32 RGB with channels first."""
+        how = self._normalization
+        if how.color == "bgr":
+            batch = batch[:, ::-1]
+        if how.layout == "nhwc":
+            batch = batch.transpose(0, 2, 3, 1)
+        return self.kernels.upload(batch.astype(how.dtype, copy=False))
 
     def wait(self) -> None:  # noqa: D102
         self.kernels.wait()

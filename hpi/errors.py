@@ -32,7 +32,7 @@ class ModelError(HpiError):
 
     Example:
         >>> from pathlib import Path
-        >>> from hpi.models.readers.paddle import read_model
+        >>> from hpi.models.readers import read_model
         >>> read_model(Path("examples/basketball.png"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         hpi.errors.ModelError: examples/basketball.png: it is a file; give the folder that holds inference.yml ...
@@ -81,7 +81,7 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
     Example:
         >>> from pathlib import Path
-        >>> from hpi.models.readers.paddle import read_model
+        >>> from hpi.models.readers import read_model
         >>> read_model(Path("models/missing"))
         Traceback (most recent call last):
         hpi.errors.ModelNotFoundError: models/missing: no such model folder

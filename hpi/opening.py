@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hpi.errors import BackendError, ConfigError
 from hpi.models import ModelOptions, model_class, open_model
 from hpi.models.detector import Detector
 from hpi.models.model import Model
+from hpi.models.readers import Hints
 from hpi.models.spec import ModelSpec
 from hpi.options import AUTO, PADDLEDETECTION, Resolved, read_devices
 from hpi.pipelines.base import Pipeline
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """Which model to open: its name, the folder of its files where it is not the zoo's, and how to run it.
+    """Which model to open: its name, where its files are if not in the zoo, how to run it, and what its files lack.
 
     Example:
         >>> source = Source("MoveNet-Thunder_256x256", None, Resolved(device="cpu"))
@@ -44,6 +45,7 @@ class Source:
     name: str
     model_dir: str | PathLike[str] | None
     options: Resolved
+    hints: Hints = field(default_factory=Hints)
 
     def beside_detector(self) -> Source:
         """The same keypoint model where the options are a whole pipeline's: INT8 is for the detector."""
@@ -235,7 +237,8 @@ class Opener:
         return model
 
     def _find(self, source: Source) -> ModelSpec:
-        spec = self.zoo.find(source.name, None if source.model_dir is None else Path(source.model_dir))
+        folder = None if source.model_dir is None else Path(source.model_dir)
+        spec = self.zoo.find(source.name, folder, source.hints)
         return self.zoo.with_int8(spec) if INT8 in _precisions(source.options) else spec
 
     def _request(

@@ -28,7 +28,9 @@ from hpi.deprecation import warn_deprecated
 from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.instances import Instances
 from hpi.io.validation import is_yaml, parse, read_yaml
+from hpi.models.description import NAME
 from hpi.models.model import Model
+from hpi.models.readers import Hints
 from hpi.names import Names
 from hpi.opening import Opener, Source
 from hpi.options import AUTO, MAX_BATCH_SIZE, Options, check_count, check_score, resolve
@@ -80,6 +82,8 @@ class Predictor:
         name: str | PathLike[str],
         *,
         model_dir: str | PathLike[str] | None = None,
+        kind: str | None = None,
+        skeleton: str | PathLike[str] | None = None,
         device: str | None = None,
         backend: str | None = None,
         precision: str | None = None,
@@ -107,9 +111,12 @@ class Predictor:
         :mod:`hpi.options`.
 
         Args:
-            name: a pipeline (``"human_keypoint_detection_lite"``), a model (``"PP-TinyPose_128x96"``), or a YAML file
-                of either.
+            name: a pipeline (``"human_keypoint_detection_lite"``), a model (``"PP-TinyPose_128x96"``), a YAML file of
+                either, or the path of a model of your own: its folder, or its ``.onnx`` file. A known name comes first;
+                ``./NAME`` is always a path.
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
+            kind: of a model of your own: what it is, such as ``"simcc"``, where its files do not say it.
+            skeleton: of a model of your own: its keypoints, such as ``"coco17"``, where its files do not say it.
             device: ``"cpu"``; ``"gpu"``, ``"gpu:1"`` or ``"cuda:1"``; ``"gpu:0,1"`` for a copy of the models on each
                 GPU, which then share the images; ``"npu:0"``, ``"xpu:0"``, ``"mlu:0"`` and the like where the
                 installed Paddle has them; ``"auto"``, the default, for the first usable GPU, else the CPU.
@@ -174,6 +181,8 @@ class Predictor:
         self.name = fspath(name)
         others = {
             "model_dir": model_dir and Path(model_dir).absolute(),
+            "kind": kind,
+            "skeleton": skeleton,
             "config": config,
             "calibrate": calibrate,
             "hpi_config": hpi_config,
@@ -188,14 +197,13 @@ class Predictor:
             raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
+            hints = Hints(kind, None if skeleton is None else fspath(skeleton))
             if model_dir is None and self.name not in self._opener.zoo.models:
-                raise ConfigError(
-                    f"{self.name!r} is not a pipeline ({', '.join(pipeline_names())}), not a model "
-                    f"({', '.join(self._opener.zoo.models)}) and not a YAML file; for a model of your own, give its "
-                    "folder as model_dir"
-                )
+                model_dir = self._as_path(name)
+                self._arguments = str(model_dir), self._arguments[1]
+                self.name = self._opener.zoo.name_of(model_dir, hints)
             options = resolve(given, configured.options)
-            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options),)
+            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options, hints),)
             self.pipelines = self._open_pipelines()
             of_keypoints = (flip, use_udp, crop, use_dark)
             if any(option is not None for option in of_keypoints) and not self._finds_keypoints:
@@ -550,11 +558,25 @@ class Predictor:
             return pipeline.split_by(workers), 1
         return pipeline, workers
 
+    def _as_path(self, name: str | PathLike[str]) -> Path:
+        """The files of a model that a name stands for that nobody knows.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        path = Path(name).absolute()
+        if not path.exists():
+            raise ConfigError(
+                f"{self.name!r} is not a pipeline ({', '.join(pipeline_names())}), not a model "
+                f"({', '.join(self._opener.zoo.models)}), not a YAML file, and no folder or file"
+            )
+        return path
+
     def _read_pipeline(self, config: Mapping[str, Any] | None) -> PipelineConfig | None:
         """The pipeline that the name stands for; None where it is that of a model."""
         if config is not None:
             return read_pipeline(config)
-        if is_yaml(self.name):
+        if is_yaml(self.name) and Path(self.name).name != NAME:
             content = read_yaml(Path(self.name))
             if isinstance(content, dict) and not {"sources", "export"}.isdisjoint(content):
                 self.name = self._opener.zoo.add(Path(self.name)).name

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hpi.backends.base import Array, Session, TensorSpec, image_input, to_host
+from hpi.backends.base import Array, Normalization, Session, TensorSpec, image_input, to_host
 from hpi.devices import device_arrays
 from hpi.errors import BackendError, ModelError
 from hpi.instances import Instances, Skeleton
@@ -107,7 +107,7 @@ class Model(ABC):
         self.options = options or ModelOptions()
         normalization = spec.normalization or spec.files.normalization
         assert normalization is not None  # every model that was read from a folder has one
-        self.device = device_arrays(session, _image_input(spec, session), normalization)
+        self.device = device_arrays(session, _image_input(spec, session, normalization), normalization)
         self._outputs = _output_indices(spec, session)
 
     @classmethod
@@ -259,8 +259,8 @@ def _output_indices(spec: ModelSpec, session: Session) -> list[int]:
     )
 
 
-def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
-    """The input that takes images: as uint8 ``[N, H, W, 3]``, or normalised as float32 ``[N, 3, H, W]``.
+def _image_input(spec: ModelSpec, session: Session, normalization: Normalization) -> TensorSpec:
+    """The input that takes images: as uint8 ``[N, H, W, 3]``, or normalised, such as float32 ``[N, 3, H, W]``.
 
     Raises:
         ModelError: there is none for images of the size that the yml states, or of any size where that depends on them.
@@ -268,7 +268,7 @@ def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
     width, height = spec.input_size if spec.transform.is_fixed else (None, None)
     forms: dict[np.dtype[Any], tuple[int | None, ...]] = {
         np.dtype(np.uint8): (height, width, 3),
-        np.dtype(np.float32): (3, height, width),
+        np.dtype(normalization.dtype): (3, height, width) if normalization.layout == "nchw" else (height, width, 3),
     }
     inputs = {of_input.name: of_input for of_input in session.info.inputs}
     taken = inputs.get(spec.image_input or image_input(list(inputs)) or "")
@@ -279,8 +279,9 @@ def _image_input(spec: ModelSpec, session: Session) -> TensorSpec:
         )
     if taken is None or taken.dtype not in forms or not _fits(taken.shape, forms[taken.dtype]):
         takes = ", ".join(f"{one.name!r} {one.dtype} {list(one.shape)}" for one in inputs.values())
+        sides = [3, height, width] if normalization.layout == "nchw" else [height, width, 3]
         made = (
-            f"float32 [N, 3, {height}, {width}]"
+            f"{normalization.dtype} [N, {', '.join(map(str, sides))}]"
             if spec.transform.is_fixed
             else "of any height and width; export the model with both left free"
         )

@@ -22,7 +22,7 @@ def find_in_paddlex_cache(name: str, read: Callable[[Path, str], ModelSpec]) -> 
         read: makes the spec of a folder and a name; raises ModelError.
 
     Example:
-        >>> from hpi.models.readers.paddle import read_model
+        >>> from hpi.models.readers import read_model
         >>> find_in_paddlex_cache("no-model-of-this-name", read_model) is None
         True
     """

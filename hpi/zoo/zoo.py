@@ -18,7 +18,7 @@ from hpi.errors import ConfigError, ModelError
 from hpi.instances import Skeleton
 from hpi.io.home import home_folder
 from hpi.models.int8 import Int8Artifact
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import Hints, read_model
 from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
 from hpi.zoo.configs import Bundled, Export, ModelConfig, packaged_configs, read_config
@@ -108,8 +108,10 @@ class Zoo:
             return "to be exported"
         return "bundled" if isinstance(self.models[name].sources[0], Bundled) else "to download"
 
-    def find(self, name: str, model_dir: Path | None = None) -> ModelSpec:
+    def find(self, name: str, model_dir: Path | None = None, hints: Hints | None = None) -> ModelSpec:
         """Find a model: in ``model_dir`` if given, else in the cache, in PaddleX's, or from its first working source.
+
+        ``hints`` say of a model in ``model_dir`` what its files do not say.
 
         A cached model that is damaged, or that came from other sources, is downloaded again, with a warning.
 
@@ -119,7 +121,7 @@ class Zoo:
                 model.
         """
         if model_dir is not None:
-            return self._read(model_dir, name)
+            return self._read(model_dir, name, hints)
         if name not in self.models:
             raise ConfigError(
                 f"unknown model {name!r}; known are {', '.join(self.models)}. For a model of your own, give its folder "
@@ -150,7 +152,7 @@ class Zoo:
                 return spec.with_int8(Int8Artifact.read(folder, spec.files.content))
         return spec
 
-    def name_of(self, folder: Path) -> str:
+    def name_of(self, folder: Path, hints: Hints | None = None) -> str:
         """What to call the model of a folder: as its yml says, else as the folder.
 
         A folder may by chance have the name of a known model with another input; then that does not become the name.
@@ -163,7 +165,7 @@ class Zoo:
             >>> zoo.name_of(zoo.find("MoveNet-Thunder_256x256").folder)
             'MoveNet-Thunder_256x256'
         """
-        spec = read_model(folder)
+        spec = read_model(folder, hints=hints)
         config = self.models.get(spec.name)
         if spec.name_is_stated or config is None or _is_of(spec, config):
             return spec.name
@@ -172,9 +174,9 @@ class Zoo:
     def _folder(self, name: str) -> Path:
         return self.home / "models" / name
 
-    def _read(self, folder: Path, name: str) -> ModelSpec:
+    def _read(self, folder: Path, name: str, hints: Hints | None = None) -> ModelSpec:
         """Read a folder, which must agree with what is known of a model with that name."""
-        spec = read_model(folder, name)
+        spec = read_model(folder, name, hints)
         config = self.models.get(name)
         if config is None:
             return spec

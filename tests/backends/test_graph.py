@@ -24,7 +24,7 @@ from hpi.backends.graph.protobuf import sizes_of
 from hpi.backends.paddle_to_onnx import ensure_onnx, settle
 from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec, batched_nms
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 
 import dots
 from support import float_files, quick_first, require

@@ -14,7 +14,7 @@ if reason := missing_backend("paddle"):
 from hpi.backends import BACKENDS, paddle
 from hpi.backends.base import ModelFiles, PaddleFiles, import_runtime
 from hpi.errors import BackendError
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.zoo import Zoo
 
 

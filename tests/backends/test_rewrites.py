@@ -24,7 +24,7 @@ from hpi.backends.graph.matrix_vector import multiply_by_columns
 from hpi.backends.graph.outputs import drop_outputs
 from hpi.backends.graph.rewrites import HARD_SWISH, MATRIX_VECTOR, UNREAD_OUTPUTS, Rewrite, rewritten
 from hpi.backends.paddle_to_onnx import ensure_onnx
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection.choice import choose
 from hpi.selection.loading import open_with_verdict
 from hpi.selection.priors import Priors
@@ -266,7 +266,7 @@ def test_a_start_with_a_warm_cache_reads_no_graph(name, detector, fresh, tmp_pat
     require(name)
     script = (
         "import sys, pathlib; from hpi.backends import BACKENDS; from hpi.backends.artifacts import ArtifactCache;"
-        "from hpi.backends.base import SessionOptions; from hpi.models.readers.paddle import read_model;"
+        "from hpi.backends.base import SessionOptions; from hpi.models.readers import read_model;"
         "folder, cache, name = sys.argv[1:]; files = read_model(pathlib.Path(folder)).files;"
         "options = SessionOptions(ArtifactCache(pathlib.Path(cache)), threads=2);"
         "print(dict(BACKENDS[name].load(files, options).info.rewrites), 'onnx' in sys.modules)"

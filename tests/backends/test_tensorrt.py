@@ -31,7 +31,7 @@ from hpi.backends.tensorrt import TensorRT, TensorRTSession
 from hpi.backends.tensorrt.batching import IMAGES, ONE, batch_range, bounds, bucket_of, checked_shape, split_batch
 from hpi.backends.tensorrt.engine import engine_key, timings_name
 from hpi.errors import BackendError
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 from hpi.zoo import Zoo
 

@@ -26,7 +26,7 @@ from hpi.heads.tags import TagsHead
 from hpi.instances import Instances
 from hpi.models import open_model
 from hpi.models.bottomup import BottomUp
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 from hpi.skeletons import COCO, load_skeleton
 from hpi.transforms import ShortSide

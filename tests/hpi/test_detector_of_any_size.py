@@ -11,7 +11,7 @@ from measuring import PREPROCESS, write_measuring, write_yml
 
 from hpi import ModelError, Predictor
 from hpi.devices import OnHost
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.transforms import KeepRatio
 
 from support import ROOT, missing_backend, require, run_python

@@ -5,7 +5,7 @@ import pytest
 from hpi import ConfigError, HpiError, InputError, ModelError, Predictor
 from hpi.errors import BackendError, not_found
 from hpi.io.validation import read_yaml
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.sources import read_items
 
 

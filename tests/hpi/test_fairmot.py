@@ -16,7 +16,7 @@ from hpi import Predictor
 from hpi.devices import OnHost
 from hpi.errors import BackendError, ConfigError, ModelError
 from hpi.heads.embedded_boxes import EmbeddedBoxesHead
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.tracking.base import UNTRACKED, Tracking
 from hpi.tracking.make import make_tracker
 from hpi.transforms import CenteredLetterbox

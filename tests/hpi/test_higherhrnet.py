@@ -9,7 +9,7 @@ from hpi.backends import BACKENDS
 from hpi.heads.tags import TagsHead
 from hpi.io.archives import unpack
 from hpi.models import open_model
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 from hpi.transforms import ShortSide
 

@@ -6,7 +6,7 @@ import yaml
 from hpi import Predictor
 from hpi.compat.paddlex.config import pipeline_text
 from hpi.evaluation.predictions import Journal, predict
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.transforms import Letterbox
 
 from support import assert_same_keypoints, assert_same_people, missing_backend, quick_first

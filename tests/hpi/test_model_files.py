@@ -9,7 +9,7 @@ import yaml
 from hpi.backends.base import Normalization
 from hpi.errors import ModelError, ModelNotFoundError
 from hpi.heads.heatmap import HeatmapHead
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.transforms import Letterbox, Stretch, TopDownAffine
 from hpi.zoo import Zoo
 

@@ -17,7 +17,7 @@ from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.models.detector import Detector
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection.loading import validated
 from hpi.selection.ranking import Candidate
 from hpi.zoo import Zoo

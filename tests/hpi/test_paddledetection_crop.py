@@ -12,7 +12,7 @@ import yaml
 from hpi import ConfigError, Predictor, options
 from hpi.devices import OnHost
 from hpi.kernels.boxes import expand_boxes, has_area
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.transforms import CROPS, ExpandedCrop, TopDownAffine
 from hpi.zoo import Zoo
 

@@ -21,7 +21,7 @@ from hpi.errors import BackendError, HpiError
 from hpi.heads.heatmap import HeatmapHead
 from hpi.kernels.heatmaps import decode_dark
 from hpi.models import open_model
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.selection import choose
 from hpi.selection.priors import Priors
 from hpi.selection.ranking import Request, rank

@@ -20,7 +20,7 @@ from hpi.errors import ConfigError, InputError, InputNotFoundError
 from hpi.heads.heatmap import HeatmapHead
 from hpi.instances import Skeleton
 from hpi.io.files import save
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 from hpi.models.spec import ModelSpec
 from hpi.options import PADDLEDETECTION
 from hpi.predictor import Predictor

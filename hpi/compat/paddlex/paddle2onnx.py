@@ -9,7 +9,7 @@ from hpi.backends.paddle_to_onnx import OPSET
 from hpi.backends.paddle_to_onnx import convert as convert_program
 from hpi.errors import InputError, ModelNotFoundError
 from hpi.io.files import check_folder, save
-from hpi.models.readers.paddle import read_model
+from hpi.models.readers import read_model
 
 NAME = "inference.onnx"
 

@@ -19,17 +19,18 @@ from pydantic_core import PydanticCustomError
 
 from hpi.backends.base import ModelFiles, Normalization, PaddleFiles, onnx_files
 from hpi.backends.file_checks import problem_with
-from hpi.errors import ConfigError, ModelError, ModelNotFoundError
+from hpi.errors import ModelError, ModelNotFoundError
 from hpi.heads import HEADS
 from hpi.heads.base import Head
 from hpi.heads.boxes import BoxesHead
 from hpi.heads.embedded_boxes import EmbeddedBoxesHead, Metric
 from hpi.heads.heatmap import HeatmapHead
 from hpi.heads.tags import TagsHead
-from hpi.instances import Skeleton
-from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
+from hpi.io.validation import Record, nearest, parse, read_yaml
+from hpi.models.description import skeleton_beside
+from hpi.models.readers.reading import Hints, Reading
 from hpi.models.spec import ModelSpec
-from hpi.skeletons import COCO, load_skeleton
+from hpi.skeletons import COCO
 from hpi.transforms import (
     CROPS,
     CenteredLetterbox,
@@ -334,30 +335,20 @@ class InferenceYml(BaseModel):
         return any(isinstance(one, operator) for one in self.preprocess)
 
 
-def read_model(path: Path, name: str | None = None) -> ModelSpec:
+def read_paddle(path: Path, name: str | None, hints: Hints) -> Reading:
     """Read a model folder.
 
     Args:
         path: a folder in one of the three layouts; also one that holds nothing but such a folder, or a file in one.
         name: the name it must have, when its yml states one; by default the yml's, else the folder's.
+        hints: nothing of them is needed.
 
     Raises:
-        ModelError: a file is missing, is plainly damaged or cannot be read, or the yml is not understood; the message
-            names file and field.
-
-    Example:
-        >>> from hpi.zoo import Zoo
-        >>> folder = Zoo.default().find("MoveNet-Thunder_256x256").folder
-        >>> spec = read_model(folder)
-        >>> spec.name, spec.input_size
-        ('MoveNet-Thunder_256x256', (256, 256))
+        ModelError: a file is missing or is plainly damaged, or the yml is not understood.
     """
-    try:
-        return _read_folder(_find_folder(path), name)
-    except ModelError:
-        raise
-    except OSError as error:
-        raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+    folder = _find_folder(path)
+    spec = _read_folder(folder, name)
+    return Reading("PaddleX or PaddleDetection folder", spec, (f"{spec.yml.name} says all of it",))
 
 
 def _read_folder(folder: Path, name: str | None) -> ModelSpec:
@@ -394,7 +385,7 @@ def _read_folder(folder: Path, name: str | None) -> ModelSpec:
         head=head,
         labels=tuple(content.label_list),
         draw_threshold=_draw_threshold(content, tracker, head),
-        skeleton=_skeleton(content.own.skeleton or _measured_by(content), yml),
+        skeleton=skeleton_beside(content.own.skeleton or _measured_by(content), yml),
         skeleton_is_stated=content.own.skeleton is not None,
         name_is_stated=bool(name or stated),
         normalization=normalization,
@@ -494,15 +485,6 @@ def _head(content: InferenceYml, tracker: TrackerSection | None, yml: Path) -> H
 def _measured_by(content: InferenceYml) -> str | None:
     """The skeleton whose AP PaddleDetection measures a model by that finds people itself."""
     return COCO if content.has(EvalAffine) and content.metric == "COCO" else None
-
-
-def _skeleton(name: str | None, yml: Path) -> Skeleton | None:
-    if name is None:
-        return None
-    try:
-        return load_skeleton(str(yml.parent / name) if is_yaml(name) else name)
-    except ConfigError as error:
-        raise ModelError(f"{yml}: hpi.skeleton: {error}") from error
 
 
 def _find_folder(path: Path) -> Path:
