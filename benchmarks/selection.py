@@ -32,7 +32,7 @@ from hpi.evaluation.report import write_report
 from hpi.models.spec import ModelSpec
 from hpi.selection.basis import Basis
 from hpi.selection.calibration import Calibration
-from hpi.selection.measure import LOSES_AT, Protocol, measure
+from hpi.selection.measure import LOSES_AT, SETTLE_S, Protocol, measure
 from hpi.selection.priors import CpuClass, Prior, Priors
 from hpi.selection.ranking import Candidate, Request
 from hpi.zoo import Zoo
@@ -182,7 +182,11 @@ def _times(spec: ModelSpec, options: SessionOptions, protocol: Protocol) -> dict
 
 
 def _calibrate(spec: ModelSpec, request: Request, priors: Priors) -> float:
-    """Calibrate as a start does; returns the seconds that it takes."""
+    """Calibrate as a start does; returns the seconds that it takes.
+
+    A start has no threads of earlier measurements, which go on spinning for a while.
+    """
+    time.sleep(SETTLE_S)
     began = time.perf_counter()
     Calibration().calibrate(spec, request, priors)
     return time.perf_counter() - began

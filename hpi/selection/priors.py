@@ -304,7 +304,9 @@ class Priors:
         own = [row for row in self.own() if (row.model, row.threads, row.workers) == asked]
         for name in device.names:
             if measured := tuple(row for row in own if (row.device, row.source) == (name, "measured")):
-                return Basis(measured, f"measured on this machine, {measured[0].date}", here=True)
+                shipped = self.basis_of_shipped(model, device, threads, workers)
+                rows = _with_memory(measured, shipped.rows if shipped else ())
+                return Basis(rows, f"measured on this machine, {measured[0].date}", here=True)
         basis = self.basis_of_shipped(model, device, threads, workers)
         calibrated = tuple(row for row in own if (row.device, row.source) == (device, "calibrated"))
         if not calibrated or (basis and basis.here):
@@ -326,6 +328,17 @@ class Priors:
         first = rows[0]
         here = first.source == "measured" and (first.device, first.threads) == (device, threads)
         return Basis(rows, f"{first.source} on {first.device}, {first.date}", here, ratios)
+
+
+def _with_memory(rows: Iterable[Prior], others: Iterable[Prior]) -> tuple[Prior, ...]:
+    """Rows, those without memory with that of other machines: it hardly depends on the CPU, and is seldom measured."""
+    known = {(row.backend, row.variant, row.batch): row.memory_mb for row in others}
+
+    def completed(row: Prior) -> Prior:
+        memory_mb = row.memory_mb or known.get((row.backend, row.variant, row.batch))
+        return row.model_copy(update={"memory_mb": memory_mb})
+
+    return tuple(map(completed, rows))
 
 
 def _nearest_class(rows: Iterable[Prior], device: CpuClass | GpuClass, threads: int) -> tuple[Prior, ...]:

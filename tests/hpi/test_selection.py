@@ -129,6 +129,14 @@ def test_an_unknown_device_takes_the_nearest(own):
     assert KnownPriors(own, row(device=ZEN)).basis(POSE, T4, 2) is None
 
 
+def test_own_rows_without_memory_have_that_of_the_shipped_ones(own):
+    """A later choice for least memory would otherwise go by time."""
+    priors = KnownPriors(own, row("onnxruntime", 10, memory_mb=80), row("openvino", 5, memory_mb=120))
+    priors.store([row("onnxruntime", 10, device=ZEN), row("openvino", 5, device=ZEN), row("paddle", 9, device=ZEN)])
+    rows = priors.basis(POSE, ZEN, 2).rows
+    assert {one.backend: one.memory_mb for one in rows} == {"onnxruntime": 80, "openvino": 120, "paddle": None}
+
+
 def test_this_machines_rows_outrank_shipped_ones(own):
     priors = KnownPriors(own, row(milliseconds=1))
     priors.store([row(milliseconds=5), row(milliseconds=7, model=DETECTOR)])
