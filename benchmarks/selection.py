@@ -128,11 +128,14 @@ def main(
             item_ms = row.best_ms / size
             rows.append(row)
             console.print(" ".join(row.cells()))
-    summary = _summary(rows, without)
-    console.print(summary)
-    if output is not None:
-        cells = [row.cells() for row in rows]
-        write_report(output, "Regret", f"{__doc__}\n{summary}\n", HEADINGS, cells, [asdict(row) for row in rows])
+            if output is not None:  # what is there is kept, should the rest be interrupted
+                _write(output, rows, without)
+    console.print(_summary(rows, without))
+
+
+def _write(output: Path, rows: Sequence[Row], without: Without) -> None:
+    about = f"{__doc__}\n{_summary(rows, without)}\n"
+    write_report(output, "Regret", about, HEADINGS, [row.cells() for row in rows], [asdict(row) for row in rows])
 
 
 def _row(spec: ModelSpec, options: SessionOptions, protocol: Protocol, leaves_out: Callable[[Prior], bool]) -> Row:
