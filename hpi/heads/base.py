@@ -60,6 +60,11 @@ class Head(Record):
         """Whether :meth:`decode` takes CuPy arrays; otherwise outputs are brought to the host before."""
         return False
 
+    @property
+    def resolution(self) -> float:
+        """How far apart the places are that a keypoint can be at, pixels of the input; 0: it can be anywhere."""
+        return 0.0
+
     def check_installed(self) -> None:
         """Check that the packages that it needs are installed.
 

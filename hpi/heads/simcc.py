@@ -41,6 +41,10 @@ class SimccHead(Head):
     task: ClassVar[Task] = "keypoint_detection"
     reads: ClassVar[int] = 2
 
+    @property
+    def resolution(self) -> float:  # noqa: D102
+        return 1 / self.split_ratio
+
     def decode(  # noqa: D102
         self, outputs: Sequence[Any], count: int, size: tuple[int, int], kernels: CudaKernels | None = None
     ) -> tuple[Instances, Items]:
