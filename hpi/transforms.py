@@ -279,13 +279,14 @@ class KeepRatio(Transform):
     """The whole image, its aspect ratio kept, in the upper left corner of an input with sides of a multiple of pixels.
 
     ``Resize`` with ``keep_ratio``, then ``PadStride``, as PaddleDetection computes them: the sides are rounded to whole
-    pixels, and the image is scaled by the exact ratio.
+    pixels, and the image is scaled by the exact ratio. The way back is always that ratio.
 
     Attributes:
         short: length of the short side, pixels.
         long: the long side becomes at most this, and the short side then less.
         multiple: of which both sides of the input are one.
         interpolation: as OpenCV numbers it.
+        by_ratio: whether the image is scaled by the exact ratio; else to the rounded sides, as most others do.
 
     Example:
         >>> from hpi.devices import OnHost
@@ -299,6 +300,7 @@ class KeepRatio(Transform):
     long: int
     multiple: int = 1
     interpolation: int = cv2.INTER_LINEAR
+    by_ratio: bool = True
     is_fixed: ClassVar[bool] = False
     takes_regions: ClassVar[bool] = False
     on_gpu: ClassVar[bool] = False
@@ -339,7 +341,7 @@ class KeepRatio(Transform):
     def _resized(self, image: Image, scaled: tuple[int, int], ratio: float) -> Image:
         if ratio == 1:
             return image
-        if min(image.shape[:2]) * ratio <= 0.5:  # less than a pixel: OpenCV refuses the ratio
+        if not self.by_ratio or min(image.shape[:2]) * ratio <= 0.5:  # less than a pixel: OpenCV refuses the ratio
             resized = cv2.resize(image, scaled, interpolation=self.interpolation)
         else:
             # Not to a size: OpenCV would scale by the ratio of whole pixels.

@@ -147,9 +147,11 @@ class LetterboxDescription(_TransformDescription):
 class LongSideDescription(_TransformDescription):
     """The whole image, its longer side scaled to ``length``, both sides then filled up to a multiple with black.
 
+    The shorter side is rounded to whole pixels, and the image scaled to that; the way back is the exact ratio.
+
     Example:
         >>> LongSideDescription(length=256, multiple=32).transform
-        KeepRatio(short=256, long=256, multiple=32, interpolation=1)
+        KeepRatio(short=256, long=256, multiple=32, interpolation=1, by_ratio=False)
     """
 
     type: Literal["long_side"] = "long_side"
@@ -159,7 +161,8 @@ class LongSideDescription(_TransformDescription):
 
     @property
     def transform(self) -> Transform:  # noqa: D102
-        return KeepRatio(self.length, self.length, self.multiple, _INTERPOLATIONS[self.interpolation])
+        interpolation = _INTERPOLATIONS[self.interpolation]
+        return KeepRatio(self.length, self.length, self.multiple, interpolation, by_ratio=False)
 
 
 TransformDescription = TopDownDescription | StretchDescription | LetterboxDescription | LongSideDescription
