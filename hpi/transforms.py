@@ -275,6 +275,44 @@ class CenteredLetterbox(Letterbox):
 
 
 @dataclass(frozen=True)
+class Fit(Transform):
+    """The whole image, moved and scaled by one affine map as far as it fits, in the middle of the input.
+
+    ``BottomupResize`` of mmpose: nothing is rounded but the image's centre, to whole pixels.
+
+    Attributes:
+        size: (width, height) of the input, pixels.
+        fill: RGB of the padding.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = Fit((640, 640)).prepare(OnHost({}), [np.zeros((480, 320, 3), np.uint8)])
+        >>> prepared.batch[0, 320, [0, 320], 0], prepared.inverse.offset.round(3)
+        (array([114,   0], dtype=uint8), array([[-80.,   0.]]))
+    """
+
+    size: tuple[int, int]
+    fill: tuple[int, int, int] = (114, 114, 114)
+    takes_regions: ClassVar[bool] = False
+    on_gpu: ClassVar[bool] = False
+
+    def prepare(  # noqa: D102
+        self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
+    ) -> Prepared:
+        of_images, size = _sizes(images), np.array(self.size, np.float64)
+        ratio = np.min(size / of_images, axis=1, keepdims=True)
+        center, scale = np.round(of_images / 2), size / ratio
+        matrices = crop_matrices(center.astype(np.float32), scale, self.size)
+        fitted = [
+            cv2.warpAffine(image, matrix, self.size, borderMode=cv2.BORDER_CONSTANT, borderValue=self.fill[::-1])
+            for image, matrix in zip(images, matrices, strict=True)
+        ]
+        batch = device.resized(device.placed(fitted), self.size, cv2.INTER_LINEAR)
+        scaled = np.minimum(of_images * ratio, size)[:, ::-1]
+        return Prepared(batch, _isotropic_inverse(center, scale, self.size), scaled, np.tile(ratio, (1, 2)), self.size)
+
+
+@dataclass(frozen=True)
 class KeepRatio(Transform):
     """The whole image, its aspect ratio kept, in the upper left corner of an input with sides of a multiple of pixels.
 

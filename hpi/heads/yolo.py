@@ -33,8 +33,8 @@ class YoloCandidates(SuppressingHead):
 
     def candidates(self, values: Float32, classes: int) -> tuple[Instances, Float32]:
         """Those of an image that score enough, and what is said of each after its classes ``[M, ...]``."""
-        of_classes = reported(values[4 : 4 + classes])
-        scores = of_classes.max(axis=0)
+        of_classes = values[4 : 4 + classes]
+        scores = reported(of_classes.max(axis=0))
         chosen = np.flatnonzero(scores > self.score_threshold)
         found = values[:, chosen].T
         half = found[:, 2:4] / 2
