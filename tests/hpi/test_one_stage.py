@@ -7,13 +7,16 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
+from planted import save_planted
 
 from hpi import BackendError, ModelError, Predictor
+from hpi.backends import BACKENDS
 from hpi.evaluation.predictions import Journal, predict
 from hpi.models.description import NAME
 from hpi.models.readers import read_model
+from hpi.selection.parity import reference_results, validate
+from hpi.zoo import Zoo
 
-from planted import save_planted
 from support import BOX_ROUNDING, assert_same_keypoints, missing_backend, quick_first
 
 SIZE = (96, 64)
@@ -97,7 +100,9 @@ def images(rng):
     return [rng.integers(0, 256, (height, width, 3), np.uint8) for width, height in ((192, 128), (97, 200), (333, 91))]
 
 
-CASES = [(kind, "N", "corner") for kind in PLANTED] + [
+QUICK = ("rtmdet", "yolo_pose", "rtmo")
+CASES = [(kind, "N", "corner") for kind in QUICK] + [
+    *(pytest.param(kind, "N", "corner", marks=pytest.mark.full) for kind in PLANTED if kind not in QUICK),
     *(pytest.param(kind, "N", position, marks=pytest.mark.full) for kind in PLANTED for position in ("center", "fit")),
     *(pytest.param(kind, 1, "corner", marks=pytest.mark.full) for kind in PLANTED),
 ]
@@ -131,7 +136,7 @@ def test_nobody_is_nobody(tmp_path, rng):
     assert [people.boxes.shape for people in found] == [(0, 4)] * 3
 
 
-@pytest.mark.parametrize("kind", quick_first(PLANTED, 2))
+@pytest.mark.parametrize("kind", quick_first(PLANTED))
 def test_nan_is_an_error(tmp_path, rng, kind):
     outputs = {name: values.copy() for name, values in PLANTED[kind].items()}
     first = next(iter(outputs.values()))
@@ -206,7 +211,7 @@ def save_suppressing(folder):
     return folder
 
 
-@pytest.mark.parametrize("backend", RUNTIMES)
+@pytest.mark.parametrize("backend", quick_first(RUNTIMES))
 def test_a_graph_with_nms_inside_gives_each_image_its_own_number_of_boxes(tmp_path, backend):
     white = [(0, 1, 3), (), (2,), (1,)]
     pictures = [np.zeros((HIGH, WIDE, 3), np.uint8) for _ in white]
@@ -259,7 +264,7 @@ def multipose(shared, tmp_path):
 
 @pytest.mark.parametrize("backend", quick_first(RUNTIMES))
 def test_raw_rtmdet_has_the_boxes_of_its_finished_export(raw, shared, backend):
-    pictures = sorted((shared / "data" / "coco_val" / "images").glob("*.jpg"))[:4]
+    pictures = sorted((shared / "data" / "coco_val" / "images").glob("*.jpg"))[:2]
     with (
         Predictor(raw, backend=backend) as mine,
         Predictor(shared / "models" / "RTMDet-nano_person_320", backend=backend) as finished,
@@ -287,23 +292,18 @@ def test_box_ap_of_raw_rtmdet_is_that_of_its_exporter(raw, shared, backend):
     assert figures["box AP"] == pytest.approx(54.72, abs=0.3)
 
 
+@pytest.mark.full
 def test_raw_rtmdet_finds_people_for_a_top_down_model(raw, image):
-    keypoint_model = read_model_folder("MoveNet-Thunder_256x256")
+    name = "MoveNet-Thunder_256x256"
     with (
-        Predictor.of_folders(keypoint_model, raw, backend="onnxruntime") as together,
-        Predictor("MoveNet-Thunder_256x256", backend="onnxruntime") as alone,
+        Predictor.of_folders(Zoo.default().find(name).folder, raw, backend="onnxruntime") as together,
+        Predictor(name, backend="onnxruntime") as alone,
     ):
         (found,) = together.predict(image)
         (expected,) = alone.predict(image, boxes=found.boxes)
     assert len(found.instances) == 2
     assert found.keypoints.shape == (2, 17, 2)
     assert_same_keypoints(found.instances.points, expected.instances.points)
-
-
-def read_model_folder(name):
-    from hpi.zoo import Zoo
-
-    return Zoo.default().find(name).folder
 
 
 @pytest.mark.parametrize("backend", quick_first(RUNTIMES))
@@ -323,9 +323,6 @@ def test_multipose_finds_the_people_of_its_reference(multipose, shared, backend)
 
 @pytest.mark.full
 def test_multipose_passes_the_parity_gate_on_each_runtime(multipose, options):
-    from hpi.backends import BACKENDS
-    from hpi.selection.parity import reference_results, validate
-
     spec = read_model(multipose)
     with BACKENDS["onnxruntime"].load(spec.files, options) as reference:
         expected = reference_results(spec, reference, "fp32")
@@ -336,6 +333,7 @@ def test_multipose_passes_the_parity_gate_on_each_runtime(multipose, options):
             assert "keypoints" in verdict.summary
 
 
+@pytest.mark.full
 def test_paddle_says_why_it_does_not_run_an_onnx_graph(multipose):
     if reason := missing_backend("paddle"):
         pytest.skip(reason)
