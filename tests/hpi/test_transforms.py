@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpi.devices import OnHost
 from hpi.instances import Instances
-from hpi.transforms import Inverse, Letterbox, Regions, Stretch, TopDownAffine
+from hpi.transforms import CenteredLetterbox, Fit, Inverse, Letterbox, Regions, Stretch, TopDownAffine
 
 HOST = OnHost({})
 
@@ -93,9 +93,74 @@ def test_a_letterbox_keeps_the_aspect_ratio(rng, width, height):
     )
 
 
+side = st.integers(1, 1500)
+WHOLE_SIDE = st.integers(1, 20).map(lambda count: 32 * count)
+
+
+@settings(max_examples=50)
+@given(width=side, height=side, into=st.tuples(WHOLE_SIDE, WHOLE_SIDE), data=st.data())
+def test_places_come_back_through_each_letterbox(width, height, into, data):
+    """There by the formulas of mmdeploy, Ultralytics and mmpose, and back by the transforms."""
+    share = data.draw(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5))
+    points = np.array(share) * (width, height)
+    ratio = min(into[0] / width, into[1] / height)
+    rounded = [max(round(of * ratio), 1) for of in (width, height)]
+    begin = [round((side - of) / 2 - 0.1) for side, of in zip(into, rounded, strict=True)]
+    middle = np.round(np.array([width, height]) / 2)
+    there = {
+        Letterbox(into): points * ratio,
+        CenteredLetterbox(into): points * ratio + begin,
+        Fit(into): (points - middle) * ratio + np.array(into) / 2,
+    }
+    for transform, in_input in there.items():
+        prepared = transform.prepare(HOST, [np.zeros((height, width, 3), np.uint8)])
+        assert prepared.batch.shape == (1, into[1], into[0], 3)
+        found = Instances(np.ones(1), keypoints=in_input[None], keypoint_scores=np.ones((1, len(points))))
+        back = prepared.inverse.apply(found, np.zeros(1, np.int64)).keypoints[0]
+        # Places are float32, in the input and in the image.
+        rounding = np.spacing(np.float32(max(into))) / ratio + np.spacing(np.float32(max(width, height)))
+        assert np.abs(back - points).max() < max(1e-3, rounding)
+
+
+@settings(max_examples=50)
+@given(width=side, height=side, into=st.tuples(WHOLE_SIDE, WHOLE_SIDE))
+def test_the_middle_of_a_letterbox_is_where_ultralytics_has_it(width, height, into):
+    ratio = min(into[0] / width, into[1] / height)
+    inside = [max(round(of * ratio), 1) for of in (width, height)]
+    left, top = (round((side - of) / 2 - 0.1) for side, of in zip(into, inside, strict=True))
+    white = np.full((height, width, 3), 255, np.uint8)
+    prepared = CenteredLetterbox(into, fill=(114, 114, 114)).prepare(HOST, [white])
+    expected = np.full((into[1], into[0]), 114)
+    expected[top : top + inside[1], left : left + inside[0]] = 255
+    assert np.array_equal(prepared.batch[0, ..., 0], expected)
+    assert prepared.scaled.tolist() == [inside[::-1]]
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (101, 333), (64, 64)])
+def test_an_image_that_is_fitted_is_in_the_middle(rng, width, height):
+    """A white image in black: the rest has the colour, and the middle of the image is in the middle."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    middle = np.round(np.array([width, height]) / 2).astype(int)
+    picture[middle[1] - 8 : middle[1] + 9, middle[0] - 8 : middle[0] + 9] = 255
+    prepared = Fit((128, 96), fill=(1, 2, 3)).prepare(HOST, [picture])
+    ratio = min(128 / width, 96 / height)
+    inner_width, inner_height = width * ratio, height * ratio
+    seen = prepared.batch[0]
+    y, x = np.nonzero(seen[..., 0] > 127)
+    assert abs(x.mean() - 64) < 0.5
+    assert abs(y.mean() - 48) < 0.5
+    outside = np.ones((96, 128), bool)
+    left, top = 64 - middle[0] * ratio, 48 - middle[1] * ratio
+    outside[max(int(top) - 1, 0) : int(top + inner_height) + 2, max(int(left) - 1, 0) : int(left + inner_width) + 2] = (
+        False
+    )
+    assert (seen[outside] == (3, 2, 1)).all()
+    assert prepared.scaled.tolist() == [pytest.approx([inner_height, inner_width])]
+
+
 def test_an_image_of_the_input_s_size_is_left_as_it_is(rng):
     original = image(rng, 64, 32)
-    for transform in (Letterbox((64, 32)), Stretch((64, 32))):
+    for transform in (Letterbox((64, 32)), CenteredLetterbox((64, 32)), Fit((64, 32)), Stretch((64, 32))):
         prepared = transform.prepare(HOST, [original])
         assert np.array_equal(prepared.batch[0], original)
         assert prepared.inverse.factor.tolist() == [[1, 1]]
