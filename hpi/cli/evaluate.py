@@ -204,7 +204,7 @@ def _finds_people(model: str, folder: Path | None, hints: Hints) -> bool:
 
 def _open(request: EvaluationRequest, backend: str | None, precision: str | None) -> Predictor:
     """The predictor to evaluate; if the boxes are given, only the keypoint model of a pipeline."""
-    of_model = {"model_dir": request.model_dir, "kind": request.kind, "skeleton": request.skeleton}
+    of_model: dict[str, Any] = {"model_dir": request.model_dir, "kind": request.kind, "skeleton": request.skeleton}
     if request.model is None and (given := [name for name, value in of_model.items() if value is not None]):
         raise ConfigError(f"--{given[0]} needs --model; in a pipeline, the YAML has one for each model")
     arguments: dict[str, Any] = {

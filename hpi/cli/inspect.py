@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hpi.backends import BACKENDS
 from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import Normalization, SessionOptions
+from hpi.backends.base import SessionOptions
 from hpi.backends.gpu import gpu_count
 from hpi.cli.tables import new_table
 from hpi.errors import ConfigError
@@ -21,7 +21,6 @@ from hpi.io.files import save
 from hpi.models.description import NAME
 from hpi.models.readers import Hints, Reading, read
 from hpi.models.readers.graph import graphs_in
-from hpi.transforms import Transform
 from hpi.zoo import Zoo
 
 
@@ -109,7 +108,8 @@ def _runtimes(reading: Reading) -> dict[str, str | None]:
     return {name: backend.unavailable(reading.spec.files, options) for name, backend in BACKENDS.items()}
 
 
-def _as_dictionary(part: Transform | Normalization | None) -> dict[str, Any]:
+def _as_dictionary(part: Any) -> dict[str, Any]:
+    """A transform or a normalization."""
     return {} if part is None else {"type": type(part).__name__, **asdict(part)}
 
 

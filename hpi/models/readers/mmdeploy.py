@@ -276,7 +276,7 @@ def _transform(geometry: list[Step], codec: Codec, graph: Graph, source: Path) -
             transform: dict[str, Any] = {"type": "top_down", "padding": box.padding, "udp": crop.use_udp}
         case [BottomupResize(pad_val=color) as fit]:
             size, notes = _size({"BottomupResize": fit.input_size, "input_size": codec.input_size}, graph, source)
-            transform = {"type": "letterbox", "position": "center", "fill": _levels(color, source)}
+            transform = {"type": "fit", "fill": _levels(color, source)}
         case [Resize(keep_ratio=True) as resize, Pad() as pad] if pad.size or resize.size[0] == resize.size[1]:
             size, notes = _size({"Resize": resize.size, "Pad": pad.size}, graph, source)
             transform = {"type": "letterbox", "fill": _levels(pad.pad_val, source)}

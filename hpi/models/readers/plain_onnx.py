@@ -201,7 +201,7 @@ def _vitpose(graph: Graph, asked: int | None) -> Iterator[Fit]:
 def _rtmo(graph: Graph, asked: int | None) -> Iterator[Fit]:
     if _gives(graph, (None, None, 5), (None, None, None, 3)):
         keypoints = _sides(graph.outputs[1])[2]
-        content = _whole(LEVELS, CENTER, {"type": "rtmo"}, 0.3)
+        content = _whole(LEVELS, {"type": "fit"}, {"type": "rtmo"}, 0.3)
         yield Fit(f"boxes and {keypoints} keypoints of everyone (RTMO)", content, keypoints, ("kind", "rtmo"))
 
 
