@@ -45,7 +45,7 @@ STAND_INS = [
     _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo_pose", POSE, keypoints=0),
     _stand_in("yolo26_boxes"), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
 ]  # fmt: skip
-HAS_FIT = "'fit'" in repr(Description.model_fields["transform"])
+HAS_FIT = "FitDescription" in repr(Description.model_fields["transform"])
 IS_PROVISIONAL = "align" not in HEADS["heatmap"].model_fields
 
 
