@@ -195,6 +195,10 @@ class Predictor:
         pipeline = self._read_pipeline(config)
         if pipeline is not None and model_dir is not None:
             raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
+        if pipeline is not None and (kind, skeleton) != (None, None):
+            raise ConfigError(
+                "kind and skeleton are for a single model; in a pipeline, its YAML has them for each model"
+            )
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
             hints = Hints(kind, None if skeleton is None else fspath(skeleton))
@@ -218,9 +222,10 @@ class Predictor:
             detector, estimator = pipeline.modules.ObjectDetection, pipeline.modules.KeypointDetection
             options = resolve(given, options_of(detector), options_of(pipeline))
             own = options_of(estimator)
-            pose = Source(estimator.model_name, estimator.model_dir, resolve(given, own, options_of(pipeline)))
+            of_pose = resolve(given, own, options_of(pipeline))
+            pose = Source(estimator.model_name, estimator.model_dir, of_pose, Hints(estimator.kind, estimator.skeleton))
             self._sources = (
-                Source(detector.model_name, detector.model_dir, options),
+                Source(detector.model_name, detector.model_dir, options, Hints(detector.kind)),
                 pose if own.precision == INT8 else pose.beside_detector(),
             )
             self.pipelines = self._open_pipelines()
@@ -228,14 +233,24 @@ class Predictor:
 
     @classmethod
     def of_folders(
-        cls, keypoint_model_dir: str | PathLike[str], det_model_dir: str | PathLike[str] | None = None, **options: Any
+        cls,
+        keypoint_model_dir: str | PathLike[str],
+        det_model_dir: str | PathLike[str] | None = None,
+        *,
+        kind: str | None = None,
+        skeleton: str | PathLike[str] | None = None,
+        det_kind: str | None = None,
+        **options: Any,
     ) -> Predictor:
         """Open a keypoint model by its folder alone, for everyone that the detector in another folder finds.
 
         Args:
-            keypoint_model_dir: folder of the keypoint model.
-            det_model_dir: folder of the detector. None: the keypoint model takes whole images, which are one person
-                each unless it is bottom-up.
+            keypoint_model_dir: folder of the keypoint model, or its ``.onnx`` file.
+            det_model_dir: folder of the detector, or its ``.onnx`` file. None: the keypoint model takes whole images,
+                which are one person each unless it is bottom-up.
+            kind: what the keypoint model is, where its files do not say it.
+            skeleton: its keypoints, where its files do not say them.
+            det_kind: what the detector is, where its files do not say it.
             options: as of the class.
 
         Raises:
@@ -250,10 +265,14 @@ class Predictor:
             ...     predictor.name
             'PicoDet-S_person_416 + MoveNet-Thunder_256x256'
         """
+        hints = Hints(kind, None if skeleton is None else fspath(skeleton))
         if det_model_dir is not None:
-            config = pipeline_of_folders(det_model_dir, keypoint_model_dir)
+            config = pipeline_of_folders(det_model_dir, keypoint_model_dir, Hints(det_kind), hints)
             return cls(config["pipeline_name"], config=config, **options)
-        predictor = cls(Zoo.default().name_of(Path(keypoint_model_dir)), model_dir=keypoint_model_dir, **options)
+        if det_kind is not None:
+            raise ConfigError(f"det_kind is {det_kind!r}, but no detector is given")
+        name = Zoo.default().name_of(Path(keypoint_model_dir), hints)
+        predictor = cls(name, model_dir=keypoint_model_dir, kind=kind, skeleton=skeleton, **options)
         if not predictor._finds_keypoints:
             predictor.close()
             raise ConfigError(f"{keypoint_model_dir}: holds a detector, but stands where a keypoint model is needed")

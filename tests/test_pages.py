@@ -30,6 +30,7 @@ HAVE = {
     "the PoseTrack18 data set": lambda: False,
     "a camera": lambda: False,
     "a screen": lambda: False,
+    "models of your own": lambda: False,  # tests/hpi/test_files_you_have.py makes some
     "images of your own": lambda: False,  # tests/hpi/test_quantize.py runs these on shared ones
     "minutes": lambda: False,  # tests/test_compare.py and tests/test_benchmarks.py run such commands on less
     "a quiet machine": lambda: False,

@@ -14,7 +14,9 @@ from hpi.compat.paddlex import config, modules
 from hpi.compat.paddlex.config import read_pipeline
 from hpi.errors import HpiError
 from hpi.heads import HEADS
+from hpi.models.description import Description
 from hpi.models.readers import paddle
+from hpi.models.readers.plain_onnx import KINDS
 from hpi.serving.settings import Settings, _ServingSection
 from hpi.skeletons import _SkeletonFile
 from hpi.zoo import configs
@@ -76,6 +78,16 @@ def test_every_field_of_a_yaml_is_on_its_page(section):
     text = sections(page("yaml.md"))[section]
     known = {name for record in RECORDS[section] for name in names(record)}
     assert not [name for name in sorted(known) if not is_named(name, text)]
+
+
+def test_every_field_of_an_hpi_yml_is_on_its_page():
+    text = sections((ROOT / "docs" / "how-to" / "own-models.md").read_text(encoding="utf-8"))["hpi.yml"]
+    assert not [name for name in sorted(set(names(Description))) if not is_named(name, text)]
+
+
+def test_every_kind_is_on_its_page():
+    text = sections((ROOT / "docs" / "how-to" / "own-models.md").read_text(encoding="utf-8"))["A lone ONNX file"]
+    assert not [kind for kind in KINDS if not is_named(kind, text)]
 
 
 def test_every_field_of_a_module_is_on_the_page():

@@ -33,6 +33,8 @@ from hpi.evaluation.tracks.posetrack import PosetrackDataset
 from hpi.instances import Skeleton
 from hpi.io.files import check_folder, save
 from hpi.io.validation import is_yaml
+from hpi.models.description import NAME
+from hpi.models.readers import Hints
 from hpi.options import AUTO, Options, resolve
 from hpi.predictor import Predictor
 from hpi.sources import read_items
@@ -54,6 +56,8 @@ class EvaluationRequest:
         pipeline: name or YAML file; None: ``model``.
         model: name or YAML file of one model.
         model_dir: folder of the model's files.
+        kind: what the model is, where its files do not say it.
+        skeleton: its keypoints, likewise.
         boxes: ``"gt"``, ``"detector"`` or a file of detections; None: none for a model that finds people itself, else a
             pipeline's detector, else ``"gt"``.
         headboxes: MPII: file with the head boxes.
@@ -75,6 +79,8 @@ class EvaluationRequest:
     pipeline: str | None = None
     model: str | None = None
     model_dir: Path | None = None
+    kind: str | None = None
+    skeleton: str | None = None
     boxes: str | None = None
     headboxes: Path | None = None
     tracker: str | None = None
@@ -101,7 +107,7 @@ class EvaluationRequest:
             case None:
                 if self.model is None:
                     return "detector"
-                return "model" if _finds_people(self.model, self.model_dir) else "gt"
+                return "model" if _finds_people(self.model, self.model_dir, Hints(self.kind, self.skeleton)) else "gt"
             case "gt":
                 return "gt"
             case "detector":
@@ -187,16 +193,20 @@ def _read_dataset(request: EvaluationRequest) -> Dataset:
     return CocoDataset(request.annotations, request.images, request.boxes_from)
 
 
-def _finds_people(model: str, folder: Path | None) -> bool:
+def _finds_people(model: str, folder: Path | None, hints: Hints) -> bool:
     """Whether a keypoint model needs no boxes."""
     zoo = Zoo.default()
-    return zoo.find(zoo.add(Path(model)).name if is_yaml(model) else model, folder).is_bottom_up
+    is_entry = is_yaml(model) and Path(model).name != NAME
+    if folder is None and model not in zoo.models and not is_entry and Path(model).exists():
+        folder = Path(model)
+    return zoo.find(zoo.add(Path(model)).name if is_entry else model, folder, hints).is_bottom_up
 
 
 def _open(request: EvaluationRequest, backend: str | None, precision: str | None) -> Predictor:
     """The predictor to evaluate; if the boxes are given, only the keypoint model of a pipeline."""
-    if request.model is None and request.model_dir is not None:
-        raise ConfigError("--model_dir needs --model; in a pipeline, the YAML has a folder for each model")
+    of_model: dict[str, Any] = {"model_dir": request.model_dir, "kind": request.kind, "skeleton": request.skeleton}
+    if request.model is None and (given := [name for name, value in of_model.items() if value is not None]):
+        raise ConfigError(f"--{given[0]} needs --model; in a pipeline, the YAML has one for each model")
     arguments: dict[str, Any] = {
         "device": request.device,
         "backend": backend,
@@ -206,7 +216,7 @@ def _open(request: EvaluationRequest, backend: str | None, precision: str | None
     }
     boxes = request.boxes_from
     if request.model is not None:
-        predictor = Predictor(request.model, model_dir=request.model_dir, calibrate=request.calibrate, **arguments)
+        predictor = Predictor(request.model, calibrate=request.calibrate, **of_model, **arguments)
     elif boxes == "detector":
         predictor = Predictor(str(request.pipeline), calibrate=request.calibrate, **arguments)
     else:
@@ -214,7 +224,12 @@ def _open(request: EvaluationRequest, backend: str | None, precision: str | None
         module = pipeline.modules.KeypointDetection
         options = resolve(Options(**arguments), options_of(module), options_of(pipeline))
         predictor = Predictor(
-            module.model_name, model_dir=module.model_dir, calibrate=request.calibrate, **options.specified
+            module.model_name,
+            model_dir=module.model_dir,
+            kind=module.kind,
+            skeleton=module.skeleton,
+            calibrate=request.calibrate,
+            **options.specified,
         )
     if problem := _problem_with_boxes(predictor, boxes):
         predictor.close()

@@ -43,6 +43,18 @@ def complete_models() -> list[tuple[str, str]]:
     return [(name, config.summary) for name, config in Zoo.default().models.items()]
 
 
+def _kinds() -> list[str]:
+    from hpi.models.readers.plain_onnx import KINDS
+
+    return list(KINDS)
+
+
+def _skeletons() -> list[str]:
+    from hpi.skeletons import skeleton_names
+
+    return skeleton_names()
+
+
 def _backends() -> list[str]:
     from hpi.backends import BACKENDS
 
@@ -172,8 +184,8 @@ Pipeline = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="One model instead of a pipeline; [bold]hpi models[/] lists them.",
-        metavar="NAME|FILE",
+        help="One model instead of a pipeline: a name of [bold]hpi models[/], or the folder or file of your own.",
+        metavar="NAME|PATH",
         autocompletion=complete_models,
         rich_help_panel=_MODEL,
     ),
@@ -182,11 +194,34 @@ ModelDir = Annotated[
     Path | None,
     typer.Option("--model_dir", help="Folder of the model's files; needs --model.", rich_help_panel=_MODEL),
 ]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="What the model is, such as simcc or yolox, where its files do not say it.",
+        autocompletion=_kinds,
+        rich_help_panel=_MODEL,
+    ),
+]
+DetKind = Annotated[
+    str | None,
+    typer.Option(
+        "--det_kind", help="The same of the detector in --det_model_dir.", autocompletion=_kinds, rich_help_panel=_MODEL
+    ),
+]
+Skeleton = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's keypoints, such as coco17, or a YAML file, where its files do not say them.",
+        metavar="NAME|FILE",
+        autocompletion=_skeletons,
+        rich_help_panel=_MODEL,
+    ),
+]
 DetModelDir = Annotated[
     Path | None,
     typer.Option(
         "--det_model_dir",
-        help="Folder of a detector, instead of a pipeline; needs --keypoint_model_dir.",
+        help="Folder or file of a detector, instead of a pipeline; needs --keypoint_model_dir.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -194,8 +229,8 @@ KeypointModelDir = Annotated[
     Path | None,
     typer.Option(
         "--keypoint_model_dir",
-        help="Folder of a keypoint model, for the people that the detector finds. Without --det_model_dir, it takes "
-        "whole images: one person each, or everyone if the model is bottom-up.",
+        help="Folder or file of a keypoint model, for the people that the detector finds. Without --det_model_dir, it "
+        "takes whole images: one person each, or everyone if the model is bottom-up.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -305,6 +340,8 @@ Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 
 _ARGUMENTS = {
+    "kind": "kind",
+    "skeleton": "skeleton",
     "device": "device",
     "backend": "backend",
     "precision": "precision",
@@ -363,6 +400,8 @@ def open_predictor(context: typer.Context, *, calibrate: bool = False, for_many:
         arguments["objective"] = "throughput"
     if given.get("det_model_dir") or given.get("keypoint_model_dir"):
         return _open_folders(given, arguments)
+    if given.get("det_kind") is not None:
+        raise typer.BadParameter("--det_kind is for --det_model_dir")
     name = predictor_name(given["pipeline"], given["model"])
     return Predictor(name, model_dir=given["model_dir"], **arguments)
 
@@ -380,7 +419,7 @@ def _open_folders(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Pre
         raise typer.BadParameter(
             "--det_model_dir needs --keypoint_model_dir; for a detector alone give --model NAME --model_dir FOLDER"
         )
-    return Predictor.of_folders(keypoint_model, detector, **arguments)
+    return Predictor.of_folders(keypoint_model, detector, det_kind=given["det_kind"], **arguments)
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:

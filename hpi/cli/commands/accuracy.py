@@ -61,6 +61,8 @@ def evaluate(
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
+    kind: given.Kind = None,
+    skeleton: given.Skeleton = None,
     backend: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="Repeat for several columns.")] = None,
     device: given.Device = None,

@@ -17,6 +17,8 @@ def serve(
     pipeline: given.Pipeline = None,
     model: given.Model = None,
     model_dir: given.ModelDir = None,
+    kind: given.Kind = None,
+    skeleton: given.Skeleton = None,
     host: given.Host = given.DEFAULT_HOST,
     port: given.Port = given.DEFAULT_PORT,
     token: Annotated[

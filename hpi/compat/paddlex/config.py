@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from hpi.errors import ConfigError, ConfigNotFoundError
 from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
+from hpi.models.readers import Hints
 from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
 from hpi.transforms import Crop
 from hpi.zoo import Zoo
@@ -122,11 +124,12 @@ class _Level(Record):
 
 
 class _Module(_Level):
-    """Fields that both modules share."""
+    """Fields that both modules share; ``kind``: what the model in ``model_dir`` is, where its files do not say it."""
 
     module_name: str | None = None
     model_name: str
     model_dir: Annotated[str | None, BeforeValidator(_folder)] = None
+    kind: str | None = None
 
 
 class DetectionModule(_Module):
@@ -152,6 +155,7 @@ class KeypointModule(_Module):
     """The keypoint model. ``batch_size`` has no effect: all people of a batch of images go through it together.
 
     Attributes:
+        skeleton: its keypoints, where the files in ``model_dir`` do not say them.
         flip: average with the mirrored crop.
         use_udp: crop by the UDP convention.
         crop: how people are cut out.
@@ -161,6 +165,7 @@ class KeypointModule(_Module):
         True
     """
 
+    skeleton: str | None = None
     batch_size: BatchSize | None = None
     flip: bool | None = None
     use_udp: bool | None = None
@@ -276,8 +281,19 @@ def read_pipeline(source: str | Path | Mapping[str, Any]) -> PipelineConfig:
     return pipeline
 
 
-def pipeline_of_folders(detector: str | PathLike[str], keypoint_model: str | PathLike[str]) -> dict[str, Any]:
+def pipeline_of_folders(
+    detector: str | PathLike[str],
+    keypoint_model: str | PathLike[str],
+    of_detector: Hints | None = None,
+    of_keypoint_model: Hints | None = None,
+) -> dict[str, Any]:
     """The content of a pipeline's YAML for two model folders, whose models have the names that the folders state.
+
+    Args:
+        detector: the folder of the detector.
+        keypoint_model: that of the keypoint model.
+        of_detector: what its files do not say.
+        of_keypoint_model: likewise.
 
     Raises:
         ModelError: a folder cannot be read.
@@ -289,13 +305,14 @@ def pipeline_of_folders(detector: str | PathLike[str], keypoint_model: str | Pat
         >>> content["pipeline_name"]
         'PicoDet-S_person_416 + MoveNet-Thunder_256x256'
     """
-    names = [Zoo.default().name_of(Path(folder)) for folder in (detector, keypoint_model)]
-    found, estimator = (
-        {"model_name": name, "model_dir": fspath(folder)}
-        for name, folder in zip(names, (detector, keypoint_model), strict=True)
-    )
+    found, estimator = _module(detector, of_detector or Hints()), _module(keypoint_model, of_keypoint_model or Hints())
     modules = {"ObjectDetection": found, "KeypointDetection": estimator}
-    return {"pipeline_name": " + ".join(names), "SubModules": modules}
+    return {"pipeline_name": f"{found['model_name']} + {estimator['model_name']}", "SubModules": modules}
+
+
+def _module(folder: str | PathLike[str], hints: Hints) -> dict[str, Any]:
+    said = {name: value for name, value in asdict(hints).items() if value is not None}
+    return {"model_name": Zoo.default().name_of(Path(folder), hints), "model_dir": fspath(folder), **said}
 
 
 def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
@@ -370,19 +387,23 @@ def _content(source: str | Path | Mapping[str, Any]) -> tuple[Any, str]:
 
 
 def _with_folders(content: Any, file: Path) -> Any:
-    """Replace each relative ``model_dir`` of a pipeline's file by the folder that it names."""
+    """Replace each relative ``model_dir`` of a pipeline's file, and each file of a skeleton, by what it names."""
     modules = content.get("SubModules") if isinstance(content, dict) else None
     for name, module in modules.items() if isinstance(modules, dict) else ():
         named = module.get("model_dir") if isinstance(module, dict) else None
         if isinstance(named, str) and named:
             module["model_dir"] = str(_find_folder(Path(named).expanduser(), file, f"SubModules.{name}.model_dir"))
+        drawn = module.get("skeleton") if isinstance(module, dict) else None
+        if isinstance(drawn, str) and is_yaml(drawn):
+            module["skeleton"] = str(_find_folder(Path(drawn).expanduser(), file, f"SubModules.{name}.skeleton"))
     return content
 
 
 def _find_folder(named: Path, file: Path, field: str) -> Path:
-    """The folder of a model that a file names: beside the file, or else in the current folder."""
+    """What a file names: beside the file, or else in the current folder."""
     places = dict.fromkeys([file.parent / named, Path.cwd() / named])
     found = next((place for place in places if place.exists()), None)
     if found is None:
-        raise ConfigNotFoundError(f"{file}: {field}: no such folder: {' or '.join(map(str, places))}")
+        what = "file" if is_yaml(named) else "folder"
+        raise ConfigNotFoundError(f"{file}: {field}: no such {what}: {' or '.join(map(str, places))}")
     return found

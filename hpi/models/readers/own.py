@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpi.backends.base import onnx_files
-from hpi.backends.file_checks import problem_with
-from hpi.errors import ModelError, ModelNotFoundError
-from hpi.io.validation import parse, read_yaml
-from hpi.models.description import NAME, Description, spec_of
+from hpi.errors import ModelError
+from hpi.io.validation import read_yaml
+from hpi.models.description import NAME
+from hpi.models.readers.graph import folder_of, graph_of, reading_of
 from hpi.models.readers.reading import Hints, Reading
 
 FORMAT = f"ONNX graph with {NAME}"
 
 
-def read_own(path: Path, name: str | None, hints: Hints) -> Reading | None:
+def is_own(path: Path) -> bool:
+    """Whether there is an ``hpi.yml``."""
+    return (folder_of(path) / NAME).is_file()
+
+
+def read_own(path: Path, name: str | None, hints: Hints) -> Reading:
     """Read a folder that holds an ``hpi.yml`` and one ONNX graph, or either of these files.
 
     Args:
@@ -22,43 +26,17 @@ def read_own(path: Path, name: str | None, hints: Hints) -> Reading | None:
         name: what to call the model.
         hints: nothing of them is needed.
 
-    Returns:
-        None where there is no ``hpi.yml``.
-
     Raises:
         ModelError: the file is not understood, or there is not just one graph beside it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "hpi.yml")
+        ...     _ = path.write_text("{transform: {type: top_down, size: [192, 256]}, head: {type: heatmap}}")
+        ...     _ = path.with_name("model.onnx").write_bytes(bytes([8, 7]))
+        ...     read_own(path, None, Hints()).spec.input_size
+        (192, 256)
     """
-    folder = path if path.is_dir() else path.parent
-    yml = folder / NAME
-    if not yml.is_file():
-        return None
-    description = parse(Description, read_yaml(yml, ModelError), str(yml), ModelError)
-    graph = path if path.suffix == ".onnx" else only_graph(folder)
-    return Reading(FORMAT, spec_of(description, yml, graph, name), (f"{NAME} says all of it",), description)
-
-
-def only_graph(folder: Path) -> Path:
-    """The one ONNX graph of a folder.
-
-    Raises:
-        ModelError: there is none, there are several, or it is plainly damaged.
-    """
-    graphs = sorted(folder.glob("*.onnx"))
-    if not graphs:
-        raise ModelNotFoundError(f"{folder}: no *.onnx in this model folder; copy the graph into it")
-    if len(graphs) > 1:
-        names = ", ".join(graph.name for graph in graphs)
-        raise ModelError(f"{folder}: several *.onnx files: {names}; give the path of the one that is meant")
-    check_graph(graphs[0])
-    return graphs[0]
-
-
-def check_graph(graph: Path) -> None:
-    """Check the files of a graph for plain damage.
-
-    Raises:
-        ModelError: one is damaged or missing.
-    """
-    for file in (graph, *onnx_files(graph)):
-        if problem := problem_with(file):
-            raise ModelError(f"{file}: {problem}")
+    yml = folder_of(path) / NAME
+    return reading_of(FORMAT, read_yaml(yml, ModelError), yml, graph_of(path), name, [f"{NAME} says all of it"])

@@ -1,0 +1,241 @@
+"""Files of other programs open by their path alone, and give what their outputs say: planted ones, computed by hand."""
+
+import json
+
+import model_files as files
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from hpi import ConfigError, ModelError, Predictor
+from hpi.cli.app import app
+from hpi.heads import HEADS
+
+from support import EXAMPLE
+
+BOX = [39.0, 77.0, 160.0, 478.0]
+KNOWN = {"device": "cpu", "backend": "onnxruntime"}
+
+
+def needs(*heads):
+    """Until these are there."""
+    missing = [head for head in heads if head not in HEADS]
+    return pytest.mark.skipif(bool(missing), reason=f"there is no head {', '.join(missing)} yet")
+
+
+NEEDS_UDP = pytest.mark.skipif("align" not in HEADS["heatmap"].model_fields, reason="heatmap has no align yet")
+
+
+def run(*arguments):
+    """A command, in this process."""
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def crop(box, aspect):
+    """Centre and sides of the crop of a box."""
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    width, height = (width, width / aspect) if width > height * aspect else (height * aspect, height)
+    return np.array([x1 + x2, y1 + y2]) / 2, np.array([width, height]) * 1.25
+
+
+def simcc_in_image(box=BOX, size=(192, 256), keypoints=17):
+    """Where the vectors of ``planted_simcc`` put the keypoints of a box."""
+    center, sides = crop(box, size[0] / size[1])
+    index = np.arange(keypoints)
+    return np.stack([10 + index, 20 + 2 * index], axis=1) / size * sides + center - sides / 2
+
+
+@needs("simcc")
+@pytest.mark.parametrize("given", ["folder", "end2end.onnx", "pipeline.json"])
+def test_an_rtmpose_of_mmdeploy(tmp_path, image, given):
+    folder = files.rtmpose(tmp_path / "rtmpose-t")
+    path = folder if given == "folder" else folder / given
+    with Predictor(path, **KNOWN) as predictor:
+        (result,) = predictor.predict(image, boxes=[BOX])
+    assert (predictor.name, result.skeleton.name) == ("rtmpose-t", "coco17")
+    np.testing.assert_allclose(result.keypoints[0], simcc_in_image(), atol=0.01)
+    np.testing.assert_allclose(result.keypoint_scores, 0.9, atol=1e-6)
+
+
+@needs("dets")
+def test_an_rtmdet_of_mmdeploy(tmp_path, image):
+    with Predictor(files.rtmdet(tmp_path / "rtmdet"), **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    ratio = 320 / max(image.shape[:2])
+    np.testing.assert_allclose(result.boxes[0], np.array([80, 40, 160, 200]) / ratio, atol=0.5)
+    assert [box["label"] for box in result["boxes"]] == ["person"]
+
+
+@needs("simcc", "dets")
+def test_a_pipeline_of_two_folders_of_mmdeploy(tmp_path, image):
+    pose, detector = files.rtmpose(tmp_path / "pose", 26), files.rtmdet(tmp_path / "detector")
+    with Predictor.of_folders(pose, detector, **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    assert result.keypoints.shape == (1, 26, 2)
+    np.testing.assert_allclose(result.keypoints[0], simcc_in_image(result.boxes[0], keypoints=26), atol=0.01)
+
+
+@NEEDS_UDP
+@pytest.mark.parametrize("make", [files.vitpose_sdk, files.huggingface])
+def test_a_vitpose_of_mmdeploy_and_of_hugging_face(tmp_path, image, make):
+    with Predictor(make(tmp_path / "vitpose-b"), **KNOWN) as predictor:
+        (result,) = predictor.predict(image, boxes=[BOX])
+    center, sides = crop(BOX, 192 / 256)
+    index = np.arange(17)
+    cells = np.stack([10 + index, 20 + 2 * index], axis=1)
+    np.testing.assert_allclose(result.keypoints[0], cells / (47, 63) * sides + center - sides / 2, atol=0.05)
+    assert result.skeleton.name == "coco17"
+
+
+def in_letterbox(points, image, size=640):
+    """Pixels of an image, of points in its centred letterbox."""
+    height, width = image.shape[:2]
+    ratio = size / max(height, width)
+    return (np.array(points, float) - (np.array([size, size]) - np.array([width, height]) * ratio) / 2) / ratio
+
+
+PLANTED = np.stack([200 + 10 * np.arange(17), 150 + 20 * np.arange(17)], axis=1).astype(np.float32)
+
+
+def yolo_rows(finished):
+    """One person with the keypoints ``PLANTED``, whose box is (200, 150) to (400, 500)."""
+    keypoints = np.concatenate([PLANTED, np.full((17, 1), 0.8, np.float32)], axis=1).ravel()
+    if finished:
+        rows = np.zeros((1, 300, 57), np.float32)
+        rows[0, 0] = 200, 150, 400, 500, 0.9, 0, *keypoints
+    else:
+        rows = np.zeros((1, 56, 8400), np.float32)
+        rows[0, :, 100] = 300, 325, 200, 350, 0.9, *keypoints
+    return {"output0": rows}
+
+
+@needs("yolo_pose", "yolo26_pose")
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_yolo_of_ultralytics(tmp_path, image, finished):
+    path = tmp_path / "yolo-pose.onnx"
+    files.save_planted(path, yolo_rows(finished), (1, 3, 640, 640), name="images", metadata=files.metadata())
+    with Predictor(path, **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    assert (predictor.name, result.skeleton.name, len(result.keypoints)) == ("yolo-pose", "coco17", 1)
+    np.testing.assert_allclose(result.keypoints[0], in_letterbox(PLANTED, image), atol=0.6)
+
+
+@needs("yolo_boxes")
+def test_a_detector_of_ultralytics(tmp_path, image):
+    rows = np.zeros((1, 6, 8400), np.float32)
+    rows[0, :, 7] = 300, 325, 200, 350, 0.1, 0.9
+    path = tmp_path / "yolo.onnx"
+    said = files.metadata("detect", {0: "dog", 1: "person"})
+    files.save_planted(path, {"output0": rows}, (1, 3, 640, 640), name="images", metadata=said)
+    with Predictor(path, **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    assert [box["label"] for box in result["boxes"]] == ["person"]
+    corners = in_letterbox([[200, 150], [400, 500]], image).ravel()
+    np.testing.assert_allclose(result.boxes[0], corners, atol=0.6)
+
+
+@needs("rtmo")
+def test_a_plain_rtmo(tmp_path, image):
+    dets = np.array([[[200, 150, 400, 500, 0.9]]], np.float32)
+    keypoints = np.concatenate([PLANTED, np.full((17, 1), 0.8, np.float32)], axis=1)[None, None]
+    path = files.save_planted(tmp_path / "rtmo.onnx", {"dets": dets, "keypoints": keypoints}, (1, 3, 640, 640))
+    with Predictor(path, skeleton="coco17", **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    np.testing.assert_allclose(result.keypoints[0], in_letterbox(PLANTED, image), atol=0.6)
+
+
+@needs("simcc")
+def test_a_plain_file_asks_for_its_skeleton_once(tmp_path, image):
+    path = files.save_planted(tmp_path / "rtmpose-m.onnx", files.planted_simcc())
+    with pytest.raises(ModelError, match="ap10k17 or coco17"):
+        Predictor(path, **KNOWN)
+    with Predictor(path, skeleton="coco17", **KNOWN) as predictor:
+        (first,) = predictor.predict(image, boxes=[BOX])
+    done = run("inspect", path, "--skeleton", "coco17", "--write")
+    assert done.exit_code == 0, done.stderr
+    with Predictor(path, **KNOWN) as predictor:
+        (second,) = predictor.predict(image, boxes=[BOX])
+    assert (predictor.name, second.skeleton.name) == ("rtmpose-m", "coco17")
+    np.testing.assert_array_equal(first.keypoints, second.keypoints)
+
+
+@needs("simcc", "dets")
+def test_hints_in_the_yaml_of_a_pipeline(tmp_path, image):
+    files.save_planted(tmp_path / "pose" / "a.onnx", files.planted_simcc())
+    dets = np.array([[[80, 40, 160, 200, 0.9]]], np.float32)
+    files.save_planted(tmp_path / "detector" / "b.onnx", {"dets": dets}, (1, 3, 320, 320))
+    modules = {
+        "ObjectDetection": {"model_name": "b", "model_dir": "detector", "kind": "rtmdet"},
+        "KeypointDetection": {"model_name": "a", "model_dir": "pose/a.onnx", "kind": "simcc", "skeleton": "coco17"},
+    }
+    config = tmp_path / "mine.yaml"
+    config.write_text(yaml.safe_dump({"pipeline_name": "mine", "SubModules": modules}))
+    with Predictor(config, **KNOWN) as predictor:
+        (result,) = predictor.predict(image)
+    assert (len(result.keypoints), result.skeleton.name) == (1, "coco17")
+    folders = (tmp_path / "pose", tmp_path / "detector")
+    with Predictor.of_folders(*folders, skeleton="coco17", det_kind="rtmdet", **KNOWN) as predictor:
+        assert next(predictor.predict(image)).keypoints.tolist() == result.keypoints.tolist()
+
+
+def test_hints_belong_to_one_model():
+    with pytest.raises(ConfigError, match="kind and skeleton are for a single model"):
+        Predictor("human_keypoint_detection_lite", kind="simcc")
+    with pytest.raises(ConfigError, match="no detector is given"):
+        Predictor.of_folders("pose", det_kind="yolox")
+
+
+# hpi inspect
+
+
+def described(folder):
+    """A graph with a file that describes it, which needs no head of another program."""
+    files.save_planted(folder / "model.onnx", files.planted_heatmaps())
+    (folder / "hpi.yml").write_text("{transform: {type: top_down, size: [192, 256]}, head: {type: heatmap}}")
+    return folder
+
+
+def test_inspect_says_what_a_model_was_taken_for_and_why(tmp_path):
+    done = run("inspect", described(tmp_path / "mine"))
+    assert done.exit_code == 0, done.stderr
+    for said in ("mine (keypoint_detection)", "ONNX graph with hpi.yml", "top_down, size 192 256", "heatmap",
+                 "none: keypoints have numbers", "hpi.yml says all of it", "onnxruntime"):  # fmt: skip
+        assert said in done.stdout
+
+
+def test_inspect_as_json(tmp_path):
+    done = run("inspect", described(tmp_path / "mine"), "--skeleton", "coco17", "--json")
+    about = json.loads(done.stdout)
+    assert (about["skeleton"], about["transform"]) == ("coco17", {"type": "top_down", "size": [192, 256]})
+    assert (about["runtimes"]["onnxruntime"], about["written"]) == (None, None)
+
+
+def test_inspect_writes_a_file_once(tmp_path):
+    folder = described(tmp_path / "mine")
+    done = run("inspect", folder, "--skeleton", "coco17", "--write")
+    assert (done.exit_code, "give --force" in done.stderr) == (2, True)
+    assert "skeleton" not in (folder / "hpi.yml").read_text()
+    done = run("inspect", folder, "--skeleton", "coco17", "--write", "--force")
+    assert done.exit_code == 0, done.stderr
+    assert yaml.safe_load((folder / "hpi.yml").read_text())["skeleton"] == "coco17"
+    assert sorted(file.name for file in folder.iterdir()) == ["hpi.yml", "model.onnx"]
+
+
+def test_inspect_of_a_known_model_and_of_none(tmp_path):
+    done = run("inspect", "MoveNet-Thunder_256x256")
+    assert "PaddleX or PaddleDetection folder" in done.stdout
+    done = run("inspect", "MoveNet-Thunder_256x256", "--write")
+    assert (done.exit_code, "needs no hpi.yml" in done.stderr) == (2, True)
+    done = run("inspect", tmp_path / "missing")
+    assert (done.exit_code, "no such model folder" in done.stderr) == (1, True)
+
+
+def test_the_command_line_takes_a_path_and_hints(tmp_path):
+    folder = described(tmp_path / "mine")
+    done = run("predict", EXAMPLE, "--model", folder, "--skeleton", "coco17", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["kpts"][0]["keypoints"]) == 17
+    done = run("predict", EXAMPLE, "--model", folder, "--kind", "rtmo", "--json")
+    assert (done.exit_code, "it is no rtmo" in done.stderr) == (1, True)
