@@ -51,26 +51,43 @@ class Bundled(Record):
     sha256: str
 
 
+FileOfRepository = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*$")]
+"""The path of a file in a repository: no folder of it is hidden, or leads out."""
+
+
 class HuggingFace(Record):
-    """A repository on the Hugging Face Hub.
+    """A repository on the Hugging Face Hub, or a file of it.
 
     Attributes:
         hugging_face: ``"owner/name"``.
+        file: an ``.onnx`` graph or an archive; None: the repository holds a model in Paddle's layout.
+        beside: further files that go into the graph's folder, such as its preprocessing.
+        revision: a branch, tag or commit; None: the newest.
+        sha256: hash of the file, in hexadecimal.
 
     Example:
-        >>> HuggingFace(hugging_face="PaddlePaddle/PP-TinyPose_128x96").hugging_face
-        'PaddlePaddle/PP-TinyPose_128x96'
+        >>> str(HuggingFace(hugging_face="PaddlePaddle/PP-TinyPose_128x96"))
+        'Hugging Face PaddlePaddle/PP-TinyPose_128x96'
+        >>> str(HuggingFace(hugging_face="onnx-community/vitpose-base-simple", file="onnx/model.onnx"))
+        'Hugging Face onnx-community/vitpose-base-simple, onnx/model.onnx'
     """
 
     hugging_face: str
+    file: FileOfRepository | None = None
+    beside: tuple[FileOfRepository, ...] = ()
+    revision: str | None = None
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (f"Hugging Face {self.hugging_face}", self.file)))
 
 
 class Url(Record):
-    """An archive at an http(s) address.
+    """A file at an http(s) address.
 
     Attributes:
-        url: its address.
-        sha256: hash of the archive, in hexadecimal. Without it, the size that the server announces is checked.
+        url: the address of an archive, or of an ``.onnx`` graph.
+        sha256: hash of the file, in hexadecimal. Without it, the size that the server announces is checked.
 
     Example:
         >>> Url(url="https://example.org/model.tar").sha256 is None
@@ -118,8 +135,10 @@ class ModelConfig(Record):
         task: what the model does.
         summary: one line for lists of models.
         input_size: height and width of the model's input, pixels.
+        kind: what the model is, one of :data:`hpi.models.readers.plain_onnx.KINDS`, where its files may not say it.
         skeleton: name of the skeleton whose keypoints the model finds; None for a detector.
         license: SPDX identifier.
+        size_mb: of the graph with its weights, 10^6 bytes, as its source says.
         accuracy: its published accuracy, where there is one.
         sources: where to get it, in the order in which they are tried.
         export: what to make it from, where it cannot be downloaded ready to run.
@@ -134,8 +153,10 @@ class ModelConfig(Record):
     task: Task
     summary: str
     input_size: tuple[int, int]
+    kind: str | None = None
     skeleton: str | None = None
     license: str
+    size_mb: Annotated[float, Field(gt=0)] | None = None
     accuracy: Accuracy | None = None
     sources: tuple[Bundled | HuggingFace | Url, ...] = ()
     export: Export | None = None
