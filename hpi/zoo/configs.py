@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hpi.heads.base import Task
 from hpi.io.validation import Record, parse, read_yaml
+
+OPENMMLAB = "openmmlab"
+"""The key of a source: the path of a file on OpenMMLab's server, of which there is a copy on the Hugging Face Hub."""
+MIRROR = "Tau-J/RTMPose"
+SERVER = "https://download.openmmlab.com/mmpose/v1/projects/"
 
 
 class Accuracy(Record):
@@ -50,6 +57,11 @@ class Bundled(Record):
     bundled: str
     sha256: str
 
+    @property
+    def place(self) -> str:
+        """Where it is from, in lists."""
+        return "the package"
+
 
 FileOfRepository = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*$")]
 """The path of a file in a repository: no folder of it is hidden, or leads out."""
@@ -78,6 +90,11 @@ class HuggingFace(Record):
     revision: str | None = None
     sha256: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it is from, in lists."""
+        return f"huggingface.co/{self.hugging_face.partition('/')[0]}"
+
     def __str__(self) -> str:
         return ", ".join(filter(None, (f"Hugging Face {self.hugging_face}", self.file)))
 
@@ -96,6 +113,11 @@ class Url(Record):
 
     url: str
     sha256: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is from, in lists."""
+        return urlsplit(self.url).hostname or self.url
 
 
 class Export(Record):
@@ -140,7 +162,8 @@ class ModelConfig(Record):
         license: SPDX identifier.
         size_mb: of the graph with its weights, 10^6 bytes, as its source says.
         accuracy: its published accuracy, where there is one.
-        sources: where to get it, in the order in which they are tried.
+        sources: where to get it, in the order in which they are tried. In a file ``{openmmlab: PATH}`` stands for both
+            places of a file of OpenMMLab.
         export: what to make it from, where it cannot be downloaded ready to run.
 
     Example:
@@ -161,11 +184,24 @@ class ModelConfig(Record):
     sources: tuple[Bundled | HuggingFace | Url, ...] = ()
     export: Export | None = None
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _with_mirrors(cls, sources: Any) -> Any:
+        return [one for source in sources for one in _of_openmmlab(source)] if isinstance(sources, list) else sources
+
     @model_validator(mode="after")
     def _has_origin(self) -> ModelConfig:
         if bool(self.sources) == bool(self.export):
             raise PydanticCustomError("origin", "give sources to download it from, or what to export it from")
         return self
+
+
+def _of_openmmlab(source: Any) -> list[Any]:
+    """A source as it is; in place of a file of OpenMMLab, whose server is down since June 2026, both its places."""
+    if not isinstance(source, Mapping) or OPENMMLAB not in source:
+        return [source]
+    file, others = source[OPENMMLAB], {name: value for name, value in source.items() if name != OPENMMLAB}
+    return [{"hugging_face": MIRROR, "file": file, **others}, {"url": f"{SERVER}{file}", **others}]
 
 
 def read_config(path: Path) -> ModelConfig:

@@ -31,7 +31,7 @@ from hpi.zoo.paddlex_cache import find_in_paddlex_cache
 
 logger = logging.getLogger(__name__)
 
-MOST_LIKELY = 6
+MOST_LIKELY = 4
 """Most names that are suggested."""
 
 _OF_ULTRALYTICS = re.compile(r"yolo(v\d+|\d+)[nsmblx]\d?(-[a-z0-9]+)*(\.pt)?", re.IGNORECASE)
@@ -282,8 +282,7 @@ def meant(name: str, known: Iterable[str]) -> str:
         >>> meant("rtmw", ["rtmo-m", "rtmw-l", "rtmw-m"])
         'did you mean rtmw-l or rtmw-m? hpi models lists all names'
     """
-    known = list(known)
-    start = name.casefold()
+    known, start = sorted(known, key=len), name.casefold()
     likely = [one for one in known if start and one.casefold().startswith(start)][:MOST_LIKELY]
     if not likely and (near := nearest(name, known)):
         likely = [near]
