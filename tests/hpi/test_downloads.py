@@ -13,6 +13,7 @@ from planted import save_planted
 
 from hpi import Predictor
 from hpi.errors import ModelError
+from hpi.heads import HEADS
 from hpi.zoo import Zoo
 
 from support import NO_NETWORK, quick_first, run_python, serve
@@ -345,3 +346,62 @@ def test_other_names_are_no_models_under_agpl(name):
     from hpi.zoo import why_not_fetched
 
     assert why_not_fetched(name) is None
+
+
+# Graphs with nothing beside them: what the registry says of them is how they are read.
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.float32)
+
+
+SIMCC = {"simcc_x": 384, "simcc_y": 512}
+DETS = {"dets": zeros(1, 5, 5), "labels": np.zeros((1, 5), np.int64)}
+LONE = [
+    ("rtmpose-s", {name: zeros(1, 17, bins) for name, bins in SIMCC.items()}, "simcc"),
+    ("rtmpose-s_body26", {name: zeros(1, 26, bins) for name, bins in SIMCC.items()}, "simcc"),
+    ("rtmw-m", {name: zeros(1, 133, bins) for name, bins in SIMCC.items()}, "simcc"),
+    ("rtmpose-m_hand", {name: zeros(1, 21, 512) for name in SIMCC}, "simcc"),
+    ("rtmpose-m_face", {name: zeros(1, 106, 512) for name in SIMCC}, "simcc"),
+    ("rtmpose-m_animal", {name: zeros(1, 17, 512) for name in SIMCC}, "simcc"),
+    ("vitpose-s_animal", {"output": zeros(1, 17, 64, 48)}, "heatmap"),
+    ("rtmo-t", {"dets": zeros(1, 5, 5), "keypoints": zeros(1, 5, 17, 3)}, "rtmo"),
+    ("yolox-tiny_humanart", DETS, "dets"),
+    ("rtmdet-nano", DETS, "dets"),
+    ("yolox-tiny_coco", {"output": zeros(1, 3549, 85)}, "yolox"),
+]
+
+
+@pytest.mark.parametrize(("name", "outputs", "head"), LONE, ids=[name for name, *_ in LONE])
+def test_a_lone_graph_is_read_as_the_registry_says(tmp_path, name, outputs, head):
+    pytest.importorskip("hpi.models.readers.plain_onnx")
+    if head not in HEADS:
+        pytest.skip(f"no head {head}")
+    zoo = Zoo(tmp_path)
+    config = zoo.models[name]
+    save_planted(tmp_path / "models" / name / "end2end.onnx", outputs, ("N", 3, *config.input_size))
+    spec = zoo.find(name)
+    assert (spec.name, spec.task, spec.head.type) == (name, config.task, head)
+    assert spec.input_size[::-1] == config.input_size
+    assert (spec.skeleton.name if spec.skeleton else None) == config.skeleton
+
+
+@pytest.mark.full
+def test_a_pipeline_of_lone_graphs(tmp_path, monkeypatch):
+    """As OpenMMLab's archives have them: SimCC behind finished boxes."""
+    pytest.importorskip("hpi.models.readers.plain_onnx")
+    if not {"simcc", "dets"} <= HEADS.keys():
+        pytest.skip("no heads simcc and dets")
+    k = np.arange(17)
+    x, y = zeros(1, 17, 384), zeros(1, 17, 512)
+    x[0, k, 80 + 8 * k] = y[0, k, 160 + 8 * k] = 0.8
+    found = {"dets": np.array([[[*BOX, 0.9]]], np.float32), "labels": np.zeros((1, 1), np.int64)}
+    save_planted(tmp_path / "models" / "yolox-tiny_humanart" / "end2end.onnx", found, (1, 3, 416, 416))
+    save_planted(tmp_path / "models" / "rtmpose-s" / "end2end.onnx", {"simcc_x": x, "simcc_y": y})
+    monkeypatch.setenv("HPI_HOME", str(tmp_path))
+    with Predictor("body-light", device="cpu") as predictor:
+        (result,) = predictor.predict(np.zeros((416, 416, 3), np.uint8))
+    width, height = 260, 260 * 256 / 192
+    planted = np.stack([208 + ((80 + 8 * k) / 384 - 0.5) * width, 208 + ((160 + 8 * k) / 512 - 0.5) * height], 1)
+    np.testing.assert_allclose(result.keypoints, [planted], atol=0.01)
+    np.testing.assert_allclose(result.boxes, [BOX], atol=0.01)
