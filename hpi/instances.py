@@ -161,6 +161,10 @@ def _agrees(shape: tuple[int, ...], dimensions: tuple[str | int, ...], sizes: di
     return True
 
 
+OPENPOSE_PARTS = ("pose", "face", "hand_left", "hand_right")
+"""The parts of a person in OpenPose's files."""
+
+
 @dataclass(frozen=True)
 class Bone:
     """A line between two keypoints, given by their indices; its group has a colour.
@@ -188,6 +192,9 @@ class Skeleton:
         sigmas: of OKS, one a keypoint; None where nobody has measured them.
         head: the two keypoints whose distance PCKh is relative to.
         visible_above: keypoints that score more are drawn.
+        openpose: of each part of OpenPose's files (:data:`OPENPOSE_PARTS`) its keypoints, in OpenPose's order: the
+            indices of those whose middle each is, none where it is missing. Empty: these have no place in such files;
+            None: nobody has said it.
 
     Raises:
         ValueError: an index is not that of a keypoint, or something is of another length.
@@ -205,13 +212,19 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = None
     head: tuple[str, str] | None = None
     visible_above: float = 0.2
+    openpose: Mapping[str, tuple[tuple[int, ...], ...]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         count, where = len(self.keypoints), f"skeleton {self.name}"
         if len(set(self.keypoints)) != count or not count:
             raise ValueError(f"{where}: keypoints must have names, each its own")
-        pairs = [*((bone.start, bone.end) for bone in self.bones), *self.swaps]
-        if wrong := [index for pair in pairs for index in pair if not 0 <= index < count]:
+        parts = (self.openpose or {}).values()
+        groups = [
+            *((bone.start, bone.end) for bone in self.bones),
+            *self.swaps,
+            *(one for part in parts for one in part),
+        ]
+        if wrong := [index for group in groups for index in group if not 0 <= index < count]:
             raise ValueError(f"{where}: {wrong[0]} is not the index of one of its {count} keypoints")
         swapped = [index for pair in self.swaps for index in pair]
         if len(set(swapped)) != len(swapped):

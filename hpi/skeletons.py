@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +16,7 @@ from hpi.io.validation import Record, nearest, parse, read_yaml
 COCO = "coco17"
 
 _Index = Annotated[int, Field(ge=0)]
+_Part = Literal["pose", "face", "hand_left", "hand_right"]
 _Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -28,6 +30,7 @@ class _SkeletonFile(Record):
     sigmas: list[Annotated[float, Field(gt=0)]] | None = None
     head: tuple[str, str] | None = None
     visible_above: Annotated[float, Field(ge=0, le=1)] = 0.2
+    openpose: dict[_Part, list[_Index | list[_Index]]] | None = None
 
 
 def skeleton_names() -> list[str]:
@@ -93,6 +96,13 @@ def read_skeleton(path: Path) -> Skeleton:
             sigmas=None if content.sigmas is None else tuple(content.sigmas),
             head=content.head,
             visible_above=content.visible_above,
+            openpose=None if content.openpose is None else _openpose(content.openpose),
         )
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _openpose(parts: Mapping[_Part, list[int | list[int]]]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {
+        part: tuple((one,) if isinstance(one, int) else tuple(one) for one in places) for part, places in parts.items()
+    }
