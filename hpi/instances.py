@@ -188,6 +188,7 @@ class Skeleton:
         keypoints: names, in the order of the model's output.
         bones: lines to draw.
         colors: RGB of each group of bones.
+        fine: groups of bones that lie close together, as those of the hands of a whole body; they are drawn thinner.
         swaps: pairs of keypoints, by index, that change places in a mirror image.
         sigmas: of OKS, one a keypoint; None where nobody has measured them.
         head: the two keypoints whose distance PCKh is relative to.
@@ -212,6 +213,7 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = None
     head: tuple[str, str] | None = None
     visible_above: float = 0.2
+    fine: tuple[str, ...] = ()
     openpose: Mapping[str, tuple[tuple[int, ...], ...]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
@@ -233,6 +235,8 @@ class Skeleton:
             raise ValueError(f"{where}: {len(self.sigmas)} sigmas for {count} keypoints")
         if missing := {bone.group for bone in self.bones} - set(self.colors):
             raise ValueError(f"{where}: no color for the bones of {', '.join(sorted(missing))}")
+        if unknown := set(self.fine) - set(self.colors):
+            raise ValueError(f"{where}: fine: no bones are called {', '.join(sorted(unknown))}")
         if wrong_names := set(self.head or ()) - set(self.keypoints):
             raise ValueError(f"{where}: head: no keypoint is called {', '.join(sorted(wrong_names))}")
 

@@ -26,6 +26,7 @@ class _SkeletonFile(Record):
     keypoints: Annotated[list[str], Field(min_length=1, max_length=1000)]
     bones: dict[str, list[tuple[_Index, _Index]]] = Field({})
     colors: dict[str, tuple[_Level, _Level, _Level]] = Field({})
+    fine: list[str] = Field([])
     swaps: list[tuple[_Index, _Index]] = Field([])
     sigmas: list[Annotated[float, Field(gt=0)]] | None = None
     head: tuple[str, str] | None = None
@@ -92,6 +93,7 @@ def read_skeleton(path: Path) -> Skeleton:
             keypoints=tuple(content.keypoints),
             bones=tuple(Bone(*pair, group) for group, pairs in content.bones.items() for pair in pairs),
             colors=content.colors,
+            fine=tuple(content.fine),
             swaps=tuple(content.swaps),
             sigmas=None if content.sigmas is None else tuple(content.sigmas),
             head=content.head,
