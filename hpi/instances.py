@@ -196,6 +196,8 @@ class Skeleton:
         openpose: of each part of OpenPose's files (:data:`OPENPOSE_PARTS`) its keypoints, in OpenPose's order: the
             indices of those whose middle each is, none where it is missing. Empty: these have no place in such files;
             None: nobody has said it.
+        coco: of each field of COCO's results format, such as COCO-WholeBody's ``foot_kpts``, the first of its keypoints
+            and the one after the last; without it, all are ``keypoints``.
 
     Raises:
         ValueError: an index is not that of a keypoint, or something is of another length.
@@ -215,6 +217,7 @@ class Skeleton:
     visible_above: float = 0.2
     fine: tuple[str, ...] = ()
     openpose: Mapping[str, tuple[tuple[int, ...], ...]] | None = field(default=None, hash=False)
+    coco: Mapping[str, tuple[int, int]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         count, where = len(self.keypoints), f"skeleton {self.name}"
@@ -228,6 +231,8 @@ class Skeleton:
         ]
         if wrong := [index for group in groups for index in group if not 0 <= index < count]:
             raise ValueError(f"{where}: {wrong[0]} is not the index of one of its {count} keypoints")
+        if self.coco and [index for part in self.coco.values() for index in range(*part)] != list(range(count)):
+            raise ValueError(f"{where}: coco: its fields must have the {count} keypoints in their order, each once")
         swapped = [index for pair in self.swaps for index in pair]
         if len(set(swapped)) != len(swapped):
             raise ValueError(f"{where}: a keypoint is in two pairs of swaps")

@@ -17,6 +17,7 @@ COCO = "coco17"
 
 _Index = Annotated[int, Field(ge=0)]
 _Part = Literal["pose", "face", "hand_left", "hand_right"]
+_CocoField = Literal["keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"]
 _Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -31,6 +32,7 @@ class _SkeletonFile(Record):
     sigmas: list[Annotated[float, Field(gt=0)]] | None = None
     head: tuple[str, str] | None = None
     visible_above: Annotated[float, Field(ge=0, le=1)] = 0.2
+    coco: dict[_CocoField, tuple[_Index, _Index]] | None = None
     openpose: dict[_Part, list[_Index | list[_Index]]] | None = None
 
 
@@ -98,6 +100,7 @@ def read_skeleton(path: Path) -> Skeleton:
             sigmas=None if content.sigmas is None else tuple(content.sigmas),
             head=content.head,
             visible_above=content.visible_above,
+            coco=content.coco,
             openpose=None if content.openpose is None else _openpose(content.openpose),
         )
     except ValueError as error:

@@ -5,14 +5,13 @@ import json
 import numpy as np
 import pytest
 import yaml
+from planted import save_planted
 
-from hpi import Predictor
-from hpi.models.reference_images import ReferenceImages
+from hpi import Frame, Instances, KeypointResult, Predictor
 from hpi.skeletons import load_skeleton, skeleton_names
 
-from planted import save_planted
 from poses import pose
-from support import require, run_hpi
+from support import require
 
 SIZE = (192, 256)
 BOX = [100, 40, 292, 296]
@@ -53,7 +52,7 @@ def test_every_form_of_a_result(result, skeleton, tmp_path):
     (person,) = result.json["res"]["kpts"]
     assert np.array_equal(np.float32(person["keypoints"]), result.instances.points[0])
     assert person["kpt_score"] == pytest.approx(result.keypoint_scores.mean())
-    assert len(result.to_coco()[0]["keypoints"]) == 3 * count
+    assert len(result.to_coco()[0]["keypoints"]) == 3 * (17 if skeleton.name == "coco_wholebody133" else count)
     columns = result.columns()
     last = skeleton.keypoints[-1]
     assert len(columns) == 5 + 3 * count
@@ -68,3 +67,14 @@ def test_supervision_takes_every_set(result, skeleton):
     require("supervision")
     points, _ = result.to_supervision()
     assert points.xy.shape == (1, len(skeleton), 2)
+
+
+def test_coco_of_a_whole_body_is_that_of_coco_wholebody(image, tmp_path):
+    """The numbers of keypoints: jin-s13/COCO-WholeBody, data_format.md."""
+    skeleton = load_skeleton("coco_wholebody133")
+    people = Instances([0.9], keypoints=pose(skeleton)[None], keypoint_scores=np.full((1, 133), 0.5))
+    (entry,) = KeypointResult(Frame(image), people, skeleton, detected=False).to_coco()
+    counts = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+    assert {name: len(entry[name]) for name in counts} == {name: 3 * count for name, count in counts.items()}
+    in_order = [number for name in counts for number in entry[name]]
+    assert np.array_equal(np.float32(in_order).reshape(133, 3), people.points[0])

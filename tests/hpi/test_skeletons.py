@@ -171,6 +171,7 @@ sigmas: [0.1, 0.2, 0.2]
 head: [tip, left wing]
 visible_above: 0.5
 openpose: {face: [0, [], [1, 2]]}
+coco: {keypoints: [0, 1], foot_kpts: [1, 3]}
 """
 
 
@@ -188,6 +189,7 @@ def test_a_skeleton_is_read_from_a_file(tmp_path):
         head=("tip", "left wing"),
         visible_above=0.5,
         openpose={"face": ((0,), (), (1, 2))},
+        coco={"keypoints": (0, 1), "foot_kpts": (1, 3)},
     )
 
 
@@ -204,6 +206,8 @@ def test_a_skeleton_is_read_from_a_file(tmp_path):
         ("sigmas: [0.1, ", "sigmas: [", "2 sigmas for 3 keypoints"),
         ("[tip, left wing]", "[tip, crown]", "no keypoint is called crown"),
         ("visible_above: 0.5", "visible_above: 2", "visible_above"),
+        ("foot_kpts: [1, 3]", "foot_kpts: [0, 3]", "coco: its fields must have the 3 keypoints in their order"),
+        ("foot_kpts", "feet", "coco.feet"),
         ("fine: [wings]", "fine: [wing]", "fine: no bones are called wing"),
         ("{face:", "{feet:", "openpose.feet"),
         ("[], [1, 2]]", "[], [1, 3]]", "3 is not the index of one of its 3 keypoints"),
