@@ -17,7 +17,7 @@ COCO = "coco17"
 
 _Index = Annotated[int, Field(ge=0)]
 _Part = Literal["pose", "face", "hand_left", "hand_right"]
-_CocoField = Literal["keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts"]
+_CocoField = Annotated[str, Field(pattern="^(keypoints|(foot|face|lefthand|righthand)_kpts)$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
 
 

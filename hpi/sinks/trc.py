@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import FileIO
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,18 @@ _FIELDS = (
     "DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate", "OrigDataStartFrame", "OrigNumFrames",
 )  # fmt: skip
 _VALUES_BYTES = 128  # so long are their values, with blanks
+_BLANK = "\t\t0"  # a blank Z as well would end some rows with blanks, which OpenSim takes for too few columns
 _NUMBER_LINES, _LABEL_LINES = 3, 3
 
 
 class TrcSink(StreamSink):
     r"""Writes ``<name>_person<track id>.trc`` for each person who is followed.
 
-    A file has a row for each frame in which the person was found: its index, its time in seconds, and X, Y and Z of
-    each keypoint. X and Y are pixels of the image, Y goes down, Z is 0; the header says ``px``. X and Y of keypoints
-    that score too low to be drawn are blank. Each row goes to its file at once, and the number of rows to the header,
-    so that a file can be read at any time, also after a kill.
+    A file has a row for each frame from the first to the last in which the person was found: its index, its time in
+    seconds, and X, Y and Z of each keypoint. X and Y are pixels of the image, Y goes down, Z is 0; the header says
+    ``px``. X and Y are blank of keypoints that score too low to be drawn, and in frames in which the person was not
+    found. A row goes to its file at once, and the number of rows to the header, so that a file can be read at any time,
+    also after a kill.
 
     The format is that of OpenSim's documentation, "Marker (.trc) Files". Pixels, Y and Z are as Sports2D writes them.
 
@@ -60,7 +63,7 @@ class TrcSink(StreamSink):
         ...     sink.add(KeypointResult(frame, found, Skeleton("nose", ("nose",)), detected=False))
         ...     lines = (Path(folder) / "a_person3.trc").read_text().splitlines()
         >>> lines[2].split("\t"), lines[-1].split("\t")
-        (['25', '25', '1', '1', 'px', '25', '7', '1'], ['7', '0.28', '4.0', '5.0', '0'])
+        (['25', '25', '1', '1', 'px', '25', '7', '1'], ['7', '0.280000', '4.0', '5.0', '0'])
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class TrcSink(StreamSink):
         labels = _labels(skeleton)
         if track_id not in self._files:
             path = self.path / f"{self._name}_person{track_id}.trc"
-            self._files[track_id] = _PersonFile(path, self._rate, labels, moment)
+            self._files[track_id] = _PersonFile(path, self._rate, labels, moment, moment)
         file = self._files[track_id]
         if file.labels != labels:
             raise InputError(f"{file.path}: has other markers: resume with the same model, or start anew")
@@ -134,13 +137,14 @@ class _Moment:
 class _PersonFile:
     """The file of a person."""
 
-    def __init__(self, path: Path, rate: Fraction | None, labels: bytes, first: _Moment) -> None:
+    def __init__(self, path: Path, rate: Fraction | None, labels: bytes, first: _Moment, last: _Moment) -> None:
         self.path = path
         self.labels = labels
         """The lines that name the columns."""
         self._rate = rate
+        self._markers = labels.splitlines()[1].count(b"\tX")
         self._first = first
-        self._rows = 0
+        self._last = last
         self._size = 0
 
     @classmethod
@@ -153,24 +157,33 @@ class _PersonFile:
         """
         lines = whole_lines(path)
         start, labels = (b"".join(islice(lines, count)) for count in (_NUMBER_LINES, _LABEL_LINES))
-        rows = list(takewhile(lambda row: row[0].index < next_index, map(_parsed, lines)))
-        if not rows:
+        size = whole = len(start) + len(labels)
+        first = last = None
+        for line in lines:
+            index, time_s, coordinates = line.split(b"\t", 2)
+            if int(index) >= next_index:
+                break
+            whole += len(line)
+            if coordinates.strip(b"\t0\n"):  # else it is in a gap, of which nobody knows yet whether it ends
+                size, last = whole, _Moment(int(index), float(time_s))
+                first = first or last
+        if first is None or last is None:
             path.unlink()
             return None
-        file = cls(path, rate, labels, rows[0][0])
-        file._rows, file._size = len(rows), len(start) + len(labels) + sum(length for _, length in rows)
+        file = cls(path, rate, labels, first, last)
+        file._size = size
         with path.open("r+b", buffering=0) as opened:
-            opened.truncate(file._size)
-            _write_at(opened, 0, file._numbers(rows[-1][0]))
+            opened.truncate(size)
+            _write_at(opened, 0, file._numbers())
         return file
 
     def append(self, moment: _Moment, coordinates: str) -> None:
-        """Write a row, and then how many there are."""
-        row = f"{moment.index}\t{moment.time_s}\t{coordinates}\n".encode()
-        with self.path.open("r+b" if self._rows else "wb", buffering=0) as opened:
-            self._rows += 1
-            numbers = self._numbers(moment)
-            data = row if self._size else numbers + self.labels + row
+        """Write a row, with blank ones for the frames since the last, and then how many there are."""
+        rows = "".join(self._blank_rows(moment)) + _row(moment.index, moment.time_s, coordinates)
+        self._last = moment
+        numbers = self._numbers()
+        with self.path.open("r+b" if self._size else "wb", buffering=0) as opened:
+            data = (b"" if self._size else numbers + self.labels) + rows.encode()
             try:
                 _write_at(opened, self._size, data)
             except OSError:
@@ -179,14 +192,18 @@ class _PersonFile:
             self._size += len(data)
             _write_at(opened, 0, numbers)
 
-    def _numbers(self, last: _Moment) -> bytes:
+    def _blank_rows(self, moment: _Moment) -> Iterator[str]:
+        indices = range(self._last.index, moment.index + 1)
+        times = np.linspace(self._last.time_s, moment.time_s, len(indices)).tolist()
+        blank = "\t".join([_BLANK] * self._markers)
+        return (_row(index, time_s, blank) for index, time_s in list(zip(indices, times, strict=True))[1:-1])
+
+    def _numbers(self) -> bytes:
         """The first lines, of the same length for every row; blanks after the file's name fill them up."""
-        passed = last.time_s - self._first.time_s
-        mean = (last.index - self._first.index) / passed if passed > 0 else float(USUAL_RATE)
-        rate = f"{float(self._rate or mean):.8g}"
-        markers = self.labels.count(b"\tX")
-        values = (rate, rate, self._rows, markers, "px", rate, self._first.index, self._rows)
-        line = "\t".join(map(str, values))
+        first, last = self._first, self._last
+        passed, rows = last.time_s - first.time_s, last.index - first.index + 1
+        rate = f"{float(self._rate or ((rows - 1) / passed if passed > 0 else USUAL_RATE)):.8g}"
+        line = "\t".join(map(str, (rate, rate, rows, self._markers, "px", rate, first.index, rows)))
         title = f"PathFileType\t4\t(X/Y/Z)\t{_word(self.path.name)}{' ' * (_VALUES_BYTES - len(line))}"
         return "\n".join((title, "\t".join(_FIELDS), line, "")).encode("utf-8", "backslashreplace")
 
@@ -198,10 +215,8 @@ def _write_at(file: FileIO, place: int, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _parsed(line: bytes) -> tuple[_Moment, int]:
-    """The frame of a row, and the row's length."""
-    index, time_s, _ = line.split(b"\t", 2)
-    return _Moment(int(index), float(time_s)), len(line)
+def _row(index: int, time_s: float, coordinates: str) -> str:
+    return f"{index}\t{time_s:.6f}\t{coordinates}\n"
 
 
 def _labels(skeleton: Skeleton) -> bytes:
@@ -219,6 +234,5 @@ def _word(text: str) -> str:
 def _coordinates(points: Float32, visible_above: float) -> str:
     """The columns of a person ``[K, 3]``: of float32 the shortest texts that read back as the same."""
     seen = np.isfinite(points[:, :2]).all(axis=1) & (points[:, 2] > visible_above)
-    # A blank Z as well would end some rows with blanks, which OpenSim takes for too few columns.
-    texts = (f"{x}\t{y}\t0" if is_seen else "\t\t0" for (x, y), is_seen in zip(points[:, :2], seen, strict=True))
+    texts = (f"{x}\t{y}\t0" if is_seen else _BLANK for (x, y), is_seen in zip(points[:, :2], seen, strict=True))
     return "\t".join(texts)

@@ -159,10 +159,11 @@ def test_trc_has_the_keypoints_of_a_person(tmp_path, skeleton):
     assert (header["DataRate"], header["CameraRate"], header["OrigDataRate"]) == ("25", "25", "25")
     assert (header["Units"], header["OrigDataStartFrame"]) == ("px", "0")
     assert names == list(skeleton.keypoints)
-    assert rows[:, :2] == pytest.approx(np.array([[0, 0], [2, 2 / 25]]))
-    points = rows[:, 2:].reshape(2, -1, 3)
+    assert rows[:, :2] == pytest.approx(np.array([[0, 0], [1, 1 / 25], [2, 2 / 25]]))
+    points = rows[:, 2:].reshape(3, -1, 3)
     assert np.array_equal(points[0, :, :2].astype(np.float32), person_of(skeleton, 1)[:, :2])
-    assert np.array_equal(points[0], points[1])
+    assert np.array_equal(points[0], points[2])
+    assert np.isnan(points[1, :, :2]).all()  # not found in between
     assert not points[..., 2].any()
     assert read_trc(folder / "a clip_person12.trc")[0]["OrigDataStartFrame"] == "3"
 
@@ -198,11 +199,12 @@ def test_trc_has_smoothed_keypoints_where_they_are_asked_for(tmp_path):
 
 def test_names_do_not_break_columns(tmp_path):
     """A file of that name too."""
-    skeleton = Skeleton("odd", ("left\teye", "right\neye"))
+    skeleton = Skeleton("odd", ("left\teye", "X\neye"))
     path = written(TrcSink(tmp_path, "a\tb"), result_of(skeleton)) / "a\tb_person4.trc"
-    title, _, _, names, *_ = path.read_text().split("\n")
+    title, _, numbers, names, *_ = path.read_text().split("\n")
     assert title.split("\t")[3].strip() == "a b_person4.trc"
-    assert [name for name in names.split("\t") if name] == ["Frame#", "Time", "left eye", "right eye"]
+    assert numbers.split("\t")[3] == "2"
+    assert [name for name in names.split("\t") if name] == ["Frame#", "Time", "left eye", "X eye"]
 
 
 def test_a_trc_file_is_right_after_every_frame(tmp_path):
@@ -212,6 +214,18 @@ def test_a_trc_file_is_right_after_every_frame(tmp_path):
     for index in range(11):
         sink.add(result_of(skeleton, index))
         assert read_trc(tmp_path / "a_person4.trc")[2][:, 0].tolist() == list(range(index + 1))
+
+
+def test_a_gap_that_had_begun_goes_on(tmp_path):
+    """One that was known to end when the run was interrupted, and is cut."""
+    skeleton = load_skeleton("coco17")
+    frames = [result_of(skeleton, index, ids=(4 if index in {0, 1, 5} else -1,)) for index in range(6)]
+    whole = written(TrcSink(tmp_path / "whole", "a"), *frames) / "a_person4.trc"
+    path = written(TrcSink(tmp_path / "a", "a"), *frames)
+    written(TrcSink(path, "a", kept=Kept(3, 3)), *frames[3:])
+    assert (path / "a_person4.trc").read_bytes() == whole.read_bytes()
+    TrcSink(path, "a", kept=Kept(3, 3))
+    assert len(read_trc(path / "a_person4.trc")[2]) == 2
 
 
 @pytest.mark.parametrize("cut", [0, 3])
