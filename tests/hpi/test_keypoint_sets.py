@@ -1,35 +1,24 @@
 """Models of every keypoint set of the package, with planted keypoints: from the file to what comes out."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
-import yaml
-from planted import save_planted
+from planted import save_planted_pose
 
 from hpi import Frame, Instances, KeypointResult, Predictor
+from hpi.sinks.formats import FORMATS
+from hpi.sinks.lines import read_lines
 from hpi.skeletons import load_skeleton, skeleton_names
+from hpi.zoo import Zoo
 
 from poses import pose
-from support import require
+from recording import write_clip
+from support import require, run_hpi
 
-SIZE = (192, 256)
 BOX = [100, 40, 292, 296]
-"""Of the input's size, and cut out as it is, so keypoints of the input are those of the image, moved."""
-
-
-def plant(folder, skeleton):
-    """A top-down model that finds a pose, in the middle of each crop, and its keypoints in the image for BOX."""
-    points = (np.array(SIZE) * (0.1 + 0.8 * pose(skeleton))).astype(np.float32)
-    scores = np.linspace(0.5, 0.9, len(points), dtype=np.float32)
-    save_planted(folder / "model.onnx", {"keypoints": np.column_stack([points, scores])[None]}, ("N", 3, *SIZE[::-1]))
-    description = {
-        "transform": {"type": "top_down", "size": list(SIZE), "padding": 1.0},
-        "head": {"type": "keypoints"},
-        "skeleton": skeleton.name,
-    }
-    (folder / "hpi.yml").write_text(yaml.safe_dump(description))
-    return np.column_stack([points + BOX[:2], scores])
+"""As large as the input, and cut out as it is, so keypoints of the input are those of the image, moved."""
 
 
 @pytest.fixture(params=skeleton_names())
@@ -39,7 +28,7 @@ def skeleton(request):
 
 @pytest.fixture
 def result(skeleton, image, tmp_path):
-    expected = plant(tmp_path / "model", skeleton)
+    expected = save_planted_pose(tmp_path / "model", skeleton) + np.array([*BOX[:2], 0])
     with Predictor(tmp_path / "model", backend="onnxruntime") as predictor:
         (result,) = predictor.predict(image, boxes=[BOX])
     assert result.instances.points[0] == pytest.approx(expected, abs=1e-3)
@@ -78,3 +67,29 @@ def test_coco_of_a_whole_body_is_that_of_coco_wholebody(image, tmp_path):
     assert {name: len(entry[name]) for name in counts} == {name: 3 * count for name, count in counts.items()}
     in_order = [number for name in counts for number in entry[name]]
     assert np.array_equal(np.float32(in_order).reshape(133, 3), people.points[0])
+
+
+@pytest.mark.full
+def test_every_format_of_a_stream(image, tmp_path):
+    require("av")
+    require("pyarrow")
+    clip = write_clip(tmp_path / "clip.mp4", np.ascontiguousarray(np.roll(image, 40, axis=1)), frames=8)
+    save_planted_pose(tmp_path / "model", load_skeleton("coco_wholebody133"))
+    words = [word for name in FORMATS for word in ("--format", name)]
+    models = ["--det_model_dir", Zoo.default().find("PicoDet-S_person_416").folder, "--keypoint_model_dir", "model"]
+    options = ["--backend", "onnxruntime", "--smooth_results", "--det_threshold", "0.3"]
+    done = run_hpi("predict", clip, *models, "--save_path", "out", *words, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    followed = [(index, people) for index, _, people in read_lines(out / "clip_res.jsonl") if len(people)]
+    assert followed
+    assert {people.keypoints.shape[1] for _, people in followed} == {133}
+    with (out / "clip_res.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(people) for _, people in followed)
+    assert float(rows[0]["right_pinky_finger4_x"]) == pytest.approx(followed[0][1].keypoints[0, -1, 0], abs=1e-4)
+    assert {len(entry["face_kpts"]) for entry in json.loads((out / "clip_res.coco.json").read_text())} == {3 * 68}
+    index = followed[0][0]
+    frame = json.loads((out / "clip_res.openpose" / f"clip_{index:012d}_keypoints.json").read_text())
+    assert {len(person["hand_left_keypoints_2d"]) for person in frame["people"]} == {3 * 21}
+    assert list((out / "clip_res_trc").glob("clip_person*.trc"))
