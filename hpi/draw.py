@@ -19,6 +19,7 @@ _RIM = (0, 0, 0)
 _BOX = (230, 160, 33)
 _BLEND = 0.85
 _MIN_BONE = 5  # pixels; dots on shorter bones would hide them
+_FINER = 3  # so much less room have bones that lie close together
 _SUBPIXEL_BITS = 4
 _DASHES = 8  # pixels from one to the next
 _GOLDEN = 0.618034  # steps of the golden ratio around the colour wheel never come close to an earlier one
@@ -106,9 +107,10 @@ def _draw_person(
     bones = [bone for bone in known if visible[bone.start] and visible[bone.end]]
     ends = np.array([(bone.start, bone.end) for bone in bones], np.int64).reshape(-1, 2)
     lengths = np.linalg.norm(points[ends[:, 0]] - points[ends[:, 1]], axis=1)
+    rooms = np.where([bone.group in skeleton.fine for bone in bones], lengths / _FINER, lengths)
     places = [(x, y) for x, y in np.rint(points * (1 << _SUBPIXEL_BITS)).astype(int).tolist()]
-    for bone, length in zip(bones, lengths.tolist(), strict=True):
-        bgr, width = color or skeleton.colors[bone.group][::-1], min(thickness, _line_width(length / 4))
+    for bone, length, room in zip(bones, lengths.tolist(), rooms.tolist(), strict=True):
+        bgr, width = color or skeleton.colors[bone.group][::-1], min(thickness, _line_width(room / 4))
         stops = [places[bone.start], places[bone.end]]
         if is_unseen:
             stops = np.linspace(stops[0], stops[1], 2 * max(1, round(length / _DASHES))).astype(int).tolist()
@@ -116,17 +118,17 @@ def _draw_person(
             cv2.line(canvas, start, end, bgr, width, cv2.LINE_AA, _SUBPIXEL_BITS)
     if is_unseen and len(ends):
         return
-    lengths_at = _mean_lengths(ends, lengths, len(points))
+    rooms_at = _means(ends, rooms, len(points))
     for index in np.flatnonzero(visible).tolist():
-        if lengths_at[index] >= _MIN_BONE:
-            radius = min(0.6 * thickness, lengths_at[index] / 6)
-            _dot(canvas, places[index], radius + min(1, lengths_at[index] / 12), _RIM)
+        if rooms_at[index] >= _MIN_BONE:
+            radius = min(0.6 * thickness, rooms_at[index] / 6)
+            _dot(canvas, places[index], radius + min(1, rooms_at[index] / 12), _RIM)
             _dot(canvas, places[index], radius, _DOT)
 
 
-def _mean_lengths(ends: NDArray[np.int64], lengths: NDArray[np.float32], count: int) -> list[float]:
-    """Mean length of the bones at each keypoint, pixels; infinite without bones."""
-    totals = np.bincount(ends.ravel(), np.repeat(lengths, 2), count)
+def _means(ends: NDArray[np.int64], rooms: NDArray[np.float32], count: int) -> list[float]:
+    """Mean room, pixels, of the bones at each keypoint; infinite without bones."""
+    totals = np.bincount(ends.ravel(), np.repeat(rooms, 2), count)
     numbers = np.bincount(ends.ravel(), minlength=count)
     means: list[float] = np.where(numbers > 0, totals / np.maximum(numbers, 1), np.inf).tolist()
     return means

@@ -161,6 +161,10 @@ def _agrees(shape: tuple[int, ...], dimensions: tuple[str | int, ...], sizes: di
     return True
 
 
+OPENPOSE_PARTS = ("pose", "face", "hand_left", "hand_right")
+"""The parts of a person in OpenPose's files."""
+
+
 @dataclass(frozen=True)
 class Bone:
     """A line between two keypoints, given by their indices; its group has a colour.
@@ -184,10 +188,16 @@ class Skeleton:
         keypoints: names, in the order of the model's output.
         bones: lines to draw.
         colors: RGB of each group of bones.
+        fine: groups of bones that lie close together, as those of the hands of a whole body; they are drawn thinner.
         swaps: pairs of keypoints, by index, that change places in a mirror image.
         sigmas: of OKS, one a keypoint; None where nobody has measured them.
         head: the two keypoints whose distance PCKh is relative to.
         visible_above: keypoints that score more are drawn.
+        openpose: of each part of OpenPose's files (:data:`OPENPOSE_PARTS`) its keypoints, in OpenPose's order: the
+            indices of those whose middle each is, none where it is missing. Empty: these have no place in such files;
+            None: nobody has said it.
+        coco: of each field of COCO's results format, such as COCO-WholeBody's ``foot_kpts``, the first of its keypoints
+            and the one after the last; without it, all are ``keypoints``.
 
     Raises:
         ValueError: an index is not that of a keypoint, or something is of another length.
@@ -205,14 +215,24 @@ class Skeleton:
     sigmas: tuple[float, ...] | None = None
     head: tuple[str, str] | None = None
     visible_above: float = 0.2
+    fine: tuple[str, ...] = ()
+    openpose: Mapping[str, tuple[tuple[int, ...], ...]] | None = field(default=None, hash=False)
+    coco: Mapping[str, tuple[int, int]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         count, where = len(self.keypoints), f"skeleton {self.name}"
         if len(set(self.keypoints)) != count or not count:
             raise ValueError(f"{where}: keypoints must have names, each its own")
-        pairs = [*((bone.start, bone.end) for bone in self.bones), *self.swaps]
-        if wrong := [index for pair in pairs for index in pair if not 0 <= index < count]:
+        parts = (self.openpose or {}).values()
+        groups = [
+            *((bone.start, bone.end) for bone in self.bones),
+            *self.swaps,
+            *(one for part in parts for one in part),
+        ]
+        if wrong := [index for group in groups for index in group if not 0 <= index < count]:
             raise ValueError(f"{where}: {wrong[0]} is not the index of one of its {count} keypoints")
+        if self.coco and [index for part in self.coco.values() for index in range(*part)] != list(range(count)):
+            raise ValueError(f"{where}: coco: its fields must have the {count} keypoints in their order, each once")
         swapped = [index for pair in self.swaps for index in pair]
         if len(set(swapped)) != len(swapped):
             raise ValueError(f"{where}: a keypoint is in two pairs of swaps")
@@ -220,6 +240,8 @@ class Skeleton:
             raise ValueError(f"{where}: {len(self.sigmas)} sigmas for {count} keypoints")
         if missing := {bone.group for bone in self.bones} - set(self.colors):
             raise ValueError(f"{where}: no color for the bones of {', '.join(sorted(missing))}")
+        if unknown := set(self.fine) - set(self.colors):
+            raise ValueError(f"{where}: fine: no bones are called {', '.join(sorted(unknown))}")
         if wrong_names := set(self.head or ()) - set(self.keypoints):
             raise ValueError(f"{where}: head: no keypoint is called {', '.join(sorted(wrong_names))}")
 

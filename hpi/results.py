@@ -164,14 +164,15 @@ class Result(ABC):
         return points, supervision.Detections(xyxy=boxes, confidence=self.scores, class_id=classes, tracker_id=ids)
 
     def to_coco(self, image_id: int = 0, category_id: int = 1) -> list[dict[str, Any]]:
-        """As entries of COCO's results format, in plain Python types.
+        """As entries of COCO's results format, in plain Python types; of whole bodies with COCO-WholeBody's fields.
 
         Args:
             image_id: COCO's id of the image.
             category_id: COCO's id of the class; of a detector of several, that of the first.
         """
         classes = self.instances.class_ids if self.skeleton is None else None
-        keypoints = None if self.skeleton is None else [person.ravel().tolist() for person in self.instances.points]
+        fields = {} if self.skeleton is None else self.skeleton.coco or {"keypoints": (0, len(self.skeleton))}
+        points = self.instances.points if fields else np.empty(0)
         entries = []
         for row, score in enumerate(self.scores.tolist()):
             offset = 0 if classes is None else int(classes[row])
@@ -179,8 +180,7 @@ class Result(ABC):
             if len(self.boxes):
                 x1, y1, x2, y2 = self.boxes[row].tolist()
                 entry["bbox"] = [x1, y1, x2 - x1, y2 - y1]
-            if keypoints is not None:
-                entry["keypoints"] = keypoints[row]
+            entry |= {name: points[row, first:end].ravel().tolist() for name, (first, end) in fields.items()}
             if (track_id := int(self.track_ids[row])) != UNTRACKED:
                 entry["track_id"] = track_id
             entries.append(entry)

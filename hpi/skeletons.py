@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +16,8 @@ from hpi.io.validation import Record, nearest, parse, read_yaml
 COCO = "coco17"
 
 _Index = Annotated[int, Field(ge=0)]
+_Part = Literal["pose", "face", "hand_left", "hand_right"]
+_CocoField = Annotated[str, Field(pattern="^(keypoints|(foot|face|lefthand|righthand)_kpts)$")]
 _Level = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -24,10 +27,13 @@ class _SkeletonFile(Record):
     keypoints: Annotated[list[str], Field(min_length=1, max_length=1000)]
     bones: dict[str, list[tuple[_Index, _Index]]] = Field({})
     colors: dict[str, tuple[_Level, _Level, _Level]] = Field({})
+    fine: list[str] = Field([])
     swaps: list[tuple[_Index, _Index]] = Field([])
     sigmas: list[Annotated[float, Field(gt=0)]] | None = None
     head: tuple[str, str] | None = None
     visible_above: Annotated[float, Field(ge=0, le=1)] = 0.2
+    coco: dict[_CocoField, tuple[_Index, _Index]] | None = None
+    openpose: dict[_Part, list[_Index | list[_Index]]] | None = None
 
 
 def skeleton_names() -> list[str]:
@@ -89,10 +95,19 @@ def read_skeleton(path: Path) -> Skeleton:
             keypoints=tuple(content.keypoints),
             bones=tuple(Bone(*pair, group) for group, pairs in content.bones.items() for pair in pairs),
             colors=content.colors,
+            fine=tuple(content.fine),
             swaps=tuple(content.swaps),
             sigmas=None if content.sigmas is None else tuple(content.sigmas),
             head=content.head,
             visible_above=content.visible_above,
+            coco=content.coco,
+            openpose=None if content.openpose is None else _openpose(content.openpose),
         )
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _openpose(parts: Mapping[_Part, list[int | list[int]]]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {
+        part: tuple((one,) if isinstance(one, int) else tuple(one) for one in places) for part, places in parts.items()
+    }

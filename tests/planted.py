@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from hpi.instances import Skeleton
+
+from poses import pose
 
 
 def save_planted(
@@ -73,3 +78,17 @@ def save_planted(
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path
+
+
+def save_planted_pose(folder: Path, skeleton: Skeleton, size: tuple[int, int] = (192, 256)) -> NDArray[np.float32]:
+    """Save a model that finds the same pose in every crop, and give it: ``[K, 3]``, x and y in pixels of the input."""
+    points = (np.array(size) * (0.1 + 0.8 * pose(skeleton))).astype(np.float32)
+    found = np.column_stack([points, np.linspace(0.5, 0.9, len(points), dtype=np.float32)])
+    save_planted(folder / "model.onnx", {"keypoints": found[None]}, ("N", 3, *size[::-1]))
+    description = {
+        "transform": {"type": "top_down", "size": list(size), "padding": 1.0},
+        "head": {"type": "keypoints"},
+        "skeleton": skeleton.name,
+    }
+    (folder / "hpi.yml").write_text(yaml.safe_dump(description))
+    return found

@@ -144,8 +144,8 @@ Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="What to save: video, jsonl, coco, csv, parquet or openpose; repeat for several. By default video and "
-        "jsonl.",
+        help="What to save: video, jsonl, coco, csv, parquet, openpose or trc; repeat for several. By default video "
+        "and jsonl.",
         autocompletion=_formats,
         rich_help_panel=_VIDEO,
     ),
@@ -153,7 +153,9 @@ Formats = Annotated[
 SmoothResults = Annotated[
     bool,
     typer.Option(
-        "--smooth_results", help="Save the smoothed keypoints too, in jsonl, csv and parquet.", rich_help_panel=_VIDEO
+        "--smooth_results",
+        help="Save the smoothed keypoints too, in jsonl, csv and parquet; alone in trc.",
+        rich_help_panel=_VIDEO,
     ),
 ]
 Resume = Annotated[

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpi.instances import Skeleton
 from hpi.io.validation import Record, parse, read_yaml
 
 Image = NDArray[np.uint8]
@@ -52,6 +53,18 @@ class BoxLimits(Record):
     least: int
 
 
+class Closer(Record):
+    """Boxes for models of other keypoints than those of whole people.
+
+    Example:
+        >>> Closer(skeletons=["hand21"], boxes=[(118, 136, 168, 178)]).skeletons
+        ['hand21']
+    """
+
+    skeletons: list[str]
+    boxes: list[tuple[float, float, float, float]]
+
+
 class ParityConfig(Record):
     """``configs/parity/parity.yaml``.
 
@@ -63,6 +76,7 @@ class ParityConfig(Record):
 
     image: str
     boxes: list[tuple[float, float, float, float]]
+    closer: list[Closer]
     clear_above: float
     limits: dict[str, Limits]
     int8_boxes: BoxLimits
@@ -85,6 +99,23 @@ class ReferenceImages:
         """Those of the package."""
         with as_file(FOLDER / "parity.yaml") as path:
             return cls(parse(ParityConfig, read_yaml(path), str(path)))
+
+    def of(self, skeleton: Skeleton | None) -> ReferenceImages:
+        """Those for a model of these keypoints: the same image, with boxes around what has them.
+
+        Example:
+            >>> from hpi.skeletons import load_skeleton
+            >>> ReferenceImages.load().of(load_skeleton("hand21")).boxes[0].tolist()
+            [118.0, 136.0, 168.0, 178.0]
+        """
+        name = skeleton.name if skeleton else ""
+        boxes = next((one.boxes for one in self.config.closer if name in one.skeletons), self.config.boxes)
+        return ReferenceImages(self.config.model_copy(update={"boxes": boxes, "closer": []}))
+
+    @property
+    def key(self) -> str:
+        """What a verdict hangs on; the boxes for other models are not part of it."""
+        return self.config.model_dump_json(exclude={"closer"})
 
     @cached_property
     def image(self) -> Image:

@@ -98,13 +98,13 @@ class TopDown(KeypointModel):
         return prepared.inverse.apply(found, items)
 
     def example_inputs(self, count: int) -> tuple[list[Image], list[Instances] | None]:  # noqa: D102
-        reference = reference_images()
+        reference = reference_images().of(self.spec.skeleton)
         boxes = reference.boxes[np.arange(count) % len(reference.boxes)]
         return [reference.image] * count, [Instances(np.ones(1, np.float32), boxes=box[None]) for box in boxes]
 
     @property
     def example_count(self) -> int:  # noqa: D102
-        return len(reference_images().boxes)
+        return len(reference_images().of(self.spec.skeleton).boxes)
 
     def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
         """Of the keypoints that the reference finds clearly, in pixels of the crop.

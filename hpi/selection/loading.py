@@ -126,7 +126,7 @@ def _validate_against(
         "version": session.info.version,
         "reference": str(reference),
         "device": str(device_class(options.device) or options.device),
-        "reference images": ReferenceImages.load().config.model_dump_json(),
+        "reference images": ReferenceImages.load().of(spec.skeleton).key,
         "rules": RULES,
         **options.key,
         **rewrites_key(session.info.rewrites),

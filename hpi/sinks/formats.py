@@ -16,6 +16,7 @@ from hpi.sinks.openpose import OpenPoseSink
 from hpi.sinks.stream import NOTHING, Kept, StreamSink
 from hpi.sinks.tables import CsvSink, ParquetSink
 from hpi.sinks.target import refuse_inputs
+from hpi.sinks.trc import TrcSink
 from hpi.sinks.video import VideoSink, aside, kept_frames
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FORMATS = {
     "csv": ".csv",
     "parquet": ".parquet",
     "openpose": ".openpose",
+    "trc": "_trc",
     "jsonl": ".jsonl",
 }
 """What follows ``<name>_res`` in file names. JSON lines are written last: what they have, the other files have too."""
@@ -48,7 +50,7 @@ def open_sinks(
         stream: whose name, frame rate and audio they get; no two streams of a call may have the same name.
         folder: is made where it does not exist.
         formats: of :data:`FORMATS`.
-        smoothed: also write the smoothed keypoints, into JSON lines and tables.
+        smoothed: also write the smoothed keypoints, into JSON lines and tables; TRC files have them alone.
         inputs: all files that the call reads, which are not overwritten.
         kept: what stays of an interrupted run (:func:`resume_point`).
 
@@ -69,6 +71,7 @@ def open_sinks(
         "csv": lambda path: CsvSink(path, smoothed=smoothed, kept=kept),
         "parquet": lambda path: ParquetSink(path, smoothed=smoothed, kept=kept),
         "openpose": lambda path: OpenPoseSink(path, stream.name, kept=kept),
+        "trc": lambda path: TrcSink(path, stream.name, rate=stream.rate, smoothed=smoothed, kept=kept),
         "jsonl": lambda path: LinesSink(path, smoothed=smoothed, kept=kept),
     }
     return [opening[name](path) for name, path in paths.items()]

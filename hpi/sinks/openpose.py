@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpi.errors import InputError
-from hpi.instances import Float32
+from hpi.instances import OPENPOSE_PARTS, Float32
 from hpi.io.files import check_folder, save
 from hpi.sinks.stream import NOTHING, Kept, StreamSink
 
 if TYPE_CHECKING:
     from hpi.results import Result
 
-_COCO_18 = (
-    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
-    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
-    "right_ear", "left_ear",
-)  # fmt: skip
-_NO_PARTS: dict[str, list[float]] = {
-    name: []
-    for name in (
-        "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d",
-        "face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d",
-    )
-}  # fmt: skip
+_PARTS_3D: dict[str, list[float]] = {f"{part}_keypoints_3d": [] for part in OPENPOSE_PARTS}
 
 
 class OpenPoseSink(StreamSink):
     """Writes ``<name>_<frame, 12 digits>_keypoints.json`` for each frame, as OpenPose does.
 
-    Where the skeleton has COCO's keypoints, ``pose_keypoints_2d`` are OpenPose's 18 (``--model_pose COCO``); the neck
-    is the middle of the shoulders, with the lower of their scores. Of another skeleton they are its own, in its order.
-    ``person_id`` is the track id, -1 without one.
+    What goes where is :attr:`hpi.instances.Skeleton.openpose`: COCO's 17 keypoints are OpenPose's 18 (``COCO``), those
+    with feet its 25 (``BODY_25``), and a whole body also has ``face_keypoints_2d``, ``hand_left_keypoints_2d`` and
+    ``hand_right_keypoints_2d``. The middle of several keypoints, such as the neck, has the lowest of their scores; what
+    the skeleton lacks is 0, 0, 0, as OpenPose writes what it has not found. Of a skeleton that does not say it,
+    ``pose_keypoints_2d`` are its own keypoints, in its order. ``person_id`` is the track id, -1 without one.
 
     Args:
         path: the folder.
@@ -70,9 +62,10 @@ class OpenPoseSink(StreamSink):
 
     def add(self, result: Result) -> None:
         """Write the file of a frame."""
+        parts = _parts(result)
         people = [
-            {"person_id": [track_id], "pose_keypoints_2d": points.ravel().tolist(), **_NO_PARTS}
-            for track_id, points in zip(result.track_ids.tolist(), _points(result), strict=True)
+            {"person_id": [track_id], **{f"{part}_keypoints_2d": parts[part][row] for part in parts}, **_PARTS_3D}
+            for row, track_id in enumerate(result.track_ids.tolist())
         ]
         content: dict[str, Any] = {"version": 1.3, "people": people}
         target = self.path / f"{self._name}_{result.frame.index:012d}_keypoints.json"
@@ -82,15 +75,26 @@ class OpenPoseSink(StreamSink):
         """Nothing is left to do."""
 
 
-def _points(result: Result) -> Float32:
-    """``[M, K, 3]``: in OpenPose's order where the skeleton has its keypoints."""
-    if result.skeleton is None:
+def _parts(result: Result) -> dict[str, list[list[float]]]:
+    """Of each part the numbers of each person: x, y and score of every keypoint."""
+    skeleton = result.skeleton
+    if skeleton is None:
         raise InputError("a detector finds no keypoints, which OpenPose's files are for; choose another format")
+    if skeleton.openpose is not None and not skeleton.openpose:
+        raise InputError(
+            f"OpenPose's files have no place for the {len(skeleton)} keypoints of {skeleton.name}; choose another "
+            "format, or give the model a skeleton of your own that says where they belong (openpose:)"
+        )
+    places = skeleton.openpose or {"pose": tuple((index,) for index in range(len(skeleton)))}
     points = result.instances.points
-    names = {name: index for index, name in enumerate(result.skeleton.keypoints)}
-    if not {*_COCO_18} - {"neck"} <= names.keys():
-        return points
-    shoulders = points[:, [names["left_shoulder"], names["right_shoulder"]]]
-    neck = np.concatenate([shoulders[..., :2].mean(axis=1), shoulders[..., 2:].min(axis=1)], axis=1)
-    order = [names[name] for name in _COCO_18 if name != "neck"]
-    return np.insert(points[:, order], 1, neck, axis=1)
+    return {part: _placed(points, places.get(part, ())).tolist() for part in OPENPOSE_PARTS}
+
+
+def _placed(points: Float32, places: Sequence[Sequence[int]]) -> Float32:
+    """``[M, 3 len(places)]``: at each place the middle of some of the points ``[M, K, 3]``, and their lowest score."""
+    placed = np.zeros((len(points), len(places), 3), np.float32)
+    for index, members in enumerate(places):
+        if members:
+            placed[:, index, :2] = points[:, members, :2].mean(axis=1)
+            placed[:, index, 2] = points[:, members, 2].min(axis=1)
+    return placed.reshape(len(points), 3 * len(places))

@@ -22,7 +22,8 @@ SURE_S = 0.1
 STEADY_S = 0.2
 """Time after which a new velocity counts half: over short times, most of it is jitter of the keypoints."""
 USUAL_SIGMA = 0.06
-"""Where nobody has measured those of a skeleton: the mean of COCO's."""
+"""The mean of COCO's sigmas: the least of those that people are followed by, and that of each keypoint where nobody has
+measured them. Those of hands and faces say how well these are annotated, and people move more from frame to frame."""
 
 
 @dataclass
@@ -80,7 +81,8 @@ class OksTracker(Tracker):
 
     def __init__(self, skeleton: Skeleton, threshold: float, max_lost_s: float) -> None:
         self.lowest_score = threshold
-        self._sigmas = skeleton.sigmas or (USUAL_SIGMA,) * len(skeleton)
+        sigmas = np.array(skeleton.sigmas or [USUAL_SIGMA] * len(skeleton))
+        self._sigmas = sigmas * max(1, USUAL_SIGMA / sigmas.mean())
         self._visible_above = skeleton.visible_above
         self._max_lost_s = max_lost_s
         self._assign = load_assign("to follow people by keypoints", EXTRA)

@@ -53,11 +53,11 @@ def test_a_video_and_its_results_are_saved(tmp_path, clip):
 
 @pytest.mark.full
 def test_every_format_at_once(tmp_path, clip):
-    formats = ["jsonl", "csv", "parquet", "coco", "openpose"]
+    formats = ["jsonl", "csv", "parquet", "coco", "openpose", "trc"]
     words = [word for name in formats for word in ("--format", name)]
     done = run_hpi("predict", clip, "--save_path", "out", *words, "--fill_gaps", "3", "--smooth_results", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    suffixes = (".jsonl", ".csv", ".parquet", ".coco.json", ".openpose")
+    suffixes = (".jsonl", ".csv", ".parquet", ".coco.json", ".openpose", "_trc")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"clip_res{suffix}" for suffix in suffixes}
     found = [person for line in lines_of(tmp_path / "out" / "clip_res.jsonl") for person in line["boxes"]]
     assert found

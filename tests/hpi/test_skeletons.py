@@ -1,6 +1,7 @@
 """The skeletons of the package: as the data sets define them, and as they are drawn; and skeletons of one's own."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,16 @@ def test_groups_that_meet_differ_in_color(skeleton):
         assert len({skeleton.colors[group] for group in groups}) == len(groups)
 
 
+def test_fine_bones_are_thinner():
+    """Those of a hand of a whole body do not run together; the others are as they were."""
+    fine = load_skeleton("coco_wholebody133")
+    plain, first = replace(fine, fine=()), fine.keypoints.index("face-0")
+    body, rest = person_of(fine, 400), person_of(fine, 400)
+    body[first:, 2] = rest[:first, 2] = 0
+    assert np.array_equal(draw(fine, body, 400), draw(plain, body, 400))
+    assert np.count_nonzero(draw(fine, rest, 400)) < 0.8 * np.count_nonzero(draw(plain, rest, 400))
+
+
 @pytest.mark.parametrize("size", [24, 400])
 def test_keypoints_of_low_score_are_not_drawn(skeleton, size):
     """Nor are its bones: the picture is that of the others alone."""
@@ -154,10 +165,13 @@ OWN = """
 keypoints: [tip, "left wing", "right wing"]
 bones: {wings: [[0, 1], [0, 2]]}
 colors: {wings: [1, 2, 3]}
+fine: [wings]
 swaps: [[1, 2]]
 sigmas: [0.1, 0.2, 0.2]
 head: [tip, left wing]
 visible_above: 0.5
+openpose: {face: [0, [], [1, 2]]}
+coco: {keypoints: [0, 1], foot_kpts: [1, 3]}
 """
 
 
@@ -169,10 +183,13 @@ def test_a_skeleton_is_read_from_a_file(tmp_path):
         keypoints=("tip", "left wing", "right wing"),
         bones=(Bone(0, 1, "wings"), Bone(0, 2, "wings")),
         colors={"wings": (1, 2, 3)},
+        fine=("wings",),
         swaps=((1, 2),),
         sigmas=(0.1, 0.2, 0.2),
         head=("tip", "left wing"),
         visible_above=0.5,
+        openpose={"face": ((0,), (), (1, 2))},
+        coco={"keypoints": (0, 1), "foot_kpts": (1, 3)},
     )
 
 
@@ -189,6 +206,11 @@ def test_a_skeleton_is_read_from_a_file(tmp_path):
         ("sigmas: [0.1, ", "sigmas: [", "2 sigmas for 3 keypoints"),
         ("[tip, left wing]", "[tip, crown]", "no keypoint is called crown"),
         ("visible_above: 0.5", "visible_above: 2", "visible_above"),
+        ("foot_kpts: [1, 3]", "foot_kpts: [0, 3]", "coco: its fields must have the 3 keypoints in their order"),
+        ("foot_kpts", "feet", "coco.feet"),
+        ("fine: [wings]", "fine: [wing]", "fine: no bones are called wing"),
+        ("{face:", "{feet:", "openpose.feet"),
+        ("[], [1, 2]]", "[], [1, 3]]", "3 is not the index of one of its 3 keypoints"),
         ('"left wing", ', "", "index of one of its 2 keypoints"),
         ('[tip, "left wing", "right wing"]', "[]", "keypoints"),
         (OWN, "[1, 2]", "mapping|dictionary"),

@@ -1,6 +1,8 @@
 // What the parts of the page share.
 
 export const FAINT = 0.3; // Keypoints with lower scores are guesses.
+const MANY = 30; // More keypoints than these are close together, as those of hands and faces.
+export const fineness = ({ keypoints }) => (keypoints.length > MANY ? 0.4 : 1); // Of lines and dots.
 export const $ = (id) => document.getElementById(id);
 
 // Elements. Text from the service only ever becomes text nodes.

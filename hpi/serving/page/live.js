@@ -1,6 +1,6 @@
 // The camera of the browser: a frame goes to the service, its people are drawn on it, and the newest frame is next.
 
-import { $, FAINT, Problem, capital, count, milliseconds, request, say } from "./common.js";
+import { $, FAINT, Problem, capital, count, fineness, milliseconds, request, say } from "./common.js";
 
 const SENT_SIDE = 640; // Longest side of what is sent, in pixels: models look at less, and it is small.
 const ANSWER_MS = 40_000; // Without an answer for so long, the connection is taken for lost.
@@ -176,13 +176,13 @@ function draw(picture, persons, skeleton) {
 }
 
 /** `unit` is a pixel of the screen in pixels of the answer; small people get thin lines. */
-function drawPerson(context, { bbox, kpts, kptsSmoothed, trackId }, { edges }, unit) {
+function drawPerson(context, { bbox, kpts, kptsSmoothed, trackId }, skeleton, unit) {
   const points = kptsSmoothed ?? kpts;
   const [x1, y1, x2, y2] = bbox;
-  const line = unit * Math.min(Math.max(Math.hypot(x2 - x1, y2 - y1) / unit / 420, 0.4), 1);
+  const line = unit * fineness(skeleton) * Math.min(Math.max(Math.hypot(x2 - x1, y2 - y1) / unit / 420, 0.4), 1);
   const followed = Number.isInteger(trackId);
   const color = followed ? `hsl(${((trackId * GOLDEN) % 1) * 360} 100% 70%)` : "#fff";
-  const lines = edges.map(([a, b]) => [points[a], points[b]]);
+  const lines = skeleton.edges.map(([a, b]) => [points[a], points[b]]);
   context.lineCap = "round";
   for (const [stroke, width] of [[CASING, 6], [color, 3.5]]) {
     Object.assign(context, { strokeStyle: stroke, lineWidth: width * line });

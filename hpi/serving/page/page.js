@@ -1,6 +1,6 @@
 // The page of the service: an image is sent once; everything after that is drawn here from the JSON answer.
 
-import { $, FAINT, Problem, build, capital, count, html, milliseconds, request, say, style, svg } from "./common.js";
+import { $, FAINT, Problem, build, capital, count, fineness, html, milliseconds, request, say, style, svg } from "./common.js";
 import { runCamera, stopCamera } from "./live.js";
 
 const LOWEST_SCORE = 0.2; // The request keeps people down to this score, so that the slider needs no further request.
@@ -239,7 +239,7 @@ function fit({ width, height, people }) {
   style($("overlay"), "--u", unit);
   for (const person of people) {
     const [x1, y1, x2, y2] = person.bbox;
-    style(person.figure, "--k", clamp(Math.hypot(x2 - x1, y2 - y1) / unit / 420, 0.4, 1));
+    style(person.figure, "--k", fineness(info.skeleton) * clamp(Math.hypot(x2 - x1, y2 - y1) / unit / 420, 0.4, 1));
     const [w, h] = [(String(people.length).length * 8 + 12) * unit, 20 * unit];
     // Above the head, if there is room.
     const [x, y] = [clamp(x1, 0, width - w), clamp(y1 < h ? y1 : y1 - h, 0, height - h)];
@@ -317,7 +317,8 @@ function tabulate(person) {
   const rows = new Map();
   info.skeleton.keypoints.forEach((name, keypoint) => {
     const bare = name.replace(/^(left|right)_/, "");
-    rows.set(bare, { ...rows.get(bare), [side(name)]: person.kpts[keypoint]?.[2] });
+    const row = bare === name ? `${name} in the middle` : bare; // Some have a hip between the left and the right one.
+    rows.set(row, { ...rows.get(row), bare, [side(name)]: person.kpts[keypoint]?.[2] });
   });
   const cell = (score, span) => {
     if (score === undefined) return html("td");
@@ -327,9 +328,9 @@ function tabulate(person) {
   };
   $("scores").caption.textContent = `Keypoint scores of person ${shown.people.indexOf(person) + 1}`;
   $("scores").tBodies[0].replaceChildren(
-    ...[...rows].map(([name, { left, right, middle }]) =>
+    ...[...rows.values()].map(({ bare, left, right, middle }) =>
       html(
-        "tr", {}, html("th", { scope: "row" }, spaced(name)),
+        "tr", {}, html("th", { scope: "row" }, spaced(bare)),
         ...(middle === undefined ? [cell(left, 1), cell(right, 1)] : [cell(middle, 2)]),
       ),
     ),

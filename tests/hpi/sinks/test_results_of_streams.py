@@ -16,6 +16,7 @@ from hpi.sinks.lines import LinesSink, read_lines
 from hpi.sinks.openpose import OpenPoseSink
 from hpi.sinks.stream import NOTHING, Kept
 from hpi.sinks.tables import CsvSink, ParquetSink
+from hpi.sinks.trc import TrcSink
 from hpi.sources.opening import open_stream
 
 from recording import results, start, write_clip
@@ -181,6 +182,7 @@ GROWING = {
     "csv": CsvSink,
     "parquet": ParquetSink,
     "openpose": lambda path, **kept: OpenPoseSink(path, "a", **kept),
+    "trc": lambda path, **kept: TrcSink(path, "a", **kept),
 }
 
 
@@ -330,6 +332,7 @@ def test_every_format_has_its_file(clip, made, tmp_path):
         "clip_res.csv",
         "clip_res.parquet",
         "clip_res.openpose",
+        "clip_res_trc",
         "clip_res.jsonl",
     ]
     assert sorted(path.name for path in out.iterdir()) == sorted(names)
