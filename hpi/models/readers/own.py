@@ -12,6 +12,7 @@ from hpi.models.description import NAME, Description, spec_of
 from hpi.models.readers.reading import Hints, Reading
 
 FORMAT = f"ONNX graph with {NAME}"
+GIVEN = "ONNX graph with a description"
 
 
 def read_own(path: Path, name: str | None, hints: Hints) -> Reading | None:
@@ -20,16 +21,19 @@ def read_own(path: Path, name: str | None, hints: Hints) -> Reading | None:
     Args:
         path: the folder or file.
         name: what to call the model.
-        hints: nothing of them is needed.
+        hints: a description takes the place of ``hpi.yml``.
 
     Returns:
-        None where there is no ``hpi.yml``.
+        None where there is neither.
 
     Raises:
         ModelError: the file is not understood, or there is not just one graph beside it.
     """
     folder = path if path.is_dir() else path.parent
     yml = folder / NAME
+    if hints.description is not None:
+        graph = path if path.suffix == ".onnx" else only_graph(folder)
+        return Reading(GIVEN, spec_of(hints.description, graph, graph, name), ("it is described",), hints.description)
     if not yml.is_file():
         return None
     description = parse(Description, read_yaml(yml, ModelError), str(yml), ModelError)
