@@ -9,14 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hpi.errors import ConfigError
-from hpi.heads.base import Head
 from hpi.io.validation import parse
 from hpi.models.description import Description
 from hpi.models.readers import Hints, read
 from hpi.options import AUTO
 from hpi.predictor import Predictor
 from hpi.zoo import Zoo
-from hpi.zoo.configs import Url
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,8 @@ Changes = Mapping[str, Any]
 def open_model(
     source: ModelSource,
     kind: str,
-    change: Callable[[Head], Changes],
+    skeleton: str,
+    change: Callable[[Description], Changes],
     *,
     backend: str | None,
     device: str,
@@ -41,7 +40,8 @@ def open_model(
     Args:
         source: where it is.
         kind: what an ONNX file is that does not say it, one of the names of ``Predictor(kind=)``.
-        change: from the model's head to other fields of its description. None in a section leaves a field as it is.
+        skeleton: what it finds where there are several sets of so many keypoints.
+        change: from the model's description to other fields of it. None in a section leaves a field as it is.
         backend: rtmlib's name of a runtime.
         device: rtmlib's name of a device.
         options: further ones of :class:`hpi.Predictor`.
@@ -50,11 +50,11 @@ def open_model(
         HpiError: as of :class:`hpi.Predictor`.
     """
     path, name = _files(source)
-    description = read(path, name, Hints(kind)).description
+    description = read(path, name, Hints(kind, usual=(skeleton,))).description
     if description is None:
         raise ConfigError(f"{path}: this is not an ONNX model of the kind {kind}; open it with hpi.Predictor")
     content = {"name": name, **description.written}
-    for field, value in change(description.head).items():
+    for field, value in change(description).items():
         if isinstance(value, Mapping):
             given = {name: one for name, one in value.items() if one is not None}
             content[field] = {**content.get(field, {}), **given}
@@ -74,13 +74,14 @@ def _files(source: ModelSource) -> tuple[Path, str | None]:
 
 
 def _registered(source: str) -> str:
-    """The name that the registry has for a model, also by the address of its archive."""
+    """The name that the registry has for a model, also by the name of the archive in its address."""
     models = Zoo.default().models
     if source in models:
         return source
     archive = PurePosixPath(source).name
     for name, config in models.items():
-        if any(isinstance(one, Url) and PurePosixPath(one.url).name == archive for one in config.sources):
+        places = (str(value) for one in config.sources for value in one.model_dump().values())
+        if any(PurePosixPath(place).name == archive for place in places):
             return name
     if "://" in source:
         raise ConfigError(f"{source}: no model of the registry has this address; download it and give the file's path")

@@ -43,6 +43,7 @@ RTMO_MODELS: Mapping[str, str] = MappingProxyType(
     {"performance": "rtmo-l", "balanced": "rtmo-m", "lightweight": "rtmo-s"}
 )
 """Those of the registry for each mode."""
+ANIMAL = "ap10k17"
 DETECTORS: Mapping[str, type[DetectorTool]] = MappingProxyType({"YOLOX": YOLOX, "RTMDet": RTMDet})
 POSES: Mapping[str, type[PoseTool]] = MappingProxyType({"RTMPose": RTMPose, "ViTPose": ViTPose, "RTMO": RTMO})
 """The classes that :class:`Custom` takes by name."""
@@ -262,7 +263,7 @@ class Animal(Solution):
         found, estimator = usual_models("animal", mode, det, pose)
         self._open(
             lambda: YOLOX(found, det_input_size, "multiclass", **common),
-            lambda: ViTPose(estimator, pose_input_size, **common),
+            lambda: ViTPose(estimator, pose_input_size, skeleton=ANIMAL, **common),
             det_categories,
         )
 

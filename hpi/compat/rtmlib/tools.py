@@ -14,15 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from hpi.compat.rtmlib.opening import Changes, Channels, ModelSource, Size, open_model
 from hpi.compat.rtmlib.openpose import check_has_coco, to_openpose
 from hpi.errors import ConfigError, InputError
-from hpi.heads.base import Head
+from hpi.heads.suppressing import SuppressingHead
 from hpi.instances import Frame, Image, Instances
 from hpi.kernels.boxes import box_iou
+from hpi.models.description import Description, LetterboxDescription
 from hpi.models.detector import Detector
 from hpi.models.model import Model, Threshold
 from hpi.options import AUTO
 from hpi.pipelines.base import Pipeline, Regions
 from hpi.pipelines.single import SingleModel
 from hpi.regions import check_inside, given_regions
+from hpi.skeletons import COCO
 from hpi.sources.arrays import check_image
 
 logger = logging.getLogger(__name__)
@@ -48,14 +50,22 @@ class Tool(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, onnx_model: ModelSource, backend: str | None, device: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        onnx_model: ModelSource,
+        backend: str | None,
+        device: str,
+        options: Mapping[str, Any],
+        *,
+        skeleton: str = COCO,
+    ) -> None:
         self.predictor = open_model(
-            onnx_model, self.kind, self._changes, backend=backend, device=device, options=options
+            onnx_model, self.kind, skeleton, self._changes, backend=backend, device=device, options=options
         )
         self.pipeline: Pipeline = self.predictor.pipelines[0]
 
     @abstractmethod
-    def _changes(self, head: Head) -> Changes:
+    def _changes(self, description: Description) -> Changes:
         """What of the model's description is not as its files say."""
 
     @property
@@ -91,8 +101,9 @@ class PoseTool(Tool):
         options: Mapping[str, Any],
         *,
         to_openpose: bool,
+        skeleton: str = COCO,
     ) -> None:
-        super().__init__(onnx_model, backend, device, options)
+        super().__init__(onnx_model, backend, device, options, skeleton=skeleton)
         self.to_openpose = to_openpose
         if to_openpose and self.pipeline.skeleton is not None:
             check_has_coco(len(self.pipeline.skeleton))
@@ -144,6 +155,7 @@ class RTMPose(_TopDownTool):
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
         score: of a keypoint: the mean of the maxima along x and y, as in rtmlib, or the smaller one, ``"min"``, as in
             mmpose.
+        skeleton: what it finds where there are several sets of so many keypoints.
         options: further ones of :class:`hpi.Predictor`, such as ``threads``.
 
     Raises:
@@ -163,13 +175,14 @@ class RTMPose(_TopDownTool):
         device: str = "cpu",
         *,
         score: Score = "mean",
+        skeleton: str = COCO,
         **options: Any,
     ) -> None:
         self._input = {"mean": mean, "std": std}
         self._size, self._score = model_input_size, score
-        super().__init__(onnx_model, backend, device, options, to_openpose=to_openpose)
+        super().__init__(onnx_model, backend, device, options, to_openpose=to_openpose, skeleton=skeleton)
 
-    def _changes(self, head: Head) -> Changes:
+    def _changes(self, description: Description) -> Changes:
         return {"input": self._input, "transform": {"size": self._size}, "head": {"score": self._score}}
 
 
@@ -184,6 +197,7 @@ class ViTPose(_TopDownTool):
         to_openpose: give the keypoints in OpenPose's order.
         backend: as of :class:`RTMPose`.
         device: likewise.
+        skeleton: likewise.
         options: likewise.
 
     Raises:
@@ -201,13 +215,15 @@ class ViTPose(_TopDownTool):
         to_openpose: bool = False,
         backend: str | None = AUTO,
         device: str = "cpu",
+        *,
+        skeleton: str = COCO,
         **options: Any,
     ) -> None:
         self._input = {"mean": mean, "std": std}
         self._size = model_input_size
-        super().__init__(onnx_model, backend, device, options, to_openpose=to_openpose)
+        super().__init__(onnx_model, backend, device, options, to_openpose=to_openpose, skeleton=skeleton)
 
-    def _changes(self, head: Head) -> Changes:
+    def _changes(self, description: Description) -> Changes:
         return {"input": self._input, "transform": {"size": self._size}}
 
 
@@ -272,8 +288,8 @@ class RTMO(PoseTool):
         (found,) = pipeline.run([frame_of(image)], threshold=least)
         return self.arrays(found)
 
-    def _changes(self, head: Head) -> Changes:
-        return {"input": self._input, "transform": {"size": _width_first(self._size), "position": "corner"}}
+    def _changes(self, description: Description) -> Changes:
+        return {"input": self._input, "transform": _corner(self._size, description)}
 
 
 class _Suppressed(SingleModel):
@@ -356,9 +372,9 @@ class DetectorTool(Tool):
             return found.boxes, found.class_ids
         return found.boxes[found.class_ids == PERSON]
 
-    def _changes(self, head: Head) -> Changes:
-        place = {"input": self._input, "transform": {"size": _width_first(self._size), "position": "corner"}}
-        if "score_threshold" in type(head).model_fields:
+    def _changes(self, description: Description) -> Changes:
+        place = {"input": self._input, "transform": _corner(self._size, description)}
+        if isinstance(description.head, SuppressingHead):
             score = self.raw_score_thr if self._score_thr is None else self._score_thr
             overlap = self.raw_nms_thr if self._nms_thr is None else self._nms_thr
             return {**place, "head": {"score_threshold": score, "iou_threshold": overlap}, "threshold": score}
@@ -461,6 +477,6 @@ def frame_of(image: Image) -> Frame:
     return Frame(check_image(image))
 
 
-def _width_first(size: Size | None) -> Size | None:
-    """(width, height) of (height, width), as rtmlib has the sizes of inputs that are whole images."""
-    return None if size is None else (size[1], size[0])
+def _corner(size: Size | None, description: Description) -> LetterboxDescription:
+    """How rtmlib prepares whole images, whose sizes it has as (height, width)."""
+    return LetterboxDescription(size=description.transform.transform.size if size is None else (size[1], size[0]))
