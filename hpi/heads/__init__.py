@@ -7,10 +7,12 @@ from hpi.heads.boxes import BoxesHead
 from hpi.heads.embedded_boxes import EmbeddedBoxesHead
 from hpi.heads.heatmap import HeatmapHead
 from hpi.heads.keypoints import KeypointsHead
+from hpi.heads.simcc import SimccHead
 from hpi.heads.tags import TagsHead
 
 HEADS: dict[str, type[Head]] = {
     "heatmap": HeatmapHead,
+    "simcc": SimccHead,
     "keypoints": KeypointsHead,
     "boxes": BoxesHead,
     "embedded_boxes": EmbeddedBoxesHead,

@@ -29,7 +29,6 @@ class Head(Record):
         task: what a model with it does.
         reads: how many outputs it needs.
         reads_also: how many more it reads, of models that have all of these.
-        decodes_on_gpu: whether :meth:`decode` takes CuPy arrays; others are brought to the host before.
         batches: whether the outputs tell the images of a batch apart; otherwise images run one by one.
 
     Example:
@@ -44,7 +43,6 @@ class Head(Record):
     task: ClassVar[Task]
     reads: ClassVar[int] = 1
     reads_also: ClassVar[int] = 0
-    decodes_on_gpu: ClassVar[bool] = False
     batches: ClassVar[bool] = True
 
     @property
@@ -56,6 +54,16 @@ class Head(Record):
     def wanted_outputs(self) -> tuple[str, ...] | int:
         """The outputs that it may read: their names, or how many of the first."""
         return self.outputs or self.reads + self.reads_also
+
+    @property
+    def decodes_on_gpu(self) -> bool:
+        """Whether :meth:`decode` takes CuPy arrays; otherwise outputs are brought to the host before."""
+        return False
+
+    @property
+    def resolution(self) -> float:
+        """How far apart the places are that a keypoint can be at, pixels of the input; 0: it can be anywhere."""
+        return 0.0
 
     def check_installed(self) -> None:
         """Check that the packages that it needs are installed.

@@ -12,16 +12,13 @@ from hpi.backends.base import Session
 from hpi.errors import ConfigError
 from hpi.instances import Instances
 from hpi.kernels.boxes import boxes_around
-from hpi.models.keypoints import KeypointModel
+from hpi.models.keypoints import CLEAREST, KeypointModel
 from hpi.models.model import Deviation, Image, ModelOptions, Threshold, reference_images
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared
 
 MOST_TOGETHER = 4
 """Images of a run: the maps of whole images are large, and one image gives a processor enough to do."""
-
-_CLEAREST = 0.8
-"""Share of the best score that keypoints must have to be compared, of a model that is sure of nothing."""
 
 
 class BottomUp(KeypointModel):
@@ -88,7 +85,7 @@ class BottomUp(KeypointModel):
         there, back = _differences(expected, found, above, _of_people), _differences(found, expected, above, _of_people)
         if not there and not back:
             best = max(float(one.points[..., 2].max(initial=0)) for one in (*expected, *found))
-            above = min(above, _CLEAREST * best)
+            above = min(above, CLEAREST * best)
             there, back = (_differences(*both, above, _of_keypoints) for both in ((expected, found), (found, expected)))
         pixels, scores = np.array([*there, *back], np.float64).reshape(-1, 2).max(axis=0, initial=0).tolist()
         to_input = float(self.prepare(self.example_inputs(1)[0]).scale.max())

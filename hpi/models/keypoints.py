@@ -15,6 +15,9 @@ from hpi.models.model import Model, ModelOptions
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared
 
+CLEAREST = 0.8
+"""Share of the best score that keypoints must have to be compared, of a model that is sure of nothing."""
+
 
 class KeypointModel(Model):
     """A keypoint model with one input, the image.

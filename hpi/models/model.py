@@ -64,7 +64,7 @@ class Deviation:
         pixels: of keypoints, at most, pixels of the model's input.
         score: at most.
         iou: least overlap of boxes.
-        strictness: the share of the allowed score difference that may be used up.
+        strictness: what the allowed score difference is multiplied by.
 
     Example:
         >>> Deviation(17, "keypoints", pixels=0.02, score=0.001).iou is None

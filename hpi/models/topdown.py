@@ -14,7 +14,7 @@ from hpi.errors import ConfigError, ModelError
 from hpi.heads.heatmap import HeatmapHead
 from hpi.instances import Instances
 from hpi.kernels.batches import split_by_count
-from hpi.models.keypoints import KeypointModel
+from hpi.models.keypoints import CLEAREST, KeypointModel
 from hpi.models.model import Deviation, Image, ModelOptions, NotFiniteError, Threshold, reference_images
 from hpi.models.spec import ModelSpec
 from hpi.transforms import Prepared, TopDownAffine, with_crop
@@ -107,15 +107,28 @@ class TopDown(KeypointModel):
         return len(reference_images().boxes)
 
     def deviation(self, expected: Sequence[Instances], found: Sequence[Instances]) -> Deviation:
-        """Of the keypoints that the reference finds clearly, in pixels of the crop."""
+        """Of the keypoints that the reference finds clearly, in pixels of the crop.
+
+        Where the best scores more than 1, as of SimCC it may, all scores count relative to it. Of a model that is sure
+        of nothing, one with random weights for instance or one for hands, its clearest keypoints are compared.
+        """
         want, have = Instances.concatenate(list(expected)), Instances.concatenate(list(found))
         assert want.boxes is not None  # those of the example inputs
-        clear = want.points[..., 2] > reference_images().config.clear_above
-        off = np.abs(have.points - want.points)
-        to_crop = self.spec.input_size[0] / self.transform.regions(want.boxes, reference_images().image).scale[:, :1]
-        pixels = (np.linalg.norm(off[..., :2], axis=-1) * to_crop)[clear]
-        score = off[..., 2][clear]
-        return Deviation(int(clear.sum()), "keypoints", float(pixels.max(initial=0)), float(score.max(initial=0)))
+        scores, above = want.points[..., 2], reference_images().config.clear_above
+        best = float(scores.max(initial=0))
+        clear = scores > (above * max(best, 1) if best > above else CLEAREST * best)
+        off = np.abs(have.points - want.points)[clear]
+        regions = self.transform.regions(want.boxes, reference_images().image)
+        to_crop = np.broadcast_to(self.spec.input_size[0] / regions.scale[:, None, :1], (*clear.shape, 1))[clear]
+        # Of two places that are almost equally good a runtime may take the next one.
+        apart = np.maximum(off[:, :2] * to_crop - self.spec.head.resolution, 0)
+        return Deviation(
+            len(off),
+            "keypoints",
+            float(np.linalg.norm(apart, axis=-1).max(initial=0)),
+            float(off[:, 2].max(initial=0)),
+            strictness=1.0 if above < best <= 1 else best,
+        )
 
     def _run_part(self, prepared: Prepared, part: slice) -> Instances:
         some = prepared[part]
@@ -125,7 +138,8 @@ class TopDown(KeypointModel):
 def _with_dark(spec: ModelSpec, *, on: bool) -> HeatmapHead:
     if not isinstance(spec.head, HeatmapHead):
         raise ConfigError(f"{spec.name}: use_dark is for heatmaps, but its outputs are {spec.head.type}")
-    return spec.head.model_copy(update={"decoder": "dark" if on else "quarter"})
+    decoder = "quarter" if not on else "dark" if spec.head.decoder == "quarter" else spec.head.decoder
+    return spec.head.model_copy(update={"decoder": decoder})
 
 
 def _boxes(people: Instances) -> Float32:

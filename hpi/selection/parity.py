@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 PEOPLE = {"person", "people", "pedestrian", "human"}
 """Labels of those who are in the reference images."""
-RULES = "5"
+RULES = "6"
 """Part of a kept verdict's key: to be raised with every change of what the gate compares."""
 
 

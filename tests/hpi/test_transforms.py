@@ -40,6 +40,42 @@ def test_keypoints_come_back_to_where_they_were(x, y, width, height, udp, data):
     assert np.abs(back - points).max() < tolerance
 
 
+side = st.integers(96, 512)
+corner = st.floats(-100, 2000, width=32)
+length = st.floats(8, 1000, width=32)
+
+
+def udp_matrix(center, scale, size):
+    """The reference's: between pixel centres, each side by its own factor."""
+    k = (np.array(size) - 1.0) / scale
+    return np.column_stack([np.diag(k), k * (scale / 2 - center)])
+
+
+@given(x=corner, y=corner, width=length, height=length, crop_width=side, crop_height=side)
+def test_udp_takes_a_region_to_the_crop_and_back(x, y, width, height, crop_width, crop_height):
+    """By the reference's matrix into the crop; from a model's corners back to within a thousandth of a pixel."""
+    from hpi.kernels.affine import crop_matrices
+
+    size = crop_width, crop_height
+    transform = TopDownAffine(size, udp=True)
+    regions = transform.regions(np.array([[x, y, x + width, y + height]], np.float32), None)
+    center, scale = regions.center[0].astype(np.float64), regions.scale[0].astype(np.float64)
+    expected = udp_matrix(center, scale, size)
+    (matrix,) = crop_matrices(regions.center, regions.scale, size, udp=True)
+    assert matrix == pytest.approx(expected, rel=1e-6, abs=1e-6 * np.abs(expected).max())
+
+    points = center + np.random.default_rng(0).uniform(-0.5, 0.5, (8, 2)) * (width, height)
+    in_crop = points @ matrix[:, :2].T + matrix[:, 2]
+    inverse = transform.prepare(HOST, [np.zeros((4, 4, 3), np.uint8)], [regions]).inverse
+    ends = np.array([(0, 0), (crop_width - 1, crop_height - 1)])
+    found = Instances([1], keypoints=[[*in_crop, *ends]], keypoint_scores=np.ones((1, 10)))
+    back = inverse.apply(found, np.zeros(1, np.int64)).keypoints[0]
+    reference = found.keypoints[0] / (np.array(size) - 1.0) * scale + center - scale / 2
+    assert np.abs(back - reference).max() < 1e-3
+    assert np.abs(back[:8] - points).max() < 1e-3
+    assert np.abs(back[8:] - [center - scale / 2, center + scale / 2]).max() < 1e-3
+
+
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (100, 300), (31, 17), (320, 320), (5000, 10)])
 def test_a_letterbox_keeps_the_aspect_ratio(rng, width, height):
     prepared = Letterbox((320, 320), fill=(1, 2, 3)).prepare(HOST, [image(rng, width, height)])

@@ -1,4 +1,4 @@
-"""DARK against a direct implementation of the reference: one keypoint at a time, whole maps, OpenCV's blur."""
+"""DARK against direct implementations of the references: one keypoint at a time, whole maps, a plain blur."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hpi.kernels.heatmaps import decode_dark, heatmap_peaks
+from hpi.kernels.heatmaps import decode_dark, decode_dark_udp, heatmap_peaks
 
 
 def reference_keypoint(heatmap):
@@ -108,4 +108,76 @@ def test_an_empty_batch_is_decoded():
 def test_keypoints_of_any_heatmap_are_finite(maps):
     keypoints, scores = decode_dark(maps)
     assert np.isfinite(keypoints).all()
+    assert np.array_equal(scores, maps.reshape(2, 3, -1).max(axis=-1))
+
+
+# DARK-UDP
+
+GAUSSIAN = np.exp(-((np.arange(-5, 6) / 2) ** 2) / 2)
+GAUSSIAN /= GAUSSIAN.sum()
+
+
+def udp_keypoint(heatmap):
+    """The equations as they are written: blur, rescale, clip, log, and a step from the nine cells around the peak."""
+    height, width = heatmap.shape
+    score = heatmap.max()
+    if score <= 0:
+        return np.full(2, -1.0), score
+    y, x = np.unravel_index(heatmap.argmax(), heatmap.shape)
+    padded = np.pad(heatmap.astype(np.float64), 5)
+    lines = np.stack([np.convolve(line, GAUSSIAN, "valid") for line in padded])
+    blurred = np.stack([np.convolve(column, GAUSSIAN, "valid") for column in lines.T]).T
+    if blurred.max() > 0:
+        blurred *= score / blurred.max()
+    log = np.log(np.clip(blurred, 0.001, 50))
+
+    def at(dx, dy):
+        return log[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+
+    gradient = np.array([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)]) / 2
+    dxx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
+    dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1)
+    dxy = (at(1, 1) - at(1, 0) - at(0, 1) + 2 * at(0, 0) - at(-1, 0) - at(0, -1) + at(-1, -1)) / 2
+    hessian = np.array([[dxx, dxy], [dxy, dyy]]) + np.finfo(np.float32).eps * np.eye(2)
+    return np.array([x, y]) - np.linalg.solve(hessian, gradient), score
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (16, 12), (5, 4), (1, 9)])
+@pytest.mark.parametrize(("noise", "floor"), [(0, 0), (0.01, 0.05), (0.01, -0.01), (0.03, 0)])
+@pytest.mark.parametrize("factor", [1, 0.004, 60])
+def test_udp_keypoints_match_the_equations(rng, shape, noise, floor, factor):
+    """Also where values are clipped: of maps of small values from below, of large ones from above."""
+    _, maps = gaussians(rng, 1, shape=shape, sigma=2, noise=noise, floor=floor)
+    maps *= np.float32(factor)
+    before = maps.copy()
+    keypoints, scores = decode_dark_udp(maps)
+    expected = [[udp_keypoint(heatmap) for heatmap in person] for person in maps]
+    assert np.array_equal(scores, [[score for _, score in person] for person in expected])
+    expected = np.array([[keypoint for keypoint, _ in person] for person in expected])
+    step = np.abs(expected - heatmap_peaks(maps)[0]).max(axis=-1)
+    # A nearly singular Hessian makes a long step, whose error grows with its square.
+    assert (np.abs(keypoints - expected).max(axis=-1) <= 1e-3 * np.maximum(1, step**2)).all()
+    assert np.array_equal(maps, before)
+
+
+def test_udp_finds_the_centre_of_the_blob_that_the_model_is_trained_with(rng):
+    centers, maps = gaussians(rng, shape=(64, 48), sigma=2)
+    inside = ((centers > 8) & (centers < np.array([48, 64]) - 9)).all(axis=-1)
+    assert inside.sum() > 20
+    assert np.abs(decode_dark_udp(maps)[0] - centers)[inside].max() < 0.02
+
+
+def test_udp_without_a_positive_value_is_outside():
+    maps = np.stack([np.zeros((16, 12)), np.full((16, 12), -1.0), np.ones((16, 12))]).astype(np.float32)[None]
+    keypoints, scores = decode_dark_udp(maps)
+    assert keypoints[0, :2].tolist() == [[-1, -1], [-1, -1]]
+    assert np.isfinite(keypoints).all()
+    assert scores.tolist() == [[0, -1, 1]]
+    assert decode_dark_udp(maps[:0])[0].shape == (0, 3, 2)
+
+
+@given(arrays.arrays(np.float32, (2, 3, 8, 7), elements=st.floats(-100, 100, width=16)))
+def test_udp_keypoints_of_any_heatmap_are_finite(maps):
+    keypoints, scores = decode_dark_udp(maps)
+    assert np.isfinite(keypoints.astype(np.float32)).all()
     assert np.array_equal(scores, maps.reshape(2, 3, -1).max(axis=-1))
