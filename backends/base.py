@@ -309,7 +309,7 @@ class Session(ABC):
             feeds: for each input its array ``[N, ...]`` in the declared dtype, C-contiguous, N > 0.
 
         Returns:
-            The outputs in the model's order, concatenated along the first axis.
+            The outputs in the model's order, concatenated along the first axis; see :func:`joined`.
 
         Raises:
             BackendError: the session is closed, the feeds do not fit the inputs, or the runtime failed.
@@ -322,7 +322,7 @@ class Session(ABC):
             if self._closed:  # also by another thread, while this one was running
                 raise BackendError(f"{self._where()}: this session is closed") from error
             raise BackendError(f"{self._where()} failed: {summarize(str(error))}") from error
-        outputs = results[0] if len(results) == 1 else [np.concatenate(parts) for parts in zip(*results, strict=True)]
+        outputs = results[0] if len(results) == 1 else [joined(parts) for parts in zip(*results, strict=True)]
         return outputs if sum(sizes) == count else [output[:count] for output in outputs]
 
     def plan_by(self, times: Mapping[int, float]) -> None:
@@ -666,6 +666,22 @@ def cut(feeds: Feeds, sizes: Sequence[int]) -> Iterator[Feeds]:
     for size in sizes:
         yield {name: _padded(array[start : start + size], size) for name, array in feeds.items()}
         start += size
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """An output of the parts of a batch, concatenated along the first axis.
+
+    A graph that suppresses boxes itself may give each part another number of rows: the fewer ones are filled up with 0.
+
+    Example:
+        >>> joined([np.ones((1, 1, 2)), np.ones((1, 2, 2))]).tolist()
+        [[[1.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]]
+    """
+    if len({part.shape[1:] for part in parts}) > 1:
+        sizes = np.max([part.shape for part in parts], axis=0)
+        parts = [np.pad(part, [(0, 0), *((0, more) for more in (sizes - part.shape)[1:])]) for part in parts]
+    joined_parts: Array = np.concatenate(parts)
+    return joined_parts
 
 
 def _padded(array: Array, size: int) -> Array:

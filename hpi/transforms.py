@@ -275,17 +275,56 @@ class CenteredLetterbox(Letterbox):
 
 
 @dataclass(frozen=True)
+class Fit(Transform):
+    """The whole image, moved and scaled by one affine map as far as it fits, in the middle of the input.
+
+    ``BottomupResize`` of mmpose: nothing is rounded but the image's centre, to whole pixels.
+
+    Attributes:
+        size: (width, height) of the input, pixels.
+        fill: RGB of the padding.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = Fit((640, 640)).prepare(OnHost({}), [np.zeros((480, 320, 3), np.uint8)])
+        >>> prepared.batch[0, 320, [0, 320], 0], prepared.inverse.offset.round(3)
+        (array([114,   0], dtype=uint8), array([[-80.,   0.]]))
+    """
+
+    size: tuple[int, int]
+    fill: tuple[int, int, int] = (114, 114, 114)
+    takes_regions: ClassVar[bool] = False
+    on_gpu: ClassVar[bool] = False
+
+    def prepare(  # noqa: D102
+        self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
+    ) -> Prepared:
+        of_images, size = _sizes(images), np.array(self.size, np.float64)
+        ratio = np.min(size / of_images, axis=1, keepdims=True)
+        center, scale = np.round(of_images / 2), size / ratio
+        matrices = crop_matrices(center.astype(np.float32), scale, self.size)
+        fitted = [
+            cv2.warpAffine(image, matrix, self.size, borderMode=cv2.BORDER_CONSTANT, borderValue=self.fill[::-1])
+            for image, matrix in zip(images, matrices, strict=True)
+        ]
+        batch = device.resized(device.placed(fitted), self.size, cv2.INTER_LINEAR)
+        scaled = np.minimum(of_images * ratio, size)[:, ::-1]
+        return Prepared(batch, _isotropic_inverse(center, scale, self.size), scaled, np.tile(ratio, (1, 2)), self.size)
+
+
+@dataclass(frozen=True)
 class KeepRatio(Transform):
     """The whole image, its aspect ratio kept, in the upper left corner of an input with sides of a multiple of pixels.
 
     ``Resize`` with ``keep_ratio``, then ``PadStride``, as PaddleDetection computes them: the sides are rounded to whole
-    pixels, and the image is scaled by the exact ratio.
+    pixels, and the image is scaled by the exact ratio. The way back is always that ratio.
 
     Attributes:
         short: length of the short side, pixels.
         long: the long side becomes at most this, and the short side then less.
         multiple: of which both sides of the input are one.
         interpolation: as OpenCV numbers it.
+        by_ratio: whether the image is scaled by the exact ratio; else to the rounded sides, as most others do.
 
     Example:
         >>> from hpi.devices import OnHost
@@ -299,6 +338,7 @@ class KeepRatio(Transform):
     long: int
     multiple: int = 1
     interpolation: int = cv2.INTER_LINEAR
+    by_ratio: bool = True
     is_fixed: ClassVar[bool] = False
     takes_regions: ClassVar[bool] = False
     on_gpu: ClassVar[bool] = False
@@ -339,7 +379,7 @@ class KeepRatio(Transform):
     def _resized(self, image: Image, scaled: tuple[int, int], ratio: float) -> Image:
         if ratio == 1:
             return image
-        if min(image.shape[:2]) * ratio <= 0.5:  # less than a pixel: OpenCV refuses the ratio
+        if not self.by_ratio or min(image.shape[:2]) * ratio <= 0.5:  # less than a pixel: OpenCV refuses the ratio
             resized = cv2.resize(image, scaled, interpolation=self.interpolation)
         else:
             # Not to a size: OpenCV would scale by the ratio of whole pixels.

@@ -1,15 +1,21 @@
-"""Non-maximum suppression of a detector's candidates, instead of the one in its graph."""
+"""Non-maximum suppression of candidates, where a graph does not do it itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpi.kernels.boxes import box_iou
+from hpi.kernels.oks import oks
 
 Float32 = NDArray[np.float32]
+Rows = NDArray[np.intp]
+Similarity = Callable[[Rows, Rows], NDArray[np.floating[Any]]]
+"""How alike each candidate of the one rows is to each of the others: ``[N, M]``."""
 
 _BLOCK = 64
 """Candidates that are compared at once: a compromise between many calls and comparing boxes that are dropped anyway."""
@@ -56,7 +62,12 @@ def multiclass_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> Float32:
         array([[ 0.  ,  0.75,  0.  ,  0.  , 10.  ,  9.  ],
                [ 0.  ,  0.25, 20.  , 20.  , 30.  , 30.  ]], dtype=float32)
     """
-    of_classes = [_keep(boxes, of_class, spec) for of_class in scores]
+    similarity = box_similarity(boxes)
+    most = min(spec.per_class, spec.per_image)  # one class alone may fill the image
+    of_classes = [
+        suppress(of_class, similarity, above=spec.score_threshold, alike=spec.iou_threshold, most=most)
+        for of_class in scores
+    ]
     kept = np.concatenate(of_classes)
     classes = np.repeat(np.arange(len(scores)), [len(of_class) for of_class in of_classes])
     best = np.argsort(-scores[classes, kept], kind="stable")[: spec.per_image]
@@ -86,21 +97,73 @@ def batched_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> tuple[Float32
     return np.concatenate(rows), np.array([len(of_image) for of_image in rows], np.int32)
 
 
-def _keep(boxes: Float32, scores: Float32, spec: NmsSpec) -> NDArray[np.intp]:
-    """Indices of the boxes of one class that survive, best first; scores ``[A]``."""
-    candidates = np.flatnonzero(scores > spec.score_threshold)
+def suppress(scores: Float32, similarity: Similarity, *, above: float, alike: float, most: int) -> Rows:
+    """Keep the best of similar candidates, greedily.
+
+    Args:
+        scores: ``[A]`` float32.
+        similarity: of candidates, given by their rows; the first ones are the better ones.
+        above: candidates must score above it.
+        alike: a candidate that is more similar to a better one that was kept is dropped.
+        most: how many are kept at most.
+
+    Returns:
+        The rows that are kept, best first; for equal scores the first.
+
+    Example:
+        >>> at = np.array([1.0, 1.1, 5.0])
+        >>> suppress(np.float32([0.5, 0.9, 0.2]), lambda a, b: -abs(at[a, None] - at[b]), above=0.1, alike=-1, most=10)
+        array([1, 2])
+    """
+    candidates = np.flatnonzero(scores > above)
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
-    limit = min(spec.per_class, spec.per_image)  # one class alone may fill the image
-    threshold = np.float32(spec.iou_threshold)
     kept = np.empty(0, np.intp)
     for start in range(0, len(candidates), _BLOCK):
-        if len(kept) >= limit:
+        if len(kept) >= most:
             break
         block = candidates[start : start + _BLOCK]
-        block = block[~(box_iou(boxes[kept], boxes[block]) > threshold).any(axis=0)]
-        survives = _greedy(box_iou(boxes[block], boxes[block]) > threshold)
+        block = block[~(similarity(kept, block) > alike).any(axis=0)]
+        survives = _greedy(similarity(block, block) > alike)
         kept = np.concatenate([kept, block[survives]])
-    return kept[:limit]
+    return kept[:most]
+
+
+def box_similarity(boxes: Float32, classes: NDArray[np.int64] | None = None) -> Similarity:
+    """Intersection over union of boxes ``[A, 4]``, 0 for those of different classes ``[A]``, for :func:`suppress`.
+
+    Example:
+        >>> boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 1]], np.float32)
+        >>> box_similarity(boxes)(np.array([0]), np.array([0, 1]))
+        array([[1. , 0.5]], dtype=float32)
+    """
+    return _of_class(lambda ones, others: box_iou(boxes[ones], boxes[others]), classes)
+
+
+def oks_similarity(
+    keypoints: Float32, boxes: Float32, sigmas: Sequence[float], classes: NDArray[np.int64] | None = None
+) -> Similarity:
+    """OKS of people, for :func:`suppress`: relative to the area of the better one's box, over all keypoints.
+
+    Args:
+        keypoints: ``[A, K, 2]`` float32, pixels.
+        boxes: ``[A, 4]`` float32, pixels.
+        sigmas: ``[K]``, as of :func:`hpi.kernels.oks.oks`.
+        classes: ``[A]`` int64: only those of one class are alike; None: all are of one.
+
+    Example:
+        >>> keypoints, boxes = np.array([[[5, 5]], [[5, 6]]], np.float32), np.array([[0, 0, 9, 9]] * 2, np.float32)
+        >>> oks_similarity(keypoints, boxes, [0.06])(np.array([0]), np.array([0, 1])).round(2)
+        array([[1.  , 0.65]])
+    """
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    every = np.ones(keypoints.shape[1], np.bool_)
+    return _of_class(lambda ones, others: oks(keypoints[ones], areas[ones], keypoints[others], sigmas, every), classes)
+
+
+def _of_class(similarity: Similarity, classes: NDArray[np.int64] | None) -> Similarity:
+    if classes is None:
+        return similarity
+    return lambda ones, others: similarity(ones, others) * (classes[ones, None] == classes[others])
 
 
 def _greedy(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ runtimes ask for by name are in :mod:`hpi.backends.graph.rewrites`.
 from hpi.backends.graph.batch import free_batch, is_for_one_item
 from hpi.backends.graph.boxes import count_boxes
 from hpi.backends.graph.fp16 import to_fp16
-from hpi.backends.graph.nms import cut_nms
+from hpi.backends.graph.nms import cut_nms, suppressions_in
 from hpi.backends.graph.reading import inputs_of, read_graph
 from hpi.backends.graph.sensitivity import SENSITIVE_SHARE, decoding_nodes, sensitive_nodes
 
@@ -22,6 +22,7 @@ __all__ = [
     "is_for_one_item",
     "read_graph",
     "sensitive_nodes",
+    "suppressions_in",
     "to_fp16",
 ]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from hpi.backends.graph.batch import output_shapes
 from hpi.backends.graph.protobuf import copied, drop_unread, import_onnx, number, retain, set_sizes, sizes_of
-from hpi.errors import BackendError
 from hpi.kernels.nms import NmsSpec
 
 
@@ -19,11 +18,8 @@ def cut_nms(model: Any) -> tuple[Any, NmsSpec | None]:
 
     Returns:
         The graph that ends in float32 boxes ``[B, A, 4]`` and scores ``[B, C, A]``, with a free batch B unless
-        something else in it fixes that, and the parameters of its NMS. A graph without NMS is returned as it is, with
-        None.
-
-    Raises:
-        BackendError: its NMS is not written as by PaddleDetection and paddle2onnx.
+        something else in it fixes that, and the parameters of its NMS. A graph without NMS, or with one that is not
+        written as by PaddleDetection and paddle2onnx, is returned as it is, with None.
 
     Example:
         >>> from hpi.backends.graph.reading import read_graph
@@ -32,21 +28,40 @@ def cut_nms(model: Any) -> tuple[Any, NmsSpec | None]:
         >>> [sizes_of(value) for value in head.graph.output], spec.per_image
         ([[0, 3598, 4], [0, 1, 3598]], 100)
     """
-    suppressions = [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
-    if not suppressions:
-        return model, None
-    if len(suppressions) > 1 or len(suppressions[0].input) != 5:
-        raise BackendError("the graph's NonMaxSuppression is not that of a PaddleDetection export")
-    boxes, scores, *limits = suppressions[0].input
+    suppressions = suppressions_in(model)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    most = _boxes_per_image(model, constants)
+    if len(suppressions) != 1 or most is None or not _gives_rows(model):
+        return model, None
+    boxes, scores, *limits = suppressions[0].input
+    if len(limits) != 3 or not constants.keys() >= set(limits):
+        return model, None
     per_class, iou_threshold, score_threshold = (number(constants, name) for name in limits)
-    spec = NmsSpec(float(score_threshold), float(iou_threshold), int(per_class), _boxes_per_image(model, constants))
+    spec = NmsSpec(float(score_threshold), float(iou_threshold), int(per_class), most)
     head = _ending_in(model, [boxes, scores])
     _free_batch(head)
     return head, spec
 
 
-def _boxes_per_image(model: Any, constants: Mapping[str, Any]) -> int:
+def suppressions_in(model: Any) -> list[Any]:
+    """The NonMaxSuppression nodes of a graph.
+
+    Example:
+        >>> from hpi.backends.graph.reading import read_graph
+        >>> from hpi.zoo import Zoo
+        >>> len(suppressions_in(read_graph(Zoo.default().find("PicoDet-S_person_416").files.onnx)))
+        1
+    """
+    return [node for node in model.graph.node if node.op_type == "NonMaxSuppression"]
+
+
+def _gives_rows(model: Any) -> bool:
+    """Whether the outputs may be rows ``[M, 6]`` and their number for each image."""
+    sizes = [sizes_of(value) for value in model.graph.output]
+    return len(sizes) == 2 and len(sizes[0]) <= 2 and sizes[0][1:] in ([6], [0], [])
+
+
+def _boxes_per_image(model: Any, constants: Mapping[str, Any]) -> int | None:
     """The limit after NMS: paddle2onnx writes the minimum of it and of the number of boxes left."""
     makers = {node.output[0]: node for node in model.graph.node}
     for node in model.graph.node:
@@ -54,7 +69,7 @@ def _boxes_per_image(model: Any, constants: Mapping[str, Any]) -> int:
         given = [name for name in limits.input if name in constants] if limits is not None else []
         if len(given) == 1:
             return int(number(constants, given[0]))
-    raise BackendError("the graph has NMS, but no limit of boxes per image as paddle2onnx writes it")
+    return None
 
 
 def _ending_in(model: Any, outputs: list[str]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hpi.backends.base import Array, Feeds, ModelFiles, Session, SessionInfo, SessionOptions, import_runtime, size_of
 from hpi.backends.gpu import INSTALL, Gpu, gpu_of
-from hpi.backends.graph import cut_nms, inputs_of, read_graph
+from hpi.backends.graph import cut_nms, inputs_of, read_graph, suppressions_in
 from hpi.backends.messages import summarize
 from hpi.backends.tensorrt.batching import batch_range, bounds, bucket_of, split_batch
 from hpi.backends.tensorrt.bucket import Bucket
@@ -64,6 +64,11 @@ class TensorRTSession(Session):
         trt = self._trt
         model = read_graph(path)
         head, self._nms = cut_nms(model)
+        if suppressions_in(head):
+            raise BackendError(
+                f"TensorRT needs to know how many rows {path} returns, which its NonMaxSuppression decides; use "
+                "onnxruntime on this device, or export the model without its postprocessing"
+            )
         self._head_outputs = [value.name for value in head.graph.output]
         inputs = inputs_of(head)
         self._batches = batch_range(inputs, has_nms=self._nms is not None)

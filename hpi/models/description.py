@@ -23,7 +23,7 @@ from hpi.instances import Skeleton
 from hpi.io.validation import Record, is_yaml, nearest
 from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
-from hpi.transforms import CenteredLetterbox, KeepRatio, Letterbox, Stretch, TopDownAffine, Transform
+from hpi.transforms import CenteredLetterbox, Fit, KeepRatio, Letterbox, Stretch, TopDownAffine, Transform
 
 NAME = "hpi.yml"
 """The file beside a graph."""
@@ -144,12 +144,35 @@ class LetterboxDescription(_TransformDescription):
         return kind(self.size, _INTERPOLATIONS[self.interpolation], self.fill)
 
 
+class FitDescription(_TransformDescription):
+    """The whole image, moved and scaled by one affine map, as far as it fits into the middle of a colour.
+
+    Attributes:
+        size: width and height, pixels.
+        fill: RGB of the rest.
+
+    Example:
+        >>> FitDescription(size=(640, 640)).transform
+        Fit(size=(640, 640), fill=(114, 114, 114))
+    """
+
+    type: Literal["fit"] = "fit"
+    size: Size
+    fill: Color = (114, 114, 114)
+
+    @property
+    def transform(self) -> Transform:  # noqa: D102
+        return Fit(self.size, self.fill)
+
+
 class LongSideDescription(_TransformDescription):
     """The whole image, its longer side scaled to ``length``, both sides then filled up to a multiple with black.
 
+    The shorter side is rounded to whole pixels, and the image scaled to that; the way back is the exact ratio.
+
     Example:
         >>> LongSideDescription(length=256, multiple=32).transform
-        KeepRatio(short=256, long=256, multiple=32, interpolation=1)
+        KeepRatio(short=256, long=256, multiple=32, interpolation=1, by_ratio=False)
     """
 
     type: Literal["long_side"] = "long_side"
@@ -159,10 +182,13 @@ class LongSideDescription(_TransformDescription):
 
     @property
     def transform(self) -> Transform:  # noqa: D102
-        return KeepRatio(self.length, self.length, self.multiple, _INTERPOLATIONS[self.interpolation])
+        interpolation = _INTERPOLATIONS[self.interpolation]
+        return KeepRatio(self.length, self.length, self.multiple, interpolation, by_ratio=False)
 
 
-TransformDescription = TopDownDescription | StretchDescription | LetterboxDescription | LongSideDescription
+TransformDescription = (
+    TopDownDescription | StretchDescription | LetterboxDescription | FitDescription | LongSideDescription
+)
 
 
 class Description(Record):

@@ -21,7 +21,7 @@ _INPUTS = {"image", "scale_factor", "im_shape"}
 
 
 class Detector(Model):
-    """A detection model with its non-maximum suppression in the graph.
+    """A detection model: one input, the image, or those of PaddleDetection's exports.
 
     Attributes:
         clips: whether boxes end at the border of the image, as with PaddleX; otherwise they are as the graph has them.
@@ -47,9 +47,9 @@ class Detector(Model):
         self._image = spec.image_input or (names[0] if len(names) == 1 else "image")
         if self._image not in names or not (_INPUTS | {self._image}).issuperset(names):
             raise ModelError(
-                f"{session.info.model_path}: not a detector with NMS in its graph: it takes {names} and has "
-                f"{len(session.info.outputs)} outputs; export it with its postprocessing, as PaddleDetection does: it "
-                "then takes 'image', and may take 'scale_factor' and 'im_shape'"
+                f"{session.info.model_path}: not a detector that is known: it takes {names}; one takes nothing but the "
+                "image, or is exported as PaddleDetection does: then it takes 'image', and may take 'scale_factor' and "
+                "'im_shape'"
             )
         super().__init__(spec, session)  # the options are for keypoint models
         self._boxes_of_image = "scale_factor" in names

@@ -18,6 +18,7 @@ from hpi.backends.graph import (
     is_for_one_item,
     read_graph,
     sensitive_nodes,
+    suppressions_in,
     to_fp16,
 )
 from hpi.backends.graph.protobuf import sizes_of
@@ -133,12 +134,29 @@ def test_batch_fixed_inside_the_graph_stays_fixed(detector):
     assert [value.type.tensor_type.shape.dim[0].dim_value for value in head.graph.output] == [1, 1]
 
 
-def test_nms_of_another_kind_is_refused(detector):
+def without_a_limit(detector):
     for node in detector.graph.node:
         if node.op_type == "ReduceMin":
             node.op_type = "ReduceMax"
-    with pytest.raises(BackendError, match="limit of boxes"):
-        cut_nms(detector)
+
+
+def with_another_output(detector):
+    detector.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
+
+
+def with_a_computed_threshold(detector):
+    (node,) = suppressions_in(detector)
+    detector.graph.node.insert(0, onnx.helper.make_node("Abs", [node.input[4]], ["computed"]))
+    node.input[4] = "computed"
+
+
+@pytest.mark.parametrize("edit", [without_a_limit, with_another_output, with_a_computed_threshold])
+def test_nms_of_another_kind_stays_in_the_graph(detector, edit):
+    edit(detector)
+    before = detector.SerializeToString()
+    graph, spec = cut_nms(detector)
+    assert spec is None
+    assert graph.SerializeToString() == before
 
 
 def test_file_that_is_no_graph_is_refused(tmp_path):

@@ -439,6 +439,13 @@ def test_detector_returns_the_boxes_of_its_whole_graph(fake_gpu, on_gpu, referen
     assert config.profiles[0]["scale_factor"] == ((1, 2), (1, 2), (8, 2))
 
 
+def test_nms_that_cannot_be_cut_is_refused_before_an_engine_is_built(fake_gpu, on_gpu, shared):
+    files = read_model(shared / "models" / "RTMDet-nano_person_320").files
+    with pytest.raises(BackendError, match="which its NonMaxSuppression decides"):
+        BACKENDS["tensorrt"].load(files, on_gpu)
+    assert not fake_gpu.built
+
+
 @pytest.mark.parametrize("variant", quick_first(VARIANTS, 1), ids=str)
 def test_engine_is_built_in_the_requested_precision(fake_gpu, on_gpu, variant):
     with load(on_gpu, variant=variant) as session:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpi.kernels.boxes import box_iou
-from hpi.kernels.nms import NmsSpec, batched_nms, multiclass_nms
+from hpi.kernels.nms import NmsSpec, batched_nms, box_similarity, multiclass_nms, oks_similarity, suppress
 
 SPEC = NmsSpec(score_threshold=0.1, iou_threshold=0.5, per_class=1000, per_image=100)
 
@@ -73,3 +73,38 @@ def test_a_batch_equals_its_images_one_by_one(rng):
     assert counts.tolist() == [len(one) for one in alone]
     assert counts[1] == 0
     assert np.array_equal(rows, np.concatenate(alone))
+
+
+def oks_of_two(person, other, area, sigmas):
+    """As COCO defines it, for one pair."""
+    terms = []
+    for (x, y), (other_x, other_y), sigma in zip(person, other, sigmas, strict=True):
+        squared = (float(x) - float(other_x)) ** 2 + (float(y) - float(other_y)) ** 2
+        terms.append(np.exp(-squared / (2 * area * (2 * sigma) ** 2)))
+    return np.mean(terms)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 90), st.integers(1, 20))
+def test_people_are_suppressed_by_the_oks_of_the_better_one(seed, count, most):
+    rng = np.random.default_rng(seed)
+    boxes, (scores,) = scattered(rng, count)
+    keypoints = (boxes[:, None, :2] + rng.uniform(0, 5, (count, 3, 2))).astype(np.float32)
+    classes, sigmas = rng.integers(0, 2, count), [0.03, 0.06, 0.1]
+    areas = np.prod((boxes[:, 2:] - boxes[:, :2]).astype(np.float64), axis=1)
+    expected = []
+    for row in np.argsort(-scores, kind="stable"):
+        alike = (
+            classes[better] == classes[row]
+            and oks_of_two(keypoints[better], keypoints[row], areas[better], sigmas) > 0.5
+            for better in expected
+        )
+        if scores[row] > 0.1 and not any(alike) and len(expected) < most:
+            expected.append(row)
+    similarity = oks_similarity(keypoints, boxes, sigmas, classes)
+    assert suppress(scores, similarity, above=0.1, alike=0.5, most=most).tolist() == expected
+
+
+def test_boxes_of_different_classes_are_not_alike():
+    boxes = np.array([[0, 0, 10, 10]] * 3, np.float32)
+    similarity = box_similarity(boxes, np.array([0, 1, 0]))
+    assert suppress(np.float32([0.9, 0.8, 0.7]), similarity, above=0.1, alike=0.5, most=9).tolist() == [0, 1]
