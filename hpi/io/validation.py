@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import reprlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -163,6 +164,45 @@ def read_yaml(path: Path, error: type[HpiError] = ConfigError) -> Any:
         raise kind(f"{path}: cannot be read: {problem.strerror or problem}") from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: an invalid date or number
         raise error(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from problem
+
+
+def read_json(path: Path, error: type[HpiError] = ConfigError) -> Any:
+    """Read a JSON file of another program.
+
+    Args:
+        path: the file.
+        error: class of the error to raise.
+
+    Raises:
+        HpiError: of class ``error``: as :func:`read_yaml`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "size.json"
+        ...     _ = file.write_text('{"width": 640}')
+        ...     read_json(file)
+        {'width': 640}
+    """
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise error(f"{path}: larger than {MAX_YAML_BYTES >> 10} KiB")
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_doubles)
+    except HpiError:
+        raise
+    except OSError as problem:
+        kind = not_found(error) if isinstance(problem, FileNotFoundError) else error
+        raise kind(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path}: not valid JSON: {' '.join(str(problem).split())}") from problem
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} appears twice; keep one")
+    return content
 
 
 def parse(

@@ -262,10 +262,10 @@ def spec_of(description: Description, source: Path, onnx: Path, name: str | None
         raise ModelError(f"{source}: {description.transform.type} fills up with black, so mean must be 0")
     stated = name or description.name
     # The path may be relative: "." has no name.
-    model = stated or (onnx.stem if source == onnx else Path(os.path.abspath(onnx.parent)).name)  # noqa: PTH100
+    model = stated or (onnx.stem if source == onnx else Path(os.path.abspath(source.parent)).name)  # noqa: PTH100
     return ModelSpec(
         name=model,
-        folder=onnx.parent,
+        folder=source.parent,
         yml=source,
         # A runtime that normalises would do so with padding, too.
         files=ModelFiles(

@@ -1,29 +1,70 @@
 """Readers: the files of a model become a :class:`hpi.models.spec.ModelSpec`; one file a format.
 
-A reader is a function from a path, a name and :class:`~hpi.models.readers.reading.Hints` to a
-:class:`~hpi.models.readers.reading.Reading`, or to None where the files have another format. It raises a ModelError
-where the format is its own, but something is missing or contradicts. A new one needs its file and a line here.
+A reader is a pair of functions. One says whether files have its format. The other makes a
+:class:`~hpi.models.readers.reading.Reading` of them, and raises a ModelError where something is missing or contradicts.
+A new format needs its file and a line here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpi.errors import ModelError
-from hpi.models.readers.own import read_own
-from hpi.models.readers.paddle import read_paddle
+from hpi.models.description import NAME
+from hpi.models.readers import huggingface, mmdeploy, own, paddle, plain_onnx, ultralytics
 from hpi.models.readers.reading import Hints, Reading
+from hpi.models.readers.skeletons import stated
 from hpi.models.spec import ModelSpec
+from hpi.skeletons import load_skeleton
 
-__all__ = ["READERS", "Hints", "Reading", "read", "read_model"]
+__all__ = ["READERS", "Hints", "Reader", "Reading", "read", "read_model"]
 
-READERS: tuple[Callable[[Path, str | None, Hints], Reading | None], ...] = (read_own, read_paddle)
-"""In the order in which they look at a path; the last one explains what is missing."""
+
+@dataclass(frozen=True)
+class Reader:
+    """One format.
+
+    Attributes:
+        format: what it is called.
+        needs: what there must be, in a few words.
+        has: whether a path has this format; looks at names only, and of a lone graph at its metadata.
+        read: path, name and hints become a reading.
+    """
+
+    format: str
+    needs: str
+    has: Callable[[Path], bool]
+    read: Callable[[Path, str | None, Hints], Reading]
+
+
+OWN = Reader(own.FORMAT, f"{NAME} and a graph", own.is_own, own.read_own)
+FOLDERS = (
+    Reader(paddle.FORMAT, "inference.yml or infer_cfg.yml, and the model", paddle.is_paddle, paddle.read_paddle),
+    Reader(
+        mmdeploy.FORMAT, "deploy.json, pipeline.json and end2end.onnx", mmdeploy.is_mmdeploy, mmdeploy.read_mmdeploy
+    ),
+    Reader(
+        huggingface.FORMAT,
+        "preprocessor_config.json and model.onnx",
+        huggingface.is_huggingface,
+        huggingface.read_huggingface,
+    ),
+)
+"""Formats that a file beside the graph tells from each other."""
+GRAPHS = (
+    Reader(ultralytics.FORMAT, "its metadata", ultralytics.is_ultralytics, ultralytics.read_ultralytics),
+    Reader(plain_onnx.FORMAT, "a known family", plain_onnx.is_plain, plain_onnx.read_plain),
+)
+"""Formats of a graph alone; the last one takes what no other does."""
+READERS = (OWN, *FOLDERS, *GRAPHS)
 
 
 def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Reading:
     """Read the files of a model, and say what they were taken for.
+
+    An ``hpi.yml`` wins: somebody wrote it. Two other formats in one folder are an error.
 
     Args:
         path: a folder, or a file in one.
@@ -33,19 +74,71 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
     Raises:
         ModelError: no reader knows the format, a file is missing, plainly damaged or cannot be read, or it is not clear
             what is meant; the message names file and field.
+        ConfigError: the hints name something that does not exist.
 
     Example:
         >>> from hpi.zoo import Zoo
         >>> read(Zoo.default().find("MoveNet-Thunder_256x256").folder).spec.input_size
         (256, 256)
     """
+    hints = hints or Hints()
     try:
-        readings = (reader(path, name, hints or Hints()) for reader in READERS)
-        return next(reading for reading in readings if reading is not None)
+        if hints.description is not None:
+            return own.read_described(path, name, hints.description)
+        reader = _reader_of(path)
+        return _as_hinted(reader.read(path, name, hints) if reader else _read_unknown(path, name, hints), hints)
     except ModelError:
         raise
     except OSError as error:
         raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
+
+
+def _reader_of(path: Path) -> Reader | None:
+    """The reader of a path; None where no format fits."""
+    if OWN.has(path):
+        return OWN
+    found = [reader for reader in FOLDERS if reader.has(path)]
+    if len(found) > 1:
+        named = " and ".join(f"{reader.format} ({reader.needs})" for reader in found)
+        raise ModelError(
+            f"{path}: has the files of {named}; keep those of one, or write an {NAME}, which outranks them"
+        )
+    return next((reader for reader in (*found, *GRAPHS) if path.exists() and reader.has(path)), None)
+
+
+def _read_unknown(path: Path, name: str | None, hints: Hints) -> Reading:
+    """What Paddle's reader makes of a path: a folder in a folder, or the reason why it is none."""
+    try:
+        return paddle.read_paddle(path, name, hints)
+    except ModelError as error:
+        if not path.is_dir() or any(path.glob("*.pd*")):
+            raise
+        others = "; ".join(f"{reader.format}: {reader.needs}" for reader in READERS if reader.format != paddle.FORMAT)
+        raise type(error)(f"{error}. Other formats need: {others}") from error
+
+
+def _as_hinted(reading: Reading, hints: Hints) -> Reading:
+    """A reading that agrees with the hints, and has the skeleton that they name.
+
+    Raises:
+        ModelError: it contradicts them.
+    """
+    spec = reading.spec
+    if hints.kind is not None:
+        plain_onnx.check_kind(hints.kind)
+        if spec.head.type not in plain_onnx.KINDS[hints.kind].heads:
+            raise ModelError(
+                f"{spec.yml}: it is no {hints.kind}: its outputs are read as {spec.head.type}; leave kind out"
+            )
+    if hints.skeleton is None:
+        return reading
+    skeleton = load_skeleton(hints.skeleton)
+    if not spec.head.finds_keypoints:
+        raise ModelError(f"{spec.yml}: a detector has no skeleton; leave {hints.skeleton} out")
+    if spec.skeleton_is_stated and spec.skeleton is not None and spec.skeleton.name != skeleton.name:
+        raise ModelError(f"{spec.yml}: names the skeleton {spec.skeleton.name}, but {skeleton.name} was asked for")
+    named = reading.description and reading.description.model_copy(update={"skeleton": stated(hints.skeleton)})
+    return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is_stated=True), description=named)
 
 
 def read_model(path: Path, name: str | None = None, hints: Hints | None = None) -> ModelSpec:

@@ -4,65 +4,64 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpi.backends.base import onnx_files
-from hpi.backends.file_checks import problem_with
-from hpi.errors import ModelError, ModelNotFoundError
-from hpi.io.validation import parse, read_yaml
+from hpi.errors import ModelError
+from hpi.io.validation import read_yaml
 from hpi.models.description import NAME, Description, spec_of
+from hpi.models.readers.graph import folder_of, graph_of, reading_of
 from hpi.models.readers.reading import Hints, Reading
 
 FORMAT = f"ONNX graph with {NAME}"
-GIVEN = "ONNX graph with a description"
+DESCRIBED = "ONNX graph with a description"
 
 
-def read_own(path: Path, name: str | None, hints: Hints) -> Reading | None:
+def is_own(path: Path) -> bool:
+    """Whether there is an ``hpi.yml``."""
+    return (folder_of(path) / NAME).is_file()
+
+
+def read_own(path: Path, name: str | None, hints: Hints) -> Reading:
     """Read a folder that holds an ``hpi.yml`` and one ONNX graph, or either of these files.
 
     Args:
         path: the folder or file.
         name: what to call the model.
-        hints: a description takes the place of ``hpi.yml``.
-
-    Returns:
-        None where there is neither.
+        hints: nothing of them is needed.
 
     Raises:
         ModelError: the file is not understood, or there is not just one graph beside it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "hpi.yml")
+        ...     _ = path.write_text("{transform: {type: top_down, size: [192, 256]}, head: {type: heatmap}}")
+        ...     _ = path.with_name("model.onnx").write_bytes(bytes([8, 7]))
+        ...     read_own(path, None, Hints()).spec.input_size
+        (192, 256)
     """
-    folder = path if path.is_dir() else path.parent
-    yml = folder / NAME
-    if hints.description is not None:
-        graph = path if path.suffix == ".onnx" else only_graph(folder)
-        return Reading(GIVEN, spec_of(hints.description, graph, graph, name), ("it is described",), hints.description)
-    if not yml.is_file():
-        return None
-    description = parse(Description, read_yaml(yml, ModelError), str(yml), ModelError)
-    graph = path if path.suffix == ".onnx" else only_graph(folder)
-    return Reading(FORMAT, spec_of(description, yml, graph, name), (f"{NAME} says all of it",), description)
+    yml = folder_of(path) / NAME
+    return reading_of(FORMAT, read_yaml(yml, ModelError), yml, graph_of(path), name, [f"{NAME} says all of it"])
 
 
-def only_graph(folder: Path) -> Path:
-    """The one ONNX graph of a folder.
+def read_described(path: Path, name: str | None, description: Description) -> Reading:
+    """Read an ONNX graph that somebody describes, whatever lies beside it.
+
+    Args:
+        path: the graph, or a folder with just one.
+        name: what to call the model.
+        description: what it is.
 
     Raises:
-        ModelError: there is none, there are several, or it is plainly damaged.
+        ModelError: there is not just one graph, or the description contradicts itself.
+
+    Example:
+        >>> import tempfile
+        >>> text = {"transform": {"type": "top_down", "size": [192, 256]}, "head": {"type": "heatmap"}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "model.onnx")
+        ...     _ = path.write_bytes(bytes([8, 7]))
+        ...     read_described(path, None, Description.model_validate(text)).spec.input_size
+        (192, 256)
     """
-    graphs = sorted(folder.glob("*.onnx"))
-    if not graphs:
-        raise ModelNotFoundError(f"{folder}: no *.onnx in this model folder; copy the graph into it")
-    if len(graphs) > 1:
-        names = ", ".join(graph.name for graph in graphs)
-        raise ModelError(f"{folder}: several *.onnx files: {names}; give the path of the one that is meant")
-    check_graph(graphs[0])
-    return graphs[0]
-
-
-def check_graph(graph: Path) -> None:
-    """Check the files of a graph for plain damage.
-
-    Raises:
-        ModelError: one is damaged or missing.
-    """
-    for file in (graph, *onnx_files(graph)):
-        if problem := problem_with(file):
-            raise ModelError(f"{file}: {problem}")
+    graph = graph_of(path)
+    return Reading(DESCRIBED, spec_of(description, graph, graph, name), ("it is described",), description)

@@ -52,6 +52,7 @@ def _whole(value: Any) -> Any:
 Side = Annotated[int, Field(gt=0, le=8192)]
 Level = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=255)]
 
+FORMAT = "PaddleX or PaddleDetection folder"
 YML_NAMES = ("inference.yml", "infer_cfg.yml")
 SUPPORTED = (
     "Resize, Pad (after a Resize with keep_ratio), LetterBoxResize, TopDownEvalAffine or EvalAffine, NormalizeImage "
@@ -335,6 +336,18 @@ class InferenceYml(BaseModel):
         return any(isinstance(one, operator) for one in self.preprocess)
 
 
+def is_paddle(path: Path) -> bool:
+    """Whether there is an ``inference.yml``, an ``infer_cfg.yml`` or a Paddle program.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> is_paddle(Zoo.default().find("MoveNet-Thunder_256x256").folder), is_paddle(Path("docs"))
+        (True, False)
+    """
+    folder = path if path.is_dir() else path.parent
+    return _find_yml(folder) is not None or any(any(folder.glob(f"*{suffix}")) for suffix in (".pdmodel", ".pdiparams"))
+
+
 def read_paddle(path: Path, name: str | None, hints: Hints) -> Reading:
     """Read a model folder.
 
@@ -348,7 +361,7 @@ def read_paddle(path: Path, name: str | None, hints: Hints) -> Reading:
     """
     folder = _find_folder(path)
     spec = _read_folder(folder, name)
-    return Reading("PaddleX or PaddleDetection folder", spec, (f"{spec.yml.name} says all of it",))
+    return Reading(FORMAT, spec, (f"{spec.yml.name} says all of it",))
 
 
 def _read_folder(folder: Path, name: str | None) -> ModelSpec:
