@@ -26,6 +26,7 @@ setup(
         "hpi.serving": ["page/*"],
         "hpi.kernels.cuda": ["*.cu"],
         "hpi.configs": [
+            "pairs.yaml",
             "models/*.yaml",
             "pipelines/*.yaml",
             "skeletons/*.yaml",

@@ -45,7 +45,7 @@ from hpi.sources import Input, Item, check_input, is_many, is_single, read_items
 from hpi.sources.streams import Stream, StreamOptions
 from hpi.streaming import MAX_BYTES, UNDER_WAY, OnError, Unusable, ahead, batches, run_batches
 from hpi.tracking.base import Tracking
-from hpi.zoo import Zoo
+from hpi.zoo import Zoo, meant, why_not_fetched
 
 if TYPE_CHECKING:
     from hpi.sources.opening import StreamSource
@@ -246,7 +246,7 @@ class Predictor:
             HpiError: as the class.
 
         Example:
-            >>> from hpi.zoo import Zoo
+            >>> from hpi.zoo import Zoo, meant, why_not_fetched
             >>> names = ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")
             >>> folders = [Zoo.default().find(name).folder for name in names]
             >>> with Predictor.of_folders(*folders, device="cpu") as predictor:
@@ -569,9 +569,11 @@ class Predictor:
         """
         path = Path(name).absolute()
         if not path.exists():
+            names = [*pipeline_names(), *self._opener.zoo.models]
             raise ConfigError(
-                f"{self.name!r} is not a pipeline ({', '.join(pipeline_names())}), not a model "
-                f"({', '.join(self._opener.zoo.models)}), not a YAML file, and no folder or file"
+                why_not_fetched(self.name)
+                or f"{self.name!r} is not a pipeline, not a model, not a YAML file, and no folder or file; "
+                f"{meant(self.name, names)}"
             )
         return path
 

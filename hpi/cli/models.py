@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from rich.console import Console
 
 from hpi.cli.tables import new_table
 from hpi.compat.paddlex.config import pipeline_names, read_pipeline
 from hpi.zoo import ModelConfig, Zoo
 
-KINDS = {"Person detectors": "object_detection", "Keypoint models": "keypoint_detection"}
-
 
 def show() -> None:
-    """Print the models and the pipelines."""
+    """Print the models, by what they find, and the pipelines."""
     zoo = Zoo.default()
     console = Console(highlight=False)
-    for title, task in KINDS.items():
-        _show_models(console, title, zoo, [one for one in zoo.models.values() if one.task == task and one.sources])
-    to_export = [one for one in zoo.models.values() if one.export]
-    _show_models(console, "To be exported by PaddleDetection first; hpi explain --model says how", None, to_export)
+    for title, models in _groups(zoo):
+        _show_models(console, title, zoo, models)
     pipelines = new_table("name", "detector", "keypoint model", title="Pipelines")
     for name in pipeline_names():
         modules = read_pipeline(name).modules
@@ -27,19 +25,45 @@ def show() -> None:
     console.print(f"Models are kept in {zoo.home / 'models'}", soft_wrap=True, markup=False)
 
 
-def _show_models(console: Console, title: str, zoo: Zoo | None, models: list[ModelConfig]) -> None:
-    """A table of models, and below it the data sets of their accuracy; with a zoo also where they are."""
-    table = new_table("name", "input", "licence", *(["here"] if zoo else []), "accuracy", title=title)
-    measured: dict[str, list[str]] = {}
-    for config in models:
-        height, width = config.input_size
-        figure = config.accuracy
-        accuracy = f"{figure.value} {figure.metric}" if figure else "-"
-        place = [zoo.place_of(config.name)] if zoo else []
-        table.add_row(config.name, f"{height}x{width}", config.license, *place, accuracy)
-        if figure:
-            measured.setdefault(f"{figure.dataset}, by {figure.by}", []).append(config.name)
+def _groups(zoo: Zoo) -> Iterator[tuple[str, list[ModelConfig]]]:
+    """Detectors, the models of each skeleton, and those that must be exported; each with a title."""
+    models = sorted(zoo.models.values(), key=lambda config: config.name.casefold())
+    ready = [one for one in models if one.sources]
+    yield "Detectors", [one for one in ready if one.task == "object_detection"]
+    posing = [one for one in ready if one.task == "keypoint_detection"]
+    skeletons = {one.skeleton: zoo.skeleton_of(one.name) for one in posing}
+    for name, skeleton in sorted(skeletons.items(), key=lambda item: (len(item[1] or ()), item[0] or "")):
+        title = f"{len(skeleton)} keypoints: {name}" if skeleton else "Other keypoints"
+        yield title, [one for one in posing if one.skeleton == name]
+    to_export = [one for one in models if one.export]
+    yield "To be exported by PaddleDetection first; hpi explain --model says how", to_export
+
+
+def _show_models(console: Console, title: str, zoo: Zoo, models: list[ModelConfig]) -> None:
+    """A table of models, and below it what many of them share: where they are from, licences, data sets."""
+    with_size, with_place = any(one.size_mb for one in models), any(one.sources for one in models)
+    headings = ["name", "input", *["MB"] * with_size, *["here"] * with_place, "accuracy"]
+    table = new_table(*headings, title=title)
+    for one in models:
+        size = [f"{one.size_mb:.0f}" if one.size_mb else "-"] * with_size
+        place = [zoo.place_of(one.name)] * with_place
+        accuracy = f"{one.accuracy.value} {one.accuracy.metric}" if one.accuracy else "-"
+        table.add_row(one.name, "{}x{}".format(*one.input_size), *size, *place, accuracy)
     console.print(table)
-    for where, names in measured.items():
-        console.print(f"accuracy of {', '.join(names)}: on {where}", markup=False)
+    if with_place:
+        places = {source.place for one in models for source in one.sources}
+        console.print(f"from {', '.join(sorted(places))}", markup=False)
+    _show_shared(console, "licence", ((one.license, one.name) for one in models))
+    measured = ((f"{one.accuracy.dataset}, by {one.accuracy.by}", one.name) for one in models if one.accuracy)
+    _show_shared(console, "accuracy on", measured)
     console.print()
+
+
+def _show_shared(console: Console, what: str, said: Iterable[tuple[str, str]]) -> None:
+    """A line for each thing that is said of models, with their names where it is not one thing for all."""
+    names: dict[str, list[str]] = {}
+    for thing, name in said:
+        names.setdefault(thing, []).append(name)
+    for thing, those in names.items():
+        of_whom = f": {', '.join(those)}" if len(names) > 1 else ""
+        console.print(f"{what} {thing}{of_whom}", markup=False)

@@ -23,8 +23,8 @@ def complete_pipelines() -> list[str]:
     """The pipelines of the package, for shell completion.
 
     Example:
-        >>> complete_pipelines()
-        ['human_keypoint_detection', 'human_keypoint_detection_lite']
+        >>> [name for name in complete_pipelines() if name.startswith("body26")]
+        ['body26', 'body26-accurate', 'body26-balanced', 'body26-light']
     """
     from hpi.compat.paddlex.config import pipeline_names
 

@@ -32,7 +32,7 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EO
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack an archive into ``target``. Its files must all be at the top, or in one folder, which is dropped.
+    """Unpack an archive into ``target``. Its files must all be at the top, or in one folder, whose path is dropped.
 
     Args:
         archive: ``.tar``, compressed or not, or ``.zip``.
@@ -70,13 +70,13 @@ def _damaged(archive: Path, error: Exception) -> ModelError:
 
 def _unpack(archive: Path, target: Path) -> None:
     remaining = MAX_UNPACKED_BYTES
-    tops: set[str] = set()
+    folders: set[str] = set()
     names: set[str] = set()
     for entry, size, stream in _files(archive):
-        top, name = _split(archive, entry)
-        tops.add(top)
-        if len(tops) > 1:
-            raise ModelError(f"{archive.name}: more than one folder at the top: {', '.join(sorted(tops))}")
+        folder, name = _split(archive, entry)
+        folders.add(folder)
+        if len(folders) > 1:
+            raise ModelError(f"{archive.name}: files in more than one folder: {', '.join(sorted(folders))}")
         if name in names:
             raise ModelError(f"{archive.name}: entry {entry!r} appears twice")
         names.add(name)
@@ -94,13 +94,13 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _split(archive: Path, entry: str) -> tuple[str, str]:
-    """Top folder (or an empty string) and file name of an entry. Model archives have no deeper folders."""
+    """Folder and file name of an entry."""
     path = PurePosixPath(entry)
     if path.is_absolute() or ".." in path.parts or any(character in entry for character in '\\:\0"*?<>|'):
         raise ModelError(f"{archive.name}: entry {entry!r} points outside the archive's folder")
-    if not 1 <= len(path.parts) <= 2 or len(entry.encode()) > 200:
+    if not path.name or len(entry.encode()) > 200:
         raise ModelError(f"{archive.name}: entry {entry[:200]!r} is not a file of a model")
-    return "".join(path.parts[:-1]), path.name
+    return str(path.parent), path.name
 
 
 def _files(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from hpi.backends.artifacts import content_hash
 from hpi.errors import ModelError
 from hpi.io.archives import unpack
-from hpi.io.fetch import fetch, shown
+from hpi.io.fetch import fetch, shown, url_path
 from hpi.zoo.configs import Bundled, HuggingFace, Url
 
-MAX_DOWNLOAD_BYTES = 1 << 30
+MAX_DOWNLOAD_BYTES = 2 << 30
 MAX_DOWNLOAD_S = 3600
 
 _REPOSITORY_FILES = ["inference.json", "inference.pdiparams", "inference.yml", "inference.onnx"]
@@ -42,10 +42,12 @@ def download(source: Bundled | HuggingFace | Url, target: Path) -> None:
     match source:
         case Bundled():
             _unpack_bundled(source, target)
-        case HuggingFace():
+        case HuggingFace(file=None):
             _download_repository(source, target)
+        case HuggingFace(file=str(name)):
+            _download_files(source, name, target)
         case Url():
-            _download_archive(source, target)
+            _download_url(source, target)
 
 
 def _unpack_bundled(source: Bundled, target: Path) -> None:
@@ -56,10 +58,10 @@ def _unpack_bundled(source: Bundled, target: Path) -> None:
         unpack(archive, target)
 
 
-def _download_archive(source: Url, target: Path) -> None:
-    # The archive lies beside the folder that it is unpacked into, on the same disk.
+def _download_url(source: Url, target: Path) -> None:
+    # The file lies beside the folder that its content goes into, on the same disk.
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download.", delete=False) as stream:
-        archive = Path(stream.name)
+        file = Path(stream.name)
         try:
             url = shown(source.url)
             with _progress_bar(url) as advance:
@@ -75,26 +77,65 @@ def _download_archive(source: Url, target: Path) -> None:
             if announced is None and source.sha256 is None:
                 raise ModelError(
                     f"{url}: the server does not say how large the file is, so a truncated download would go "
-                    "unnoticed; give the archive's sha256 in the model's YAML"
+                    "unnoticed; give its sha256 in the model's YAML"
                 )
-            if source.sha256:
-                _check_hash(archive, source.sha256, url)
-            unpack(archive, target)
+            graph = "model.onnx" if url_path(source.url).endswith(".onnx") else None
+            _put(file, graph, source.sha256, target, url)
         finally:
             stream.close()
-            archive.unlink()
+            file.unlink(missing_ok=True)
 
 
 def _download_repository(source: HuggingFace, target: Path) -> None:
     from huggingface_hub import snapshot_download
 
-    try:
+    with _errors_of_hub(source):
         # It shows its own progress bars and checks size and hash of each file.
-        snapshot_download(source.hugging_face, local_dir=target, allow_patterns=_REPOSITORY_FILES)
+        snapshot_download(
+            source.hugging_face, revision=source.revision, local_dir=target, allow_patterns=_REPOSITORY_FILES
+        )
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+def _download_files(source: HuggingFace, name: str, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download.") as folder:
+        file = _fetch_of_hub(source, name, folder)
+        _put(file, file.name if name.endswith(".onnx") else None, source.sha256, target, str(source))
+        for other in source.beside:
+            file = _fetch_of_hub(source, other, folder)
+            file.replace(target / file.name)
+
+
+def _fetch_of_hub(source: HuggingFace, name: str, folder: str) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    with _errors_of_hub(source):
+        size = get_hf_file_metadata(hf_hub_url(source.hugging_face, name, revision=source.revision)).size
+        if size is None or size > MAX_DOWNLOAD_BYTES:
+            raise ModelError(f"{name} has {size} bytes; at most {MAX_DOWNLOAD_BYTES} are fetched")
+        return Path(hf_hub_download(source.hugging_face, name, revision=source.revision, local_dir=folder))
+
+
+@contextmanager
+def _errors_of_hub(source: HuggingFace) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         summary = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(f"Hugging Face {source.hugging_face}: cannot be fetched: {summary}") from error
-    shutil.rmtree(target / ".cache", ignore_errors=True)
+        raise ModelError(f"{source}: cannot be fetched: {summary}") from error
+
+
+def _put(file: Path, graph: str | None, sha256: str | None, target: Path, label: str) -> None:
+    """Put a downloaded file into a model's folder: as the graph of that name, or the content of an archive."""
+    if sha256:
+        _check_hash(file, sha256, label)
+    if graph:
+        file.replace(target / graph)
+        return
+    try:
+        unpack(file, target)
+    except ModelError as error:
+        raise ModelError(f"{label}: {str(error).removeprefix(f'{file.name}: ')}") from error
 
 
 def _check_hash(archive: Path, sha256: str, label: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hpi.backends.artifacts import content_hash
 from hpi.errors import ModelError
@@ -42,8 +43,13 @@ class _FileNote(Record):
 class _Note(Record):
     """The content of a note."""
 
-    sources: list[dict[str, str | None]]
+    sources: list[dict[str, Any]]
     files: dict[str, _FileNote]
+
+    def is_of(self, config: ModelConfig) -> bool:
+        """Whether the sources are those of a model; an earlier version also noted fields without a value."""
+        stated = [{name: value for name, value in source.items() if value is not None} for source in self.sources]
+        return stated == _sources(config)
 
 
 def write_note(folder: Path, config: ModelConfig) -> None:
@@ -90,7 +96,7 @@ def problem_with(folder: Path, config: ModelConfig) -> str | None:
         note = _read_note(folder)
         if note is None:
             return None
-        if note.sources != _sources(config):
+        if not note.is_of(config):
             return f"is in the cache ({folder}), but was downloaded from sources other than those configured now"
         changed = [name for name, file in note.files.items() if not file.describes(folder / name)]
         damaged = [name for name in changed if not note.files[name].has_content_of(folder / name)]
@@ -118,5 +124,5 @@ def _read_note(folder: Path) -> _Note | None:
     return parse(_Note, content, str(file), ModelError)
 
 
-def _sources(config: ModelConfig) -> list[dict[str, str | None]]:
-    return [source.model_dump() for source in config.sources]
+def _sources(config: ModelConfig) -> list[dict[str, Any]]:
+    return [source.model_dump(mode="json", exclude_defaults=True) for source in config.sources]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from hpi.backends.base import INT8
 from hpi.errors import ConfigError, ModelError
 from hpi.instances import Skeleton
 from hpi.io.home import home_folder
+from hpi.io.validation import nearest
 from hpi.models.int8 import Int8Artifact
 from hpi.models.readers import Hints, read_model
 from hpi.models.spec import ModelSpec
@@ -27,6 +30,11 @@ from hpi.zoo.notes import problem_with, write_note
 from hpi.zoo.paddlex_cache import find_in_paddlex_cache
 
 logger = logging.getLogger(__name__)
+
+MOST_LIKELY = 4
+"""Most names that are suggested."""
+
+_OF_ULTRALYTICS = re.compile(r"yolo(v\d+|\d+)[nsmblx]\d?(-[a-z0-9]+)*(\.pt)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -123,10 +131,8 @@ class Zoo:
         if model_dir is not None:
             return self._read(model_dir, name, hints)
         if name not in self.models:
-            raise ConfigError(
-                f"unknown model {name!r}; known are {', '.join(self.models)}. For a model of your own, give its folder "
-                "as model_dir"
-            )
+            hint = "For a model of your own, give its folder as model_dir"
+            raise ConfigError(why_not_fetched(name) or f"unknown model {name!r}; {meant(name, self.models)}. {hint}")
         folder, config = self._folder(name), self.models[name]
         problem = problem_with(folder, config)
         if problem is not None:
@@ -176,10 +182,11 @@ class Zoo:
 
     def _read(self, folder: Path, name: str, hints: Hints | None = None) -> ModelSpec:
         """Read a folder, which must agree with what is known of a model with that name."""
-        spec = read_model(folder, name, hints)
         config = self.models.get(name)
+        given = hints or Hints()
         if config is None:
-            return spec
+            return read_model(folder, name, given)
+        spec = read_model(folder, name, Hints(given.kind or config.kind, given.skeleton or config.skeleton))
         if spec.skeleton is None:
             spec = replace(spec, skeleton=self.skeleton_of(name))
         if not _is_of(spec, config):
@@ -243,10 +250,43 @@ class Zoo:
                 return
         raise ModelError(
             f"{config.name} {problem} and could not be fetched. Tried: {'; '.join(failures)}. "
-            "Three ways out: connect to the network and try again; copy the model's folder into the cache as "
-            f"{self._folder(config.name)}; or pass its folder as model_dir. "
+            "Three ways out: connect to the network and try again; copy the model's files into the cache as "
+            f"{self._folder(config.name)}; or pass the folder of its files as model_dir. "
             "The pipeline human_keypoint_detection_lite needs no download."
         )
+
+
+def why_not_fetched(name: str) -> str | None:
+    """Why a model whose name others know has none here, and what to do; None of any other name.
+
+    Example:
+        >>> why_not_fetched("yolo11n-pose").partition(":")[0]
+        "no model is called 'yolo11n-pose'"
+        >>> why_not_fetched("yolox-m_humanart") is None
+        True
+    """
+    if not _OF_ULTRALYTICS.fullmatch(name):
+        return None
+    stem = name.removesuffix(".pt")
+    return (
+        f"no model is called {name!r}: Ultralytics' models have the licence AGPL-3.0, so they are neither shipped nor "
+        f"fetched. Where that suits you, make a file with their package, yolo export model={stem}.pt format=onnx, and "
+        f"give its path: ./{stem}.onnx"
+    )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What to tell somebody whose name is not a known one.
+
+    Example:
+        >>> meant("rtmw", ["rtmo-m", "rtmw-l", "rtmw-m"])
+        'did you mean rtmw-l or rtmw-m? hpi models lists all names'
+    """
+    known, start = sorted(known, key=len), name.casefold()
+    likely = [one for one in known if start and one.casefold().startswith(start)][:MOST_LIKELY]
+    if not likely and (near := nearest(name, known)):
+        likely = [near]
+    return (f"did you mean {' or '.join(likely)}? " if likely else "") + "hpi models lists all names"
 
 
 def _is_of(spec: ModelSpec, config: ModelConfig) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from importlib.resources import as_file, files
+from importlib.resources import files
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, Field
 
+from hpi.compat.paddlex.pairs import paired
 from hpi.errors import ConfigError, ConfigNotFoundError
 from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
 from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
 from hpi.transforms import Crop
-from hpi.zoo import Zoo
+from hpi.zoo import Zoo, meant
 
 logger = logging.getLogger(__name__)
 
@@ -233,11 +235,13 @@ def pipeline_names() -> list[str]:
     """The names of the pipelines of the package.
 
     Example:
-        >>> pipeline_names()
+        >>> [name for name in pipeline_names() if name.startswith("human")]
         ['human_keypoint_detection', 'human_keypoint_detection_lite']
+        >>> [name for name in pipeline_names() if name.startswith("hand")]
+        ['hand', 'hand-light']
     """
     folder = files("hpi.configs") / "pipelines"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted([*(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")), *paired()])
 
 
 def pipeline_text(name: str) -> str:
@@ -251,7 +255,9 @@ def pipeline_text(name: str) -> str:
         'pipeline_name: human_keypoint_detection_lite'
     """
     if name not in pipeline_names():
-        raise ConfigError(f"unknown pipeline {name!r}; known are {', '.join(pipeline_names())}")
+        raise ConfigError(f"unknown pipeline {name!r}; {meant(name, pipeline_names())}")
+    if name in paired():
+        return yaml.safe_dump(paired()[name], sort_keys=False)
     return (files("hpi.configs") / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -364,9 +370,7 @@ def _content(source: str | Path | Mapping[str, Any]) -> tuple[Any, str]:
         return source, "config"
     if is_yaml(source):
         return _with_folders(read_yaml(Path(source)), Path(source)), str(source)
-    pipeline_text(str(source))
-    with as_file(files("hpi.configs") / "pipelines" / f"{source}.yaml") as path:
-        return read_yaml(path), str(path)
+    return yaml.safe_load(pipeline_text(str(source))), str(source)
 
 
 def _with_folders(content: Any, file: Path) -> Any:

@@ -41,8 +41,8 @@ def content_of(folder):
 
 
 @pytest.mark.parametrize("suffix", [*MODES, ".zip"])
-@pytest.mark.parametrize("top", ["model/", "./model/", ""])
-def test_the_top_folder_is_dropped(tmp_path, target, suffix, top):
+@pytest.mark.parametrize("top", ["model/", "./model/", "20230831/rtmpose_onnx/model/", ""])
+def test_the_folder_is_dropped(tmp_path, target, suffix, top):
     archive = make(tmp_path / f"a{suffix}", [(top + "inference.yml", b"yml"), (top + "inference.json", b"json")])
     unpack(archive, target)
     assert content_of(target) == {"inference.yml": b"yml", "inference.json": b"json"}
@@ -120,7 +120,7 @@ def test_a_thousand_files_are_refused(tmp_path, target):
         unpack(make(tmp_path / "a.tar", [(f"model/{index}", b"") for index in range(1000)]), target)
 
 
-@pytest.mark.parametrize("name", ["model/" + "a" * 300, "model/a/b", "model/a:b"])
+@pytest.mark.parametrize("name", ["model/" + "a" * 300, "model/" * 50 + "a", "model/a:b"])
 def test_names_that_are_not_model_files_are_refused(tmp_path, target, name):
     with pytest.raises(ModelError):
         unpack(make(tmp_path / "a.tar", [(name, b"x")]), target)
@@ -145,9 +145,9 @@ def test_an_encrypted_zip_is_refused(tmp_path, target):
         unpack(archive, target)
 
 
-def test_two_top_folders_are_refused(tmp_path, target):
+def test_two_folders_are_refused(tmp_path, target):
     with pytest.raises(ModelError, match="more than one folder"):
-        unpack(make(tmp_path / "a.tar", [("one/a", b""), ("two/b", b"")]), target)
+        unpack(make(tmp_path / "a.tar", [("a/one/a", b""), ("a/two/b", b"")]), target)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
