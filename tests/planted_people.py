@@ -17,6 +17,8 @@ W, H = 192, 256
 """Sides of the inputs of keypoint models."""
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 """What these subtract and divide by, in the order RGB."""
+ABOVE = 10
+"""So the values of :func:`save_channels` are above 0."""
 PLACES = ((40, 100, 120, 300), (200, 100, 280, 300), (400, 100, 480, 300))
 """Where :func:`save_places` looks for people in an image of 640x640 pixels."""
 
@@ -49,9 +51,10 @@ def save_rtmo(path: Path, dets: ArrayLike, keypoints: ArrayLike) -> Path:
 
 
 def save_channels(path: Path) -> Path:
-    """SimCC of three keypoints, each as high as its channel of the input is on average."""
+    """SimCC of three keypoints, each as high as its channel of the input is on average, plus :data:`ABOVE`."""
     builder = GraphBuilder(seed=0)
-    heights = builder.add("ReduceMean", "input", axes=[2, 3], keepdims=0)
+    mean = builder.add("ReduceMean", "input", axes=[2, 3], keepdims=0)
+    heights = builder.add("Add", mean, builder.constant(ABOVE))
     column = builder.add("Unsqueeze", heights, builder.constant([2], np.int64))
     outputs = {"simcc_x": ("N", 3, 2 * W), "simcc_y": ("N", 3, 2 * H)}
     for name, (_, _, bins) in outputs.items():
