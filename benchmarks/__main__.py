@@ -11,6 +11,7 @@ from hpi.benchmarks import (
     pipeline,
     published,
     regression,
+    rtmlib,
     runtimes,
     selection,
     serving,
@@ -33,6 +34,7 @@ app.command("kernels")(kernels.main)
 app.command("pipeline")(pipeline.main)
 app.command("published")(published.main)
 app.command("regression")(regression.main)
+app.command("rtmlib")(rtmlib.main)
 app.command("runtimes")(runtimes.main)
 app.command("selection")(selection.main)
 app.command("serving")(serving.main)

@@ -28,7 +28,7 @@ from hpi.deprecation import warn_deprecated
 from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.instances import Instances
 from hpi.io.validation import is_yaml, parse, read_yaml
-from hpi.models.description import NAME
+from hpi.models.description import NAME, Description
 from hpi.models.model import Model
 from hpi.models.readers import Hints
 from hpi.names import Names
@@ -84,6 +84,7 @@ class Predictor:
         model_dir: str | PathLike[str] | None = None,
         kind: str | None = None,
         skeleton: str | PathLike[str] | None = None,
+        description: Description | Mapping[str, Any] | None = None,
         device: str | None = None,
         backend: str | None = None,
         precision: str | None = None,
@@ -117,6 +118,7 @@ class Predictor:
             model_dir: folder of a single model's files; a pipeline's YAML has one for each of its models.
             kind: of a model of your own: what it is, such as ``"simcc"``, where its files do not say it.
             skeleton: of a model of your own: its keypoints, such as ``"coco17"``, where its files do not say it.
+            description: of an ONNX file of your own: what it is, in place of a file ``hpi.yml`` beside it.
             device: ``"cpu"``; ``"gpu"``, ``"gpu:1"`` or ``"cuda:1"``; ``"gpu:0,1"`` for a copy of the models on each
                 GPU, which then share the images; ``"npu:0"``, ``"xpu:0"``, ``"mlu:0"`` and the like where the
                 installed Paddle has them; ``"auto"``, the default, for the first usable GPU, else the CPU.
@@ -183,6 +185,7 @@ class Predictor:
             "model_dir": model_dir and Path(model_dir).absolute(),
             "kind": kind,
             "skeleton": skeleton,
+            "description": description,
             "config": config,
             "calibrate": calibrate,
             "hpi_config": hpi_config,
@@ -201,7 +204,7 @@ class Predictor:
             )
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
-            hints = Hints(kind, None if skeleton is None else fspath(skeleton))
+            hints = _hints(kind, skeleton, description)
             if model_dir is None and self.name not in self._opener.zoo.models:
                 model_dir = self._as_path(name)
                 self._arguments = str(model_dir), self._arguments[1]
@@ -654,6 +657,18 @@ class Predictor:
     def _deprecated_model(self, name: str, task: str) -> Model | None:
         warn_deprecated(f"Predictor.{name}", stacklevel=4)
         return next((model for model in self.pipelines[0].models if model.spec.task == task), None)
+
+
+def _hints(
+    kind: str | None, skeleton: str | PathLike[str] | None, description: Description | Mapping[str, Any] | None
+) -> Hints:
+    if description is None:
+        return Hints(kind, None if skeleton is None else fspath(skeleton))
+    if kind is not None or skeleton is not None:
+        raise ConfigError("description: it says kind and skeleton too; leave these out")
+    if not isinstance(description, Description):
+        description = parse(Description, description, "description")
+    return Hints(description=description)
 
 
 def _open_copy(kind: type[Predictor], name: str, arguments: Mapping[str, Any]) -> Predictor:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +16,11 @@ import pytest
 import yaml
 
 from hpi import Predictor
+from hpi.benchmarks.graphs import save_graph
+from hpi.benchmarks.peer import Peer
+from hpi.compat import rtmlib
 
+from planted_people import ABOVE, MEAN, STD, save_channels, save_places, save_rtmo, save_seeing, save_simcc, scene, spot
 from support import EXAMPLE, HANGS_S, ROOT, assert_same_people, run_hpi
 
 pytestmark = [pytest.mark.full, pytest.mark.peers]
@@ -91,6 +96,158 @@ def test_rtmlib_takes_its_turn_in_the_benchmark(tmp_path):
     (rtmlib,) = [row for row in rows if row["who"].startswith("rtmlib")]
     assert rtmlib["people"] == 2
     assert np.isfinite(rtmlib["p50_ms"])
+
+
+SIZES = {"simcc": (192, 256), "vitpose": (192, 256), "rtmo": (640, 640), "rtmdet": (320, 320), "yolox": (416, 416)}
+"""As rtmlib takes them, of the graphs of :mod:`hpi.benchmarks.graphs`."""
+
+
+@pytest.fixture
+def peer():
+    """Opens rtmlib's class on a graph, of the size of its input."""
+    python, opened = python_of("HPI_RTMLIB"), []
+
+    def open_peer(graph, kind, size, **config):
+        opened.append(Peer(Path(python), "rtmlib", {"onnx": str(graph), "class": kind, "size": size, **config}))
+        return opened[-1]
+
+    yield open_peer
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def photos(shared):
+    """Paths of real images, with the boxes ``[N, 4]`` of the people in each."""
+    folder = shared / "data" / "coco_val"
+    content = json.loads(next(folder.rglob("person_keypoints.json")).read_text())
+    names = {one["id"]: one["file_name"] for one in content["images"]}
+    boxes = {}
+    for person in content["annotations"]:
+        x, y, width, height = person["bbox"]
+        if min(width, height) > 20:
+            boxes.setdefault(person["image_id"], []).append([x, y, x + width, y + height])
+    return {str(next(folder.rglob(names[image]))): of_image for image, of_image in list(boxes.items())[:8]}
+
+
+def crops_are_the_same(peer):
+    """Whether a peer's OpenCV rounds crops as ours does."""
+    return peer.versions["opencv"].partition(".")[0] == cv2.__version__.partition(".")[0]
+
+
+@pytest.mark.parametrize(("name", "kind", "config"), [("simcc", "RTMPose", {}), ("vitpose", "ViTPose", {"udp": True})])
+def test_rtmlib_finds_the_same_keypoints_in_rgb(peer, photos, tmp_path, rng, name, kind, config):
+    """And with crops by UDP, where it reads heatmaps by UDP."""
+    graph = save_graph(name, tmp_path / "pose.onnx", int(rng.integers(1000)))
+    theirs = peer(graph, kind, SIZES[name], **config)
+    if not crops_are_the_same(theirs):
+        pytest.skip("its OpenCV rounds crops in another way: install opencv-python<5 and opencv-contrib-python<5")
+    with getattr(rtmlib, kind)(graph, SIZES[name], backend="onnxruntime") as ours:
+        for path, boxes in photos.items():
+            expected = [np.array(one) for one in theirs.ask(path=path, boxes=boxes, swapped=True)["found"]]
+            keypoints, scores = ours(cv2.imread(path), boxes)
+            assert np.abs(keypoints - expected[0]).max() < 0.01
+            assert np.abs(scores - expected[1]).max() < 1e-4
+
+
+def test_rtmlib_finds_the_same_people_with_rtmo(peer, photos, tmp_path, rng):
+    graph = save_graph("rtmo", tmp_path / "rtmo.onnx", int(rng.integers(1000)))
+    theirs = peer(graph, "RTMO", SIZES["rtmo"])
+    with rtmlib.RTMO(graph, SIZES["rtmo"], backend="onnxruntime") as ours:
+        for path in photos:
+            expected = [np.array(one) for one in theirs.ask(path=path)["found"]]
+            if not expected[1].any():  # its person that is nobody
+                expected = [one[:0] for one in expected]
+            found = ours(cv2.imread(path))
+            for have, want in zip(found, expected, strict=True):
+                assert have.shape == want.shape
+                assert np.abs(have - want).max(initial=0) < 0.01
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rtmdet", "RTMDet"), ("yolox", "YOLOX"), ("yolox-raw", "YOLOX")])
+def test_rtmlib_finds_the_same_boxes(peer, photos, tmp_path, rng, name, kind):
+    """Of all classes; of raw cells it has some that lie in the padding."""
+    graph = save_graph(name, tmp_path / "detector.onnx", int(rng.integers(1000)))
+    size = SIZES[name.removesuffix("-raw")]
+    theirs = peer(graph, kind, size)
+    with getattr(rtmlib, kind)(graph, size, det_mode="multiclass", backend="onnxruntime") as ours:
+        for path in photos:
+            image = cv2.imread(path)
+            expected = np.reshape(theirs.ask(path=path)["found"][0], (-1, 4))
+            expected = expected[(expected[:, :2] < image.shape[1::-1]).all(axis=1) & (expected[:, 2:] > 0).all(axis=1)]
+            boxes, _ = ours(image)
+            assert len(boxes) == len(expected)
+            apart = np.abs(boxes[:, None] - expected).max(axis=-1)
+            assert apart.min(axis=1).max(initial=0) < 0.01
+
+
+def test_rtmlib_takes_blue_for_red(peer, tmp_path):
+    """What it gives for planted values where it is wrong; tests/hpi/test_rtmlib.py has what is right."""
+    red = np.zeros((600, 600, 3), np.uint8)
+    red[..., 2] = 255
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    theirs = peer(save_channels(tmp_path / "pose.onnx"), "RTMPose", SIZES["simcc"])
+    _, scores = theirs.ask(path=str(tmp_path / "red.png"), boxes=[[250, 250, 350, 350]])["found"]
+    assert scores[0] == pytest.approx(([0, 0, 255] - MEAN) / STD + ABOVE, abs=1e-3)
+
+
+def test_rtmlib_gives_the_mean_of_both_maxima(peer, photos, tmp_path):
+    graph = save_simcc(tmp_path / "pose.onnx", [10], [10], heights_x=0.9, heights_y=0.3)
+    (path, boxes), *_ = photos.items()
+    _, scores = peer(graph, "RTMPose", SIZES["simcc"]).ask(path=path, boxes=boxes)["found"]
+    assert scores[0] == pytest.approx([0.6])
+
+
+def test_rtmlib_misses_the_spot_far_from_the_middle(peer, tmp_path):
+    cv2.imwrite(str(tmp_path / "spot.png"), spot((1200, 1200), (870, 970), sigma=40))
+    theirs = peer(save_seeing(tmp_path / "pose.onnx"), "ViTPose", SIZES["vitpose"])
+    keypoints, _ = theirs.ask(path=str(tmp_path / "spot.png"), boxes=[[300, 200, 900, 1000]])["found"]
+    assert np.linalg.norm(np.subtract(keypoints[0][0], [870, 970])) > 2
+
+
+def test_rtmlib_makes_a_person_of_nobody(peer, photos, tmp_path):
+    graph = save_rtmo(tmp_path / "rtmo.onnx", [[10, 10, 50, 90, 0.4]], np.zeros((1, 17, 3)))
+    keypoints, scores = peer(graph, "RTMO", SIZES["rtmo"]).ask(path=next(iter(photos)))["found"]
+    assert np.shape(keypoints) == (1, 17, 2)
+    assert not np.any(keypoints)
+    assert not np.any(scores)
+
+
+RTMLIB_TRACKER = """
+import json, sys
+from functools import partial
+import numpy as np
+from rtmlib import Custom, PoseTracker
+detector, pose, frames = sys.argv[1:]
+tracker = PoseTracker(partial(Custom, det_class="YOLOX", det=detector, pose_class="RTMPose", pose=pose))
+ids = []
+for frame in np.load(frames):
+    tracker(frame)
+    ids.append(tracker.track_ids_last_frame)
+print(json.dumps(ids))
+"""
+
+
+def test_rtmlib_gives_new_ids_once_somebody_has_left(tmp_path):
+    """Two people, of whom the first leaves: the second has another id in each frame."""
+    python = python_of("HPI_RTMLIB")
+    detector = save_places(tmp_path / "yolox.onnx")
+    pose = save_simcc(tmp_path / "pose.onnx", np.arange(17) * 20 + 30, np.arange(17) * 25 + 40)
+    np.save(tmp_path / "frames.npy", np.stack([scene(who) for who in [(0, 1)] * 2 + [(1,)] * 4]))
+    command = [python, "-c", RTMLIB_TRACKER, str(detector), str(pose), str(tmp_path / "frames.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_S, check=False)
+    assert done.returncode == 0, done.stderr
+    ids = json.loads(done.stdout.splitlines()[-1])
+    assert len({tuple(of_frame) for of_frame in ids[2:]}) > 1
+
+
+def test_rtmlib_takes_its_turn_on_rtmpose_m(tmp_path):
+    arguments = ("--people", "2", "--seconds", "0.01", "--rounds", "1", "--output", "out")
+    done = run_hpi("benchmark", "rtmlib", EXAMPLE, "--rtmlib", python_of("HPI_RTMLIB"), *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]["rows"]
+    assert [row["who"] for row in rows] == ["hpi", "hpi, one by one", "rtmlib, onnxruntime", "rtmlib, openvino"]
+    assert all(np.isfinite(row["p50_ms"]) for row in rows)
 
 
 def test_paddlex_takes_its_turn_beside_both_versions(shared, tmp_path):

@@ -9,13 +9,13 @@ import zipfile
 import numpy as np
 import pytest
 import yaml
-from planted import save_planted
 
 from hpi import Predictor
 from hpi.errors import ModelError
 from hpi.heads import HEADS
 from hpi.zoo import Zoo
 
+from planted import save_planted
 from support import NO_NETWORK, quick_first, run_python, serve
 
 NAME = "planted-detector"

@@ -102,9 +102,7 @@ def peaks(scores, size=SIZE, places=None, ratio=2):
 
 @pytest.mark.parametrize(
     ("keypoints", "skeleton"),
-    quick_first(
-        [(133, "coco_wholebody133"), (17, "coco17"), (26, "halpe26"), (21, "hand21"), (106, "lapa106_face")]
-    ),
+    quick_first([(133, "coco_wholebody133"), (17, "coco17"), (26, "halpe26"), (21, "hand21"), (106, "lapa106_face")]),
 )
 def test_people_of_any_skeleton_are_where_they_were_planted(tmp_path, rng, image, keypoints, skeleton):
     bins = np.stack([rng.integers(0, side * 2, keypoints) for side in SIZE], axis=-1)

@@ -83,6 +83,8 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
     """
     hints = hints or Hints()
     try:
+        if hints.description is not None:
+            return own.read_described(path, name, hints.description)
         reader = _reader_of(path)
         return _as_hinted(reader.read(path, name, hints) if reader else _read_unknown(path, name, hints), hints)
     except ModelError:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from hpi.errors import ModelError
 from hpi.io.validation import read_yaml
-from hpi.models.description import NAME
+from hpi.models.description import NAME, Description, spec_of
 from hpi.models.readers.graph import folder_of, graph_of, reading_of
 from hpi.models.readers.reading import Hints, Reading
 
 FORMAT = f"ONNX graph with {NAME}"
+DESCRIBED = "ONNX graph with a description"
 
 
 def is_own(path: Path) -> bool:
@@ -40,3 +41,27 @@ def read_own(path: Path, name: str | None, hints: Hints) -> Reading:
     """
     yml = folder_of(path) / NAME
     return reading_of(FORMAT, read_yaml(yml, ModelError), yml, graph_of(path), name, [f"{NAME} says all of it"])
+
+
+def read_described(path: Path, name: str | None, description: Description) -> Reading:
+    """Read an ONNX graph that somebody describes, whatever lies beside it.
+
+    Args:
+        path: the graph, or a folder with just one.
+        name: what to call the model.
+        description: what it is.
+
+    Raises:
+        ModelError: there is not just one graph, or the description contradicts itself.
+
+    Example:
+        >>> import tempfile
+        >>> text = {"transform": {"type": "top_down", "size": [192, 256]}, "head": {"type": "heatmap"}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "model.onnx")
+        ...     _ = path.write_bytes(bytes([8, 7]))
+        ...     read_described(path, None, Description.model_validate(text)).spec.input_size
+        (192, 256)
+    """
+    graph = graph_of(path)
+    return Reading(DESCRIBED, spec_of(description, graph, graph, name), ("it is described",), description)

@@ -16,14 +16,18 @@ class Hints:
     Attributes:
         kind: what it is, one of :data:`hpi.models.readers.plain_onnx.KINDS`, such as ``"simcc"`` or ``"yolo"``.
         skeleton: its keypoints: a name of ``configs/skeletons``, or the path of a YAML file.
+        usual: skeletons that are meant where several have as many keypoints as the model.
+        description: all of it, whatever its files say.
 
     Example:
         >>> Hints(skeleton="ap10k17")
-        Hints(kind=None, skeleton='ap10k17')
+        Hints(kind=None, skeleton='ap10k17', usual=(), description=None)
     """
 
     kind: str | None = None
     skeleton: str | None = None
+    usual: tuple[str, ...] = ()
+    description: Description | None = None
 
 
 @dataclass(frozen=True)
