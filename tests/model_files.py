@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper
+
 from planted import save_planted
 
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from planted import save_planted_pose
 
 from hpi import Frame, Instances, KeypointResult, Predictor
 from hpi.sinks.formats import FORMATS
@@ -13,6 +12,7 @@ from hpi.sinks.lines import read_lines
 from hpi.skeletons import load_skeleton, skeleton_names
 from hpi.zoo import Zoo
 
+from planted import save_planted_pose
 from poses import pose
 from recording import write_clip
 from support import require, run_hpi

@@ -7,7 +7,6 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
-from planted import save_planted
 
 from hpi import BackendError, ModelError, Predictor
 from hpi.backends import BACKENDS
@@ -17,6 +16,7 @@ from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 from hpi.zoo import Zoo
 
+from planted import save_planted
 from support import BOX_ROUNDING, assert_same_keypoints, missing_backend, quick_first
 
 SIZE = (96, 64)

@@ -5,12 +5,12 @@ import base64
 import httpx
 import pytest
 import yaml
-from planted import save_planted_pose
 
 from hpi.compat.paddlex.config import pipeline_of_folders
 from hpi.skeletons import load_skeleton
 from hpi.zoo import Zoo
 
+from planted import save_planted_pose
 from support import EXAMPLE, HANGS_S
 
 
