@@ -138,8 +138,9 @@ class TopDown(KeypointModel):
 def _with_dark(spec: ModelSpec, *, on: bool) -> HeatmapHead:
     if not isinstance(spec.head, HeatmapHead):
         raise ConfigError(f"{spec.name}: use_dark is for heatmaps, but its outputs are {spec.head.type}")
-    decoder = "quarter" if not on else "dark" if spec.head.decoder == "quarter" else spec.head.decoder
-    return spec.head.model_copy(update={"decoder": decoder})
+    if on and spec.head.decoder != "quarter":
+        return spec.head  # by the kind of DARK that is its own
+    return spec.head.model_copy(update={"decoder": "dark" if on else "quarter"})
 
 
 def _boxes(people: Instances) -> Float32:

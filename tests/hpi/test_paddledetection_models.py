@@ -307,6 +307,7 @@ def test_nothing_to_compare_is_no_proof(exported, asked, tmp_path, monkeypatch):
     config = ReferenceImages.load().config
     unsure = ReferenceImages(config.model_copy(update={"clear_above": 1e9}))
     monkeypatch.setattr("hpi.models.model.ReferenceImages.load", lambda: unsure)
+    monkeypatch.setattr("hpi.models.topdown.CLEAREST", 1)  # then not even its best keypoint is compared
     spec = Zoo.default().find(LITE[0], exported(LITE[0]))
     choice = choose(spec, asked, Priors(tmp_path / "priors.json"))
     with choice.session as session:

@@ -5,6 +5,7 @@ import onnx
 import pytest
 import yaml
 from onnx import helper, numpy_helper
+from planted import save_planted
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
@@ -15,7 +16,6 @@ from hpi.heads.simcc import SimccHead
 from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 
-from planted import save_planted
 from support import missing_backend, quick_first
 
 SIZE = (192, 256)
@@ -57,9 +57,9 @@ def test_the_vectors_of_the_example_are_its_keypoints(example):
 @pytest.mark.parametrize("backend", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.full)], indirect=True)
 def test_the_example_through_the_predictor(shared, real, example, backend):
     x, y, width, height = example["box_xywh"]
-    photo = shared / "data" / "photos" / "keypoint_detection_002.jpg"
+    image = shared / "data" / "photos" / "keypoint_detection_002.jpg"
     with Predictor(real, backend=backend, device="cpu") as predictor:
-        (result,) = predictor.predict(photo, boxes=[[x, y, x + width, y + height]])
+        (result,) = predictor.predict(image, boxes=[[x, y, x + width, y + height]])
     assert result.skeleton.name == "coco17"
     assert result.keypoints[0] == pytest.approx(example["keypoints_image"], abs=1e-3)
     assert result.keypoint_scores[0] == pytest.approx(example["keypoints_crop"][:, 2], abs=1e-4)
