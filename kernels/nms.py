@@ -155,7 +155,7 @@ def oks_similarity(
         >>> oks_similarity(keypoints, boxes, [0.06])(np.array([0]), np.array([0, 1])).round(2)
         array([[1.  , 0.65]])
     """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
     every = np.ones(keypoints.shape[1], np.bool_)
     return _of_class(lambda ones, others: oks(keypoints[ones], areas[ones], keypoints[others], sigmas, every), classes)
 

@@ -45,7 +45,7 @@ class RtmdetHead(SuppressingHead):
 
 def _check(levels: Sequence[Any], count: int, size: tuple[int, int]) -> None:
     width, height = size
-    columns = {level.shape[-1] for level in levels}
+    columns = {level.shape[3:] for level in levels}
     for level in levels:
         if not (
             level.ndim == 4

@@ -19,6 +19,7 @@ from hpi.zoo import Zoo
 from planted import save_planted
 from support import BOX_ROUNDING, assert_same_keypoints, missing_backend, quick_first
 
+POSE = "MoveNet-Thunder_256x256"
 SIZE = (96, 64)
 CELLS = 12 * 8 + 6 * 4 + 3 * 2
 RUNTIMES = [one for one in ("onnxruntime", "openvino") if missing_backend(one) is None]
@@ -275,29 +276,47 @@ def test_raw_rtmdet_has_the_boxes_of_its_finished_export(raw, shared, backend):
             np.testing.assert_allclose(ours.instances.scores, theirs.instances.scores, atol=1e-4)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("backend", [*RUNTIMES, None])
-def test_box_ap_of_raw_rtmdet_is_that_of_its_exporter(raw, shared, backend):
+def figures_of(folder, shared, backend, boxes):
     pytest.importorskip("pycocotools")
     from hpi.evaluation.coco import CocoDataset
 
     data = shared / "data" / "coco_val"
-    dataset = CocoDataset(data / "person_keypoints.json", data / "images", "detector")
-    with Predictor(raw, backend=backend, device="cpu") as predictor:
+    dataset = CocoDataset(data / "person_keypoints.json", data / "images", boxes)
+    with Predictor(folder, backend=backend, device="cpu") as predictor:
         assert dataset.check(predictor) is not None
         failed = []
         found = predict(predictor, dataset.images, Journal(None), 8, on_error=failed.append)
-        figures = dataset.figures(found, predictor)
-    assert not failed
-    assert figures["box AP"] == pytest.approx(54.72, abs=0.3)
+        assert not failed
+        return dataset.figures(found, predictor)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("backend", [*RUNTIMES, None])
+def test_box_ap_of_raw_rtmdet_is_that_of_its_exporter(raw, shared, backend):
+    assert figures_of(raw, shared, backend, "detector")["box AP"] == pytest.approx(54.72, abs=0.3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("backend", RUNTIMES)
+def test_keypoint_ap_of_multipose_is_that_of_its_converter(multipose, shared, backend):
+    assert figures_of(multipose, shared, backend, "model")["AP"] == pytest.approx(31, abs=0.5)
+
+
+@pytest.mark.full
+def test_a_pipeline_picks_the_people_of_several_classes(tmp_path, rng):
+    other = [40.0, 4.0, 60.0, 20.0]
+    outputs = {"dets": array([[*BOX, SCORE], [*other, SCORE]]), "labels": np.array([[1, 0]])}
+    detector = save(tmp_path, "dets", outputs, classes=["dog", "person"])
+    with Predictor.of_folders(Zoo.default().find(POSE).folder, detector, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(images(rng)[0])
+    np.testing.assert_allclose(result.boxes, [np.multiply(BOX, 2)], atol=1e-3)
 
 
 @pytest.mark.full
 def test_raw_rtmdet_finds_people_for_a_top_down_model(raw, image):
-    name = "MoveNet-Thunder_256x256"
     with (
-        Predictor.of_folders(Zoo.default().find(name).folder, raw, backend="onnxruntime") as together,
-        Predictor(name, backend="onnxruntime") as alone,
+        Predictor.of_folders(Zoo.default().find(POSE).folder, raw, backend="onnxruntime") as together,
+        Predictor(POSE, backend="onnxruntime") as alone,
     ):
         (found,) = together.predict(image)
         (expected,) = alone.predict(image, boxes=found.boxes)

@@ -236,6 +236,7 @@ def test_what_a_head_cannot_read_is_said(kind, change):
         (DetsHead(), [zeros(1, 3, 5), np.zeros((1, 4), np.int64)], r"classes \[N, M\] as whole numbers"),
         (RtmdetHead(), [zeros(1, 12, 8, 5), zeros(1, 6, 4, 5), zeros(1, 3, 2, 4)], "three levels"),
         (RtmdetHead(), [zeros(1, 12, 8, 5), zeros(1, 6, 4, 5), zeros(1, 3, 3, 5)], "64x96 pixels"),
+        (RtmdetHead(), [zeros(), zeros(), zeros()], "three levels"),
         (RtmdetHead(), [zeros(1, 5, 12, 8), zeros(1, 5, 6, 4), zeros(1, 5, 3, 2)], "three levels"),
         (YoloxHead(), [zeros(1, CELLS + 1, 6)], rf"\[1, {CELLS}, 5 \+ classes\] of 64x96 pixels"),
         (YoloxHead(), [zeros(1, CELLS, 5)], "there is no class"),
