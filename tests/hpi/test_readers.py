@@ -44,8 +44,8 @@ def _stand_in(kind: str, does: str = "object_detection", **fields: object) -> ty
 POSE = "keypoint_detection"
 STAND_INS = [
     _stand_in("simcc", POSE, split_ratio=2.0, score="min"), _stand_in("rtmo", POSE), _stand_in("dets"),
-    _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo_pose", POSE, keypoints=0),
-    _stand_in("yolo26_boxes"), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
+    _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo26_boxes"),
+    _stand_in("yolo_pose", POSE, keypoints=0, classes=1), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
 ]  # fmt: skip
 HAS_FIT = "FitDescription" in repr(Description.model_fields["transform"])
 IS_PROVISIONAL = "align" not in HEADS["heatmap"].model_fields
@@ -164,6 +164,7 @@ def test_outputs_that_the_pipeline_renames(tmp_path):
         ("pose", {0: "person"}, (1, 56, 8400), {"type": "yolo_pose", "keypoints": 17}, ["person"]),
         ("pose", {0: "person"}, ("batch", 56, "anchors"), {"type": "yolo_pose", "keypoints": 17}, ["person"]),
         ("pose", {0: "person"}, (1, 300, 57), {"type": "yolo26_pose"}, ["person"]),
+        ("pose", {0: "person", 1: "b"}, (1, 57, 8400), {"type": "yolo_pose", "classes": 2, "keypoints": 17}, None),
         ("detect", {0: "it's", 1: "b"}, (1, 6, 8400), {"type": "yolo_boxes"}, ["it's", "b"]),
         ("detect", {0: "a", 2: "b"}, (1, 300, 6), {"type": "yolo26_boxes"}, ["a", "1", "b"]),
     ],
@@ -171,6 +172,11 @@ def test_outputs_that_the_pipeline_renames(tmp_path):
 def test_files_of_ultralytics(tmp_path, task, names, shape, head, classes):
     size = ("batch", 3, "height", "width") if shape[0] == "batch" else (1, 3, 640, 640)
     file = files.save_graph(tmp_path / "yolo.onnx", {"output0": shape}, size, metadata=files.metadata(task, names))
+    if classes is None:
+        with pytest.raises(ModelError, match="ap10k17 or coco17"):
+            read(file)
+        assert written(file, skeleton="coco17")["head"] == head
+        return
     made = {"input": UNIT, "transform": MIDDLE, "head": head, "classes": classes, "threshold": 0.25}
     assert written(file) == (made if task == "detect" else {**made, "skeleton": "coco17"})
     assert written(tmp_path) == written(file)

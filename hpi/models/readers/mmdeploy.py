@@ -168,7 +168,12 @@ class Codec(_Part):
 
 
 def is_mmdeploy(path: Path) -> bool:
-    """Whether there is a ``pipeline.json`` or ``deploy.json``."""
+    """Whether there is a ``pipeline.json`` or ``deploy.json``.
+
+    Example:
+        >>> is_mmdeploy(Path("docs"))
+        False
+    """
     return any((folder_of(path) / name).is_file() for name in (PIPELINE, DEPLOY))
 
 
@@ -218,7 +223,11 @@ def read_mmdeploy(path: Path, name: str | None, hints: Hints) -> Reading:
     if transform["type"] != "top_down":
         content["threshold"] = THRESHOLD
     if keypoints == 0:
-        content["classes"] = tuple(name for name, of in CLASSES.items() if of & words)[:1]
+        named = tuple(name for name, of in CLASSES.items() if of & words)[:1]
+        content["classes"] = named
+        because.append(
+            f"{DETAIL} speaks for {named[0]}" if named else "nothing names its classes, so they have numbers"
+        )
     else:
         spoken_for = [name for name, of in WORDS.items() if of & words]
         content["skeleton"], why = skeleton_of(keypoints, hints, folder / DETAIL, spoken_for)
