@@ -223,19 +223,26 @@ def test_inspect_writes_a_file_once(tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == ["hpi.yml", "model.onnx"]
 
 
-def test_inspect_of_a_known_model_and_of_none(tmp_path):
-    done = run("inspect", "MoveNet-Thunder_256x256")
-    assert "PaddleX or PaddleDetection folder" in done.stdout
-    done = run("inspect", "MoveNet-Thunder_256x256", "--write")
-    assert (done.exit_code, "needs no hpi.yml" in done.stderr) == (2, True)
+def test_inspect_of_nothing(tmp_path):
     done = run("inspect", tmp_path / "missing")
     assert (done.exit_code, "no such model folder" in done.stderr) == (1, True)
 
 
-def test_the_command_line_takes_a_path_and_hints(tmp_path):
-    folder = described(tmp_path / "mine")
-    done = run("predict", EXAMPLE, "--model", folder, "--skeleton", "coco17", "--json")
+@pytest.mark.full
+def test_inspect_of_a_known_model():
+    done = run("inspect", "MoveNet-Thunder_256x256")
+    assert "PaddleX or PaddleDetection folder" in done.stdout
+    done = run("inspect", "MoveNet-Thunder_256x256", "--write")
+    assert (done.exit_code, "needs no hpi.yml" in done.stderr) == (2, True)
+
+
+@pytest.mark.full
+def test_the_command_line_takes_a_path_and_a_skeleton(tmp_path):
+    done = run("predict", EXAMPLE, "--model", described(tmp_path / "mine"), "--skeleton", "coco17", "--json")
     assert done.exit_code == 0, done.stderr
     assert len(json.loads(done.stdout)["kpts"][0]["keypoints"]) == 17
-    done = run("predict", EXAMPLE, "--model", folder, "--kind", "rtmo", "--json")
+
+
+def test_the_command_line_takes_a_path_and_a_kind(tmp_path):
+    done = run("predict", EXAMPLE, "--model", described(tmp_path / "mine"), "--kind", "rtmo", "--json")
     assert (done.exit_code, "it is no rtmo" in done.stderr) == (1, True)

@@ -18,6 +18,8 @@ from hpi.models.readers import Hints, read
 from hpi.models.readers.skeletons import skeletons_of
 from hpi.skeletons import load_skeleton, skeleton_names
 
+from support import quick_first
+
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
 BGR = {"color": "bgr", "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395]}
 UNIT = {"std": [255.0, 255.0, 255.0]}
@@ -42,8 +44,8 @@ def _stand_in(kind: str, does: str = "object_detection", **fields: object) -> ty
 POSE = "keypoint_detection"
 STAND_INS = [
     _stand_in("simcc", POSE, split_ratio=2.0, score="min"), _stand_in("rtmo", POSE), _stand_in("dets"),
-    _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo_pose", POSE, keypoints=0),
-    _stand_in("yolo26_boxes"), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
+    _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo26_boxes"),
+    _stand_in("yolo_pose", POSE, keypoints=0, classes=1), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
 ]  # fmt: skip
 HAS_FIT = "FitDescription" in repr(Description.model_fields["transform"])
 IS_PROVISIONAL = "align" not in HEADS["heatmap"].model_fields
@@ -162,6 +164,7 @@ def test_outputs_that_the_pipeline_renames(tmp_path):
         ("pose", {0: "person"}, (1, 56, 8400), {"type": "yolo_pose", "keypoints": 17}, ["person"]),
         ("pose", {0: "person"}, ("batch", 56, "anchors"), {"type": "yolo_pose", "keypoints": 17}, ["person"]),
         ("pose", {0: "person"}, (1, 300, 57), {"type": "yolo26_pose"}, ["person"]),
+        ("pose", {0: "person", 1: "b"}, (1, 57, 8400), {"type": "yolo_pose", "classes": 2, "keypoints": 17}, None),
         ("detect", {0: "it's", 1: "b"}, (1, 6, 8400), {"type": "yolo_boxes"}, ["it's", "b"]),
         ("detect", {0: "a", 2: "b"}, (1, 300, 6), {"type": "yolo26_boxes"}, ["a", "1", "b"]),
     ],
@@ -169,6 +172,11 @@ def test_outputs_that_the_pipeline_renames(tmp_path):
 def test_files_of_ultralytics(tmp_path, task, names, shape, head, classes):
     size = ("batch", 3, "height", "width") if shape[0] == "batch" else (1, 3, 640, 640)
     file = files.save_graph(tmp_path / "yolo.onnx", {"output0": shape}, size, metadata=files.metadata(task, names))
+    if classes is None:
+        with pytest.raises(ModelError, match="ap10k17 or coco17"):
+            read(file)
+        assert written(file, skeleton="coco17")["head"] == head
+        return
     made = {"input": UNIT, "transform": MIDDLE, "head": head, "classes": classes, "threshold": 0.25}
     assert written(file) == (made if task == "detect" else {**made, "skeleton": "coco17"})
     assert written(tmp_path) == written(file)
@@ -520,7 +528,70 @@ def test_what_is_wrong_or_not_clear_is_an_error_that_says_so(tmp_path, name):
     assert len(str(error.value)) < 3000
 
 
-@pytest.mark.parametrize("made", ["rtmpose", "huggingface", "yolo"])
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    2.5,
+    1e308,
+    float("nan"),
+    "",
+    "x" * 3000,
+    "\0",
+    "../x",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    [1, 2],
+    "person",
+]
+
+
+def paths(content, path=()):
+    """The places in a JSON."""
+    yield path
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield from paths(value, (*path, key))
+
+
+@pytest.mark.parametrize("made", quick_first(["rtmpose", "huggingface", "rtmdet", "vitpose_sdk"], 1))
+def test_odd_values_in_any_place_are_read_or_a_model_error(tmp_path, rng, made):
+    folder = getattr(files, made)(tmp_path / "model")
+    targets = {file: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    for file, content in targets.items():
+        for place in paths(content):
+            changed = json.loads(json.dumps(content))
+            *above, last = place or (None,)
+            odd = ODD[rng.integers(len(ODD))]
+            if last is None:
+                changed = odd
+            else:
+                inner = changed
+                for key in above:
+                    inner = inner[key]
+                inner[last] = odd
+            file.write_text(json.dumps(changed))
+            try:
+                read(folder)
+            except ModelError as error:
+                assert len(str(error)) < 5000, place
+        files.write_json(file, content)
+
+
+@pytest.mark.parametrize("key", quick_first(["names", "task", "imgsz", "kpt_shape", "end2end", "args", "stride"], 1))
+def test_odd_metadata_are_read_or_a_model_error(tmp_path, key):
+    for odd in (*map(repr, ODD), "{", "1" * 9000, "[" * 9000, "-" * 9000, "{**{}}", "lambda: 0", "{0: {}}", "{0: 1}"):
+        yolo(**{key: odd})(tmp_path)
+        try:
+            read(tmp_path)
+        except ModelError as error:
+            assert len(str(error)) < 5000
+
+
+@pytest.mark.parametrize("made", quick_first(["yolo", "rtmpose", "huggingface"]))
 def test_damaged_files_are_read_or_a_model_error(tmp_path, rng, made):
     """Bytes changed, cut off and put in, in each file that says something."""
     folder = tmp_path / "model"
@@ -530,7 +601,7 @@ def test_damaged_files_are_read_or_a_model_error(tmp_path, rng, made):
         getattr(files, made)(folder)
     targets = [file for file in folder.rglob("*") if file.suffix in {".json", ".onnx"}]
     outcomes = set()
-    for _ in range(150):
+    for _ in range(60):
         target = targets[rng.integers(len(targets))]
         whole = target.read_bytes()
         target.write_bytes(damaged(whole, rng))

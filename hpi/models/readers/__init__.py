@@ -31,6 +31,10 @@ class Reader:
         needs: what there must be, in a few words.
         has: whether a path has this format; looks at names only, and of a lone graph at its metadata.
         read: path, name and hints become a reading.
+
+    Example:
+        >>> READERS[0].format, READERS[-1].format
+        ('ONNX graph with hpi.yml', 'plain ONNX file')
     """
 
     format: str

@@ -45,6 +45,11 @@ class Preprocessor(BaseModel):
         image_mean: of each channel, RGB.
         image_std: of each channel, RGB.
         normalize_factor: the length that boxes are divided by on the way; it has no effect on the result.
+
+    Example:
+        >>> said = Preprocessor(image_processor_type="VitPoseImageProcessor", size={"height": 256, "width": 192})
+        >>> said.input_section
+        {'mean': (123.675, 116.28, 103.53), 'std': (58.395, 57.12, 57.375)}
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -80,7 +85,12 @@ class Config(BaseModel):
 
 
 def is_huggingface(path: Path) -> bool:
-    """Whether there is a ``preprocessor_config.json``."""
+    """Whether there is a ``preprocessor_config.json``.
+
+    Example:
+        >>> is_huggingface(Path("docs"))
+        False
+    """
     return (folder_of(path) / PREPROCESSOR).is_file()
 
 

@@ -46,6 +46,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
+Text = Annotated[str, Field(max_length=1000)]
 Side = Annotated[int, Field(gt=0, le=8192)]
 Sides = Annotated[tuple[Side, Side], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
 Level = Annotated[float, Field(ge=0, le=255)]
@@ -116,11 +117,10 @@ Step = Annotated[CenterScale | Affine | BottomupResize | Resize | Pad | Normaliz
 class Task(_Part):
     """A task of a pipeline."""
 
-    module: str
+    module: Text
     transforms: list[dict[str, Any]] = Field(default_factory=list)
-    component: str | None = None
+    component: Text | None = None
     params: dict[str, Any] = Field(default_factory=dict)
-    input_map: dict[str, str] = Field(default_factory=dict)
     output_map: dict[str, str] = Field(default_factory=dict)
 
 
@@ -137,17 +137,17 @@ class _PipelineFile(_Part):
 
 
 class _Net(_Part):
-    net: str
-    backend: str = "onnxruntime"
+    net: Text
+    backend: Text = "onnxruntime"
 
 
 class _DeployFile(_Part):
-    task: str
+    task: Text
     models: Annotated[list[_Net], Field(min_length=1)]
 
 
 class _Training(_Part):
-    config: str | None = None
+    config: Text | None = None
 
 
 class _DetailFile(_Part):
@@ -157,18 +157,23 @@ class _DetailFile(_Part):
 class Codec(_Part):
     """What matters of ``params`` of a keypoint model's postprocessing."""
 
-    type: str | None = None
+    type: Text | None = None
     input_size: Sides | None = None
     simcc_split_ratio: Annotated[float, Field(gt=0, le=64)] = 2.0
     use_dark: bool = False
     export_postprocess: bool = False
     use_udp: bool = False
-    post_process: str = "default"
-    heatmap_type: str = "gaussian"
+    post_process: Text = "default"
+    heatmap_type: Text = "gaussian"
 
 
 def is_mmdeploy(path: Path) -> bool:
-    """Whether there is a ``pipeline.json`` or ``deploy.json``."""
+    """Whether there is a ``pipeline.json`` or ``deploy.json``.
+
+    Example:
+        >>> is_mmdeploy(Path("docs"))
+        False
+    """
     return any((folder_of(path) / name).is_file() for name in (PIPELINE, DEPLOY))
 
 
@@ -218,7 +223,11 @@ def read_mmdeploy(path: Path, name: str | None, hints: Hints) -> Reading:
     if transform["type"] != "top_down":
         content["threshold"] = THRESHOLD
     if keypoints == 0:
-        content["classes"] = tuple(name for name, of in CLASSES.items() if of & words)[:1]
+        named = tuple(name for name, of in CLASSES.items() if of & words)[:1]
+        content["classes"] = named
+        because.append(
+            f"{DETAIL} speaks for {named[0]}" if named else "nothing names its classes, so they have numbers"
+        )
     else:
         spoken_for = [name for name, of in WORDS.items() if of & words]
         content["skeleton"], why = skeleton_of(keypoints, hints, folder / DETAIL, spoken_for)
@@ -258,7 +267,7 @@ def _deployed(folder: Path) -> tuple[str | None, Graph]:
 
 def _steps(prepare: Task, source: Path) -> tuple[list[Step], Normalize]:
     """The steps that have an effect, without and with normalisation."""
-    named = [one for one in prepare.transforms if one.get("type") not in _WITHOUT_EFFECT]
+    named = [one for one in prepare.transforms if str(one.get("type")) not in _WITHOUT_EFFECT]
     steps = parse(_Steps, {"transforms": named}, f"{source}: tasks", ModelError).transforms
     normalizing = [step for step in steps if isinstance(step, Normalize)]
     if len(normalizing) != 1:

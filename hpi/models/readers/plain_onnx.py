@@ -70,6 +70,10 @@ class Kind:
         gives: its outputs, in words.
         heads: the heads that its models have.
         fits: what a graph can be among them, given the number of keypoints that somebody asks for.
+
+    Example:
+        >>> sorted(KINDS["yolox"].heads)
+        ['dets', 'yolox']
     """
 
     gives: str
@@ -236,13 +240,10 @@ def _yolo(graph: Graph, asked: int | None) -> Iterator[Fit]:
     content = _whole(UNIT, CENTER, {"type": "yolo_boxes"}, 0.25, rows - 4)
     yield Fit(f"boxes of {rows - 4} classes of a YOLO v8 or 11", content, 0, None)
     keypoints = (rows - 5) // 3 if asked is None else asked
-    if (
-        keypoints
-        and (classes := rows - 4 - 3 * keypoints) > 0
-        and (asked or (classes == 1 and skeletons_of(keypoints)))
-    ):
-        content = _whole(UNIT, CENTER, {"type": "yolo_pose", "keypoints": keypoints}, 0.25)
-        choose = ("skeleton", skeletons_of(keypoints)[-1]) if skeletons_of(keypoints) else None
+    classes, known = rows - 4 - 3 * keypoints, skeletons_of(keypoints)
+    if classes > 0 if asked else classes == 1 and known:
+        content = _whole(UNIT, CENTER, {"type": "yolo_pose", "classes": classes, "keypoints": keypoints}, 0.25)
+        choose = ("skeleton", known[-1]) if known else None
         yield Fit(f"people with {keypoints} keypoints of a YOLO v8 or 11", content, keypoints, choose)
 
 

@@ -42,6 +42,10 @@ class Metadata(BaseModel):
         kpt_shape: of pose models: how many keypoints, and numbers for each: x, y and perhaps a score.
         end2end: the network finishes its rows itself.
         args: of the export; ``nms``: suppression is in the graph.
+
+    Example:
+        >>> Metadata(task="detect", names={0: "person", 2: "dog"}, imgsz=(640, 640)).classes
+        ('person', '1', 'dog')
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
@@ -68,6 +72,11 @@ def is_ultralytics(path: Path) -> bool:
 
     Raises:
         ModelError: the file is damaged.
+
+    Example:
+        >>> from hpi.zoo import Zoo
+        >>> is_ultralytics(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx)
+        False
     """
     graphs = [path] if path.suffix == ".onnx" and path.is_file() else graphs_in(path) if path.is_dir() else []
     if len(graphs) != 1:
@@ -164,8 +173,9 @@ def _head(graph: Graph, said: Metadata) -> tuple[dict[str, Any], str]:
                 "it anew"
             )
         if is_raw:
-            head = {"type": "yolo_pose", "keypoints": keypoints} if keypoints else {"type": "yolo_boxes"}
-            return head, f"{output} are rows that nothing has suppressed yet"
+            of_pose = {"type": "yolo_pose", "classes": len(said.classes), "keypoints": keypoints}
+            why = f"{output} are rows that nothing has suppressed yet"
+            return of_pose if keypoints else {"type": "yolo_boxes"}, why
     raise ModelError(
         f"{graph.path}: {graph}, but for the task {said.task} of {len(said.classes)} classes that would be "
         f"[N, {rows}, cells] or, finished, [N, boxes, {columns}]; export it anew"
