@@ -243,7 +243,7 @@ class Predictor:
             HpiError: as the class.
 
         Example:
-            >>> from hpi.zoo import Zoo, meant, why_not_fetched
+            >>> from hpi.zoo import Zoo
             >>> names = ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")
             >>> folders = [Zoo.default().find(name).folder for name in names]
             >>> with Predictor.of_folders(*folders, device="cpu") as predictor:

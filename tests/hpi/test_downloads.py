@@ -380,6 +380,6 @@ def test_models_under_agpl_are_explained_and_never_fetched(name):
             assert part in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["yolox-m_humanart", "yolo", "yolov", "my-yolo11n"])
+@pytest.mark.parametrize("name", ["yolox-m_humanart", "yolo", "yolov7x", "my-yolo11n"])
 def test_other_names_are_no_models_under_agpl(name):
     assert why_not_fetched(name) is None
