@@ -90,6 +90,12 @@ class HuggingFace(Record):
     revision: str | None = None
     sha256: str | None = None
 
+    @model_validator(mode="after")
+    def _of_a_file(self) -> HuggingFace:
+        if self.file is None and (self.beside or self.sha256):
+            raise PydanticCustomError("file", "beside and sha256 belong to a file; name it")
+        return self
+
     @property
     def place(self) -> str:
         """Where it is from, in lists."""

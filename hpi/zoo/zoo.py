@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 MOST_LIKELY = 4
 """Most names that are suggested."""
 
-_OF_ULTRALYTICS = re.compile(r"yolo(v\d+|\d+)[nsmblx]\d?(-[a-z0-9]+)*(\.pt)?", re.IGNORECASE)
+_OF_ULTRALYTICS = re.compile(r"yolo(v[358]|11|12|26)[nsmlx]\d?(-[a-z0-9]+)*(\.pt)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

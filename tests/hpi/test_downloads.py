@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from hpi import Predictor
-from hpi.errors import ModelError
+from hpi.errors import ConfigError, ModelError
 from hpi.heads import HEADS
-from hpi.zoo import Zoo
+from hpi.zoo import Zoo, why_not_fetched
 
 from planted import save_planted
 from support import NO_NETWORK, quick_first, run_python, serve
@@ -193,7 +193,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 FIND = """
 import sys
 from pathlib import Path
-from hpi.zoo import Zoo
+from hpi.zoo import Zoo, why_not_fetched
 for path in sys.argv[1:]:
     zoo = Zoo.default()
     zoo.add(Path(path))
@@ -241,9 +241,15 @@ def test_files_of_the_hub(tmp_path, detector):
     assert noted == [{**sources["graph"]}]
 
 
+@pytest.mark.parametrize("other", [{"sha256": "0" * 64}, {"beside": ["hpi.yml"]}])
+def test_a_hash_and_further_files_need_a_file(tmp_path, other):
+    with pytest.raises(ConfigError, match="belong to a file"):
+        add(Zoo(tmp_path), tmp_path, {"hugging_face": "me/models", **other})
+
+
 @pytest.mark.parametrize("file", ["../model.onnx", "/etc/model.onnx", ".git/model.onnx", "a//b.onnx", ""])
 def test_a_path_out_of_the_repository_is_refused(tmp_path, file):
-    with pytest.raises(Exception, match="file"):
+    with pytest.raises(ConfigError, match="file"):
         add(Zoo(tmp_path), tmp_path, {"hugging_face": "me/models", "file": file})
 
 
@@ -368,14 +374,12 @@ def test_without_network_every_source_and_the_way_by_hand_are_named(tmp_path):
 def test_models_under_agpl_are_explained_and_never_fetched(name):
     stem = name.removesuffix(".pt")
     for ask in (Predictor, Zoo.default().find):
-        with pytest.raises(Exception, match="AGPL") as error:
+        with pytest.raises(ConfigError, match="AGPL") as error:
             ask(name)
         for part in (name, f"yolo export model={stem}.pt format=onnx", f"./{stem}.onnx"):
             assert part in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["yolox-m_humanart", "yolo", "yolov", "my-yolo11n"])
+@pytest.mark.parametrize("name", ["yolox-m_humanart", "yolo", "yolov7x", "my-yolo11n"])
 def test_other_names_are_no_models_under_agpl(name):
-    from hpi.zoo import why_not_fetched
-
     assert why_not_fetched(name) is None
