@@ -79,7 +79,7 @@ def test_the_network_gets_red_green_and_blue(tmp_path):
     assert scores[0] == pytest.approx(([255, 0, 0] - MEAN) / STD + ABOVE, abs=1e-3)
 
 
-@quick_first(("rule", "expected"), [(None, 0.6), ("mean", 0.6), ("min", 0.3)])
+@pytest.mark.parametrize(("rule", "expected"), quick_first([(None, 0.6), ("mean", 0.6), ("min", 0.3)]))
 def test_the_score_of_a_keypoint_is_rtmlibs_or_mmposes(tmp_path, photo, rule, expected):
     path = save_simcc(tmp_path / "pose.onnx", [10, 20, 30], [10, 20, 30], heights_x=0.9, heights_y=0.3)
     with RTMPose(path, **({} if rule is None else {"score": rule})) as pose:
@@ -278,13 +278,15 @@ def test_modes_are_pipelines_of_the_registry(registered):
         assert usual_models(registered, mode, "mine.onnx", None) == ("mine.onnx", pose)
 
 
-@quick_first(
+@pytest.mark.parametrize(
     ("address", "name"),
-    [
-        ("rtmposev1/onnx_sdk/rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.zip", "rtmpose-m"),
-        ("rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip", "yolox-m_humanart"),
-        ("rtmo/onnx_sdk/rtmo-m_16xb16-600e_body7-640x640-39e78cc4_20231211.zip", "rtmo-m"),
-    ],
+    quick_first(
+        [
+            ("rtmposev1/onnx_sdk/rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.zip", "rtmpose-m"),
+            ("rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip", "yolox-m_humanart"),
+            ("rtmo/onnx_sdk/rtmo-m_16xb16-600e_body7-640x640-39e78cc4_20231211.zip", "rtmo-m"),
+        ]
+    ),
 )
 def test_an_address_of_rtmlib_is_a_model_of_the_registry(address, name):
     assert _registered(f"https://download.openmmlab.com/mmpose/v1/projects/{address}") == name
