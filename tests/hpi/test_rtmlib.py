@@ -1,13 +1,14 @@
 """rtmlib's classes: its arguments and arrays, and what is right where it is wrong."""
 
 import logging
+import pickle
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
-from hpi import ConfigError, InputError
+from hpi import ConfigError, InputError, Predictor
 from hpi.benchmarks.graphs import small
 from hpi.compat.rtmlib import (
     RTMO,
@@ -348,6 +349,19 @@ def test_a_model_is_opened_as_asked(coco, photo):
         assert pose.model.spec.normalization.scale == (1, 1, 1)
     with pytest.raises(Exception, match="3, 320, 320"):
         RTMPose(coco, (320, 320))
+
+
+def test_a_model_can_be_described_without_a_file(tmp_path, photo):
+    path = save_simcc(tmp_path / "pose.onnx", [96, 192], [128, 256])
+    content = {"transform": {"type": "top_down", "size": [W, H], "padding": 1}, "head": {"type": "simcc"}}
+    with Predictor(path, description=content, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(photo, boxes=[[100, 100, 292, 356]])
+        assert pickle.loads(pickle.dumps(predictor)).name == "pose"
+    assert result.keypoints[0] == pytest.approx(np.array([[148, 164], [196, 228]]))
+    with pytest.raises(ConfigError, match="description: it says kind and skeleton too"):
+        Predictor(path, description=content, kind="simcc")
+    with pytest.raises(ConfigError, match=r"description: .*head"):
+        Predictor(path, description={"transform": content["transform"]})
 
 
 @pytest.mark.parametrize(
