@@ -20,7 +20,7 @@ class UdpViTPose(rtmlib.ViTPose):
         _, center, scale = super().preprocess(image, box)
         width, height = self.model_input_size
         factor = (np.array([width, height]) - 1) / scale
-        matrix = np.column_stack([np.diag(factor), factor * (scale / 2 - center)])
+        matrix = np.column_stack([np.diag(factor), factor * (scale / 2 - center)]).astype(np.float32)
         crop = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         return (crop - np.array(self.mean)) / np.array(self.std), center, scale
 

@@ -1,13 +1,14 @@
 """rtmlib's classes: its arguments and arrays, and what is right where it is wrong."""
 
 import logging
+import pickle
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
-from hpi import ConfigError, InputError
+from hpi import ConfigError, InputError, Predictor
 from hpi.benchmarks.graphs import small
 from hpi.compat.rtmlib import (
     RTMO,
@@ -79,7 +80,7 @@ def test_the_network_gets_red_green_and_blue(tmp_path):
     assert scores[0] == pytest.approx(([255, 0, 0] - MEAN) / STD + ABOVE, abs=1e-3)
 
 
-@quick_first(("rule", "expected"), [(None, 0.6), ("mean", 0.6), ("min", 0.3)])
+@pytest.mark.parametrize(("rule", "expected"), quick_first([(None, 0.6), ("mean", 0.6), ("min", 0.3)]))
 def test_the_score_of_a_keypoint_is_rtmlibs_or_mmposes(tmp_path, photo, rule, expected):
     path = save_simcc(tmp_path / "pose.onnx", [10, 20, 30], [10, 20, 30], heights_x=0.9, heights_y=0.3)
     with RTMPose(path, **({} if rule is None else {"score": rule})) as pose:
@@ -278,13 +279,15 @@ def test_modes_are_pipelines_of_the_registry(registered):
         assert usual_models(registered, mode, "mine.onnx", None) == ("mine.onnx", pose)
 
 
-@quick_first(
+@pytest.mark.parametrize(
     ("address", "name"),
-    [
-        ("rtmposev1/onnx_sdk/rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.zip", "rtmpose-m"),
-        ("rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip", "yolox-m_humanart"),
-        ("rtmo/onnx_sdk/rtmo-m_16xb16-600e_body7-640x640-39e78cc4_20231211.zip", "rtmo-m"),
-    ],
+    quick_first(
+        [
+            ("rtmposev1/onnx_sdk/rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.zip", "rtmpose-m"),
+            ("rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip", "yolox-m_humanart"),
+            ("rtmo/onnx_sdk/rtmo-m_16xb16-600e_body7-640x640-39e78cc4_20231211.zip", "rtmo-m"),
+        ]
+    ),
 )
 def test_an_address_of_rtmlib_is_a_model_of_the_registry(address, name):
     assert _registered(f"https://download.openmmlab.com/mmpose/v1/projects/{address}") == name
@@ -346,6 +349,19 @@ def test_a_model_is_opened_as_asked(coco, photo):
         assert pose.model.spec.normalization.scale == (1, 1, 1)
     with pytest.raises(Exception, match="3, 320, 320"):
         RTMPose(coco, (320, 320))
+
+
+def test_a_model_can_be_described_without_a_file(tmp_path, photo):
+    path = save_simcc(tmp_path / "pose.onnx", [96, 192], [128, 256])
+    content = {"transform": {"type": "top_down", "size": [W, H], "padding": 1}, "head": {"type": "simcc"}}
+    with Predictor(path, description=content, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(photo, boxes=[[100, 100, 292, 356]])
+        assert pickle.loads(pickle.dumps(predictor)).name == "pose"
+    assert result.keypoints[0] == pytest.approx(np.array([[148, 164], [196, 228]]))
+    with pytest.raises(ConfigError, match="description: it says kind and skeleton too"):
+        Predictor(path, description=content, kind="simcc")
+    with pytest.raises(ConfigError, match=r"description: .*head"):
+        Predictor(path, description={"transform": content["transform"]})
 
 
 @pytest.mark.parametrize(

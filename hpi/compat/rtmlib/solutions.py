@@ -158,6 +158,11 @@ class Body(_TopDown):
 
     Raises:
         HpiError: as of :class:`hpi.Predictor`.
+
+    Example:
+        >>> Body(mode="fast")
+        Traceback (most recent call last):
+        hpi.errors.ConfigError: mode is 'fast': give performance, balanced, lightweight
     """
 
     registered = "body"

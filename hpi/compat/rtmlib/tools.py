@@ -160,6 +160,11 @@ class RTMPose(_TopDownTool):
 
     Raises:
         HpiError: as of :class:`hpi.Predictor`.
+
+    Example:
+        >>> RTMPose("missing.onnx")
+        Traceback (most recent call last):
+        hpi.errors.ConfigError: missing.onnx: there is no such file, and no model of the registry has this name
     """
 
     kind = "simcc"
