@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from hpi import Frame, Instances, KeypointResult, Predictor
+from hpi.models.reference_images import ReferenceImages
+from hpi.selection.parity import reference_results, validate
 from hpi.sinks.formats import FORMATS
 from hpi.sinks.lines import read_lines
 from hpi.skeletons import load_skeleton, skeleton_names
@@ -21,7 +23,11 @@ BOX = [100, 40, 292, 296]
 """As large as the input, and cut out as it is, so keypoints of the input are those of the image, moved."""
 
 
-@pytest.fixture(params=skeleton_names())
+SOME = ("coco_wholebody133", "hand21")
+EVERY = [name if name in SOME else pytest.param(name, marks=pytest.mark.full) for name in skeleton_names()]
+
+
+@pytest.fixture(params=EVERY)
 def skeleton(request):
     return load_skeleton(request.param)
 
@@ -93,3 +99,37 @@ def test_every_format_of_a_stream(image, tmp_path):
     frame = json.loads((out / "clip_res.openpose" / f"clip_{index:012d}_keypoints.json").read_text())
     assert {len(person["hand_left_keypoints_2d"]) for person in frame["people"]} == {3 * 21}
     assert list((out / "clip_res_trc").glob("clip_person*.trc"))
+
+
+# The parity gate
+
+
+@pytest.mark.parametrize(("name", "largest"), [("hand21", 90), ("face68", 130), ("lapa106_face", 130), ("coco17", 480)])
+def test_the_gate_looks_at_what_has_the_keypoints(name, largest):
+    """Hands and faces, where a model is for these."""
+    boxes = ReferenceImages.load().of(load_skeleton(name)).boxes
+    assert len(boxes) == 8
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes[:, 2:] - boxes[:, :2]).max() <= largest
+    assert (boxes >= 0).all()
+    assert (boxes[:, 2:] <= (640, 480)).all()
+
+
+def test_boxes_for_other_keypoints_change_no_verdict_of_a_body():
+    reference = ReferenceImages.load()
+    others = ReferenceImages(reference.config.model_copy(update={"closer": []}))
+    body, hand = load_skeleton("coco17"), load_skeleton("hand21")
+    assert reference.of(body).key == reference.of(None).key == others.of(body).key
+    assert reference.of(hand).key != others.of(hand).key
+
+
+def test_the_gate_compares_all_that_a_model_of_hands_finds(tmp_path):
+    save_planted_pose(tmp_path / "model", load_skeleton("hand21"))
+    with Predictor(tmp_path / "model", backend="onnxruntime") as predictor:
+        (model,) = predictor.pipelines[0].models
+        _, regions = model.example_inputs(1)
+        expected = reference_results(model.spec, model.session, "fp32")
+        verdict = validate(model.spec, model.session, expected)
+    assert regions[0].boxes.tolist() == [[118, 136, 168, 178]]
+    assert verdict.summary.startswith(f"{8 * 21} keypoints against onnxruntime fp32: at most 0 px")
+    assert verdict.passed
