@@ -5,7 +5,6 @@ import onnx
 import pytest
 import yaml
 from onnx import helper, numpy_helper
-from planted import save_planted
 
 from hpi import Predictor
 from hpi.backends import BACKENDS
@@ -16,6 +15,7 @@ from hpi.heads.simcc import SimccHead
 from hpi.models.readers import read_model
 from hpi.selection.parity import reference_results, validate
 
+from planted import save_planted
 from support import missing_backend, quick_first
 
 SIZE = (192, 256)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import yaml
-from planted import save_planted
 
 from hpi import Predictor
 from hpi.errors import ModelError
+
+from planted import save_planted
 
 SIZE, GRID = (192, 256), (48, 64)
 VITPOSE = {
