@@ -112,6 +112,7 @@ def test_nobody_is_no_person(tmp_path, photo, coco, two_people):
         assert body(photo)[1].shape == (0, 17)
 
 
+@pytest.mark.full
 def test_all_people_go_through_the_network_together(coco, photo, rng):
     corners = rng.uniform(0, 300, (9, 2))
     boxes = np.hstack([corners, corners + rng.uniform(50, 150, (9, 2))])
@@ -133,6 +134,7 @@ def middles(keypoints):
     return [int(np.argmin(np.abs(np.array(centers) - x))) for x in keypoints[..., 0].mean(axis=1)]
 
 
+@pytest.mark.full
 def test_ids_stay_when_people_leave_and_come(tmp_path, coco):
     solution = partial(
         Custom, det_class="YOLOX", det=save_places(tmp_path / "yolox.onnx"), pose_class="RTMPose", pose=coco
