@@ -58,6 +58,7 @@ def test_every_form_of_a_result(result, skeleton, tmp_path):
     assert (result.plot() != result.image).any()
 
 
+@pytest.mark.full
 def test_supervision_takes_every_set(result, skeleton):
     require("supervision")
     points, _ = result.to_supervision()
