@@ -45,7 +45,7 @@ from hpi.sources import Input, Item, check_input, is_many, is_single, read_items
 from hpi.sources.streams import Stream, StreamOptions
 from hpi.streaming import MAX_BYTES, UNDER_WAY, OnError, Unusable, ahead, batches, run_batches
 from hpi.tracking.base import Tracking
-from hpi.zoo import Zoo, meant, why_not_fetched
+from hpi.zoo import Zoo, suggestion, why_not_fetched
 
 if TYPE_CHECKING:
     from hpi.sources.opening import StreamSource
@@ -592,7 +592,7 @@ class Predictor:
             raise ConfigError(
                 why_not_fetched(self.name)
                 or f"{self.name!r} is not a pipeline, not a model, not a YAML file, and no folder or file; "
-                f"{meant(self.name, names)}"
+                f"{suggestion(self.name, names)}"
             )
         return path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,11 +70,6 @@ def load_skeleton(name: str) -> Skeleton:
         meant = nearest(name, skeleton_names())
         hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(skeleton_names())}."
         raise ConfigError(f"unknown skeleton {name!r}; {hint} One of your own: give the path of its YAML file")
-    return _packaged(name)
-
-
-@cache
-def _packaged(name: str) -> Skeleton:
     with as_file(files("hpi.configs") / "skeletons" / f"{name}.yaml") as path:
         return read_skeleton(path)
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+USUAL_SIGMA = 0.06
+"""Where nobody says those of the keypoints: the mean of COCO's."""
+
 
 def oks(
     people: NDArray[Any],

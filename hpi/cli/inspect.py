@@ -38,8 +38,11 @@ def inspect(model: str, hints: Hints, *, write: bool, force: bool, as_json: bool
         HpiError: the model cannot be read, or there is nothing to write.
     """
     zoo = Zoo.default()
-    is_known = model in zoo.models and not Path(model).exists()
-    reading = read(zoo.find(model).folder if is_known else Path(model).absolute(), hints=hints)
+    if config := zoo.models.get(model):
+        hints = Hints(hints.kind or config.kind, hints.skeleton or config.skeleton)
+        reading = read(zoo.find(model).folder, model, hints)
+    else:
+        reading = read(Path(model).absolute(), hints=hints)
     file = write_description(reading, force=force) if write else None
     about = {**describe(reading), "written": file and str(file)}
     if as_json:

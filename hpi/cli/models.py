@@ -8,6 +8,7 @@ from rich.console import Console
 
 from hpi.cli.tables import new_table
 from hpi.compat.paddlex.config import pipeline_names, read_pipeline
+from hpi.skeletons import load_skeleton
 from hpi.zoo import ModelConfig, Zoo
 
 
@@ -31,7 +32,7 @@ def _groups(zoo: Zoo) -> Iterator[tuple[str, list[ModelConfig]]]:
     ready = [one for one in models if one.sources]
     yield "Detectors", [one for one in ready if one.task == "object_detection"]
     posing = [one for one in ready if one.task == "keypoint_detection"]
-    skeletons = {one.skeleton: zoo.skeleton_of(one.name) for one in posing}
+    skeletons = {name: load_skeleton(name) if name else None for name in {one.skeleton for one in posing}}
     for name, skeleton in sorted(skeletons.items(), key=lambda item: (len(item[1] or ()), item[0] or "")):
         title = f"{len(skeleton)} keypoints: {name}" if skeleton else "Other keypoints"
         yield title, [one for one in posing if one.skeleton == name]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpi.heads.base import Head, Items, Task
 from hpi.heads.boxes import instances_of
@@ -35,14 +36,14 @@ class Yolo26BoxesHead(Head):
         (rows,) = outputs
         check_output(rows, (count, None, 6), f"rows of box, score and class [{count}, M, 6]")
         items, which = real_rows(rows[..., 4])
-        return people_of(rows[items, which]), items
+        return instances_in(rows[items, which]), items
 
 
-def people_of(rows: np.ndarray[Any, np.dtype[np.float32]]) -> Instances:
+def instances_in(rows: NDArray[np.float32]) -> Instances:
     """The instances of rows ``[M, 6 ...]`` (x1, y1, x2, y2, score, class).
 
     Example:
-        >>> people_of(np.array([[1, 2, 3, 4, 0.9, 7]], np.float32)).class_ids
+        >>> instances_in(np.array([[1, 2, 3, 4, 0.9, 7]], np.float32)).class_ids
         array([7])
     """
     return instances_of(rows[:, [5, 4, 0, 1, 2, 3]])

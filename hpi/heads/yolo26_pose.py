@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from hpi.heads.base import Items, Task
 from hpi.heads.checks import check_output, real_rows
 from hpi.heads.yolo import YoloKeypoints
-from hpi.heads.yolo26_boxes import people_of
+from hpi.heads.yolo26_boxes import instances_in
 from hpi.instances import Instances
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Yolo26PoseHead(YoloKeypoints):
         check_output(rows, (count, None, None), f"people of {count} images {self._layout}")
         items, which = real_rows(rows[..., 4])
         found = rows[items, which]
-        return self.with_keypoints(people_of(found), found[:, 6:], keypoints), items
+        return self.with_keypoints(instances_in(found), found[:, 6:], keypoints), items
 
     def keypoints_in(self, outputs: Sequence[Any]) -> int:  # noqa: D102
         (rows,) = outputs

@@ -13,12 +13,10 @@ from hpi.heads.checks import check_output
 from hpi.heads.yolo import Float32, YoloCandidates, YoloKeypoints
 from hpi.instances import Instances
 from hpi.kernels.nms import Similarity, box_similarity, oks_similarity, suppress
+from hpi.kernels.oks import USUAL_SIGMA
 
 if TYPE_CHECKING:
     from hpi.kernels.cuda import CudaKernels
-
-USUAL_SIGMA = 0.06
-"""Where nobody says those of the keypoints: the mean of COCO's."""
 
 
 class YoloPoseHead(YoloCandidates, YoloKeypoints):

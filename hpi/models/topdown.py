@@ -110,7 +110,7 @@ class TopDown(KeypointModel):
         """Of the keypoints that the reference finds clearly, in pixels of the crop.
 
         Where the best scores more than 1, as of SimCC it may, all scores count relative to it. Of a model that is sure
-        of nothing, one with random weights for instance or one for hands, its clearest keypoints are compared.
+        of nothing, one with random weights for instance or one for animals, its clearest keypoints are compared.
         """
         want, have = Instances.concatenate(list(expected)), Instances.concatenate(list(found))
         assert want.boxes is not None  # those of the example inputs

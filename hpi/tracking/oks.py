@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hpi.assignment import load_assign
 from hpi.instances import Float32, Instances, Skeleton
 from hpi.kernels.boxes import boxes_around
-from hpi.kernels.oks import oks
+from hpi.kernels.oks import USUAL_SIGMA, oks
 from hpi.tracking.base import EXTRA, UNTRACKED, Clock, Tracker
 
 Float64 = NDArray[np.float64]
@@ -21,9 +21,6 @@ SURE_S = 0.1
 """The longer somebody was not seen, the less certain is the prediction: by one more sigma every so many seconds."""
 STEADY_S = 0.2
 """Time after which a new velocity counts half: over short times, most of it is jitter of the keypoints."""
-USUAL_SIGMA = 0.06
-"""The mean of COCO's sigmas: the least of those that people are followed by, and that of each keypoint where nobody has
-measured them. Those of hands and faces say how well these are annotated, and people move more from frame to frame."""
 
 
 @dataclass

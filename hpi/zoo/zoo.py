@@ -132,7 +132,9 @@ class Zoo:
             return self._read(model_dir, name, hints)
         if name not in self.models:
             hint = "For a model of your own, give its folder as model_dir"
-            raise ConfigError(why_not_fetched(name) or f"unknown model {name!r}; {meant(name, self.models)}. {hint}")
+            raise ConfigError(
+                why_not_fetched(name) or f"unknown model {name!r}; {suggestion(name, self.models)}. {hint}"
+            )
         folder, config = self._folder(name), self.models[name]
         problem = problem_with(folder, config)
         if problem is not None:
@@ -275,11 +277,11 @@ def why_not_fetched(name: str) -> str | None:
     )
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """What to tell somebody whose name is not a known one.
 
     Example:
-        >>> meant("rtmw", ["rtmo-m", "rtmw-l", "rtmw-m"])
+        >>> suggestion("rtmw", ["rtmo-m", "rtmw-l", "rtmw-m"])
         'did you mean rtmw-l or rtmw-m? hpi models lists all names'
     """
     known, start = sorted(known, key=len), name.casefold()

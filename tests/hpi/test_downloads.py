@@ -12,7 +12,6 @@ import yaml
 
 from hpi import Predictor
 from hpi.errors import ConfigError, ModelError
-from hpi.heads import HEADS
 from hpi.zoo import Zoo, why_not_fetched
 
 from planted import save_planted
@@ -277,16 +276,8 @@ LONE = [
 ]
 
 
-def require_heads(*names):
-    """Skip without the heads, or the reader of lone graphs."""
-    pytest.importorskip("hpi.models.readers.plain_onnx")
-    if not set(names) <= HEADS.keys():
-        pytest.skip(f"no heads {names}")
-
-
 @pytest.mark.parametrize(("name", "outputs", "head"), LONE, ids=[name for name, *_ in LONE])
 def test_a_lone_graph_is_read_as_the_registry_says(tmp_path, name, outputs, head):
-    require_heads(head)
     zoo = Zoo(tmp_path)
     config = zoo.models[name]
     save_planted(tmp_path / "models" / name / "end2end.onnx", outputs, ("N", 3, *config.input_size))
@@ -305,7 +296,6 @@ PLANTED = np.stack([208 + ((80 + 8 * K) / 384 - 0.5) * 260, 208 + ((160 + 8 * K)
 
 def save_body_light(folder, file):
     """Save the graphs of a pipeline, each into a folder with its model's name."""
-    require_heads("simcc", "dets")
     found = {"dets": np.array([[[*BOX, 0.9]]], np.float32), "labels": np.zeros((1, 1), np.int64)}
     x, y = zeros(1, 17, 384), zeros(1, 17, 512)
     x[0, K, 80 + 8 * K] = y[0, K, 160 + 8 * K] = 0.8

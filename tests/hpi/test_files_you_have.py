@@ -10,21 +10,11 @@ from typer.testing import CliRunner
 
 from hpi import ConfigError, ModelError, Predictor
 from hpi.cli.app import app
-from hpi.heads import HEADS
 
 from support import EXAMPLE
 
 BOX = [39.0, 77.0, 160.0, 478.0]
 KNOWN = {"device": "cpu", "backend": "onnxruntime"}
-
-
-def needs(*heads):
-    """Until these are there."""
-    missing = [head for head in heads if head not in HEADS]
-    return pytest.mark.skipif(bool(missing), reason=f"there is no head {', '.join(missing)} yet")
-
-
-NEEDS_UDP = pytest.mark.skipif("align" not in HEADS["heatmap"].model_fields, reason="heatmap has no align yet")
 
 
 def run(*arguments):
@@ -47,7 +37,6 @@ def simcc_in_image(box=BOX, size=(192, 256), keypoints=17):
     return np.stack([10 + index, 20 + 2 * index], axis=1) / size * sides + center - sides / 2
 
 
-@needs("simcc")
 @pytest.mark.parametrize("given", ["folder", "end2end.onnx", "pipeline.json"])
 def test_an_rtmpose_of_mmdeploy(tmp_path, image, given):
     folder = files.rtmpose(tmp_path / "rtmpose-t")
@@ -59,7 +48,6 @@ def test_an_rtmpose_of_mmdeploy(tmp_path, image, given):
     np.testing.assert_allclose(result.keypoint_scores, 0.9, atol=1e-6)
 
 
-@needs("dets")
 def test_an_rtmdet_of_mmdeploy(tmp_path, image):
     with Predictor(files.rtmdet(tmp_path / "rtmdet"), **KNOWN) as predictor:
         (result,) = predictor.predict(image)
@@ -68,7 +56,6 @@ def test_an_rtmdet_of_mmdeploy(tmp_path, image):
     assert [box["label"] for box in result["boxes"]] == ["person"]
 
 
-@needs("simcc", "dets")
 def test_a_pipeline_of_two_folders_of_mmdeploy(tmp_path, image):
     pose, detector = files.rtmpose(tmp_path / "pose", 26), files.rtmdet(tmp_path / "detector")
     with Predictor.of_folders(pose, detector, **KNOWN) as predictor:
@@ -77,7 +64,6 @@ def test_a_pipeline_of_two_folders_of_mmdeploy(tmp_path, image):
     np.testing.assert_allclose(result.keypoints[0], simcc_in_image(result.boxes[0], keypoints=26), atol=0.01)
 
 
-@NEEDS_UDP
 @pytest.mark.parametrize("make", [files.vitpose_sdk, files.huggingface])
 def test_a_vitpose_of_mmdeploy_and_of_hugging_face(tmp_path, image, make):
     with Predictor(make(tmp_path / "vitpose-b"), **KNOWN) as predictor:
@@ -111,7 +97,6 @@ def yolo_rows(finished):
     return {"output0": rows}
 
 
-@needs("yolo_pose", "yolo26_pose")
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_yolo_of_ultralytics(tmp_path, image, finished):
     path = tmp_path / "yolo-pose.onnx"
@@ -122,7 +107,6 @@ def test_a_yolo_of_ultralytics(tmp_path, image, finished):
     np.testing.assert_allclose(result.keypoints[0], in_letterbox(PLANTED, image), atol=0.6)
 
 
-@needs("yolo_boxes")
 def test_a_detector_of_ultralytics(tmp_path, image):
     rows = np.zeros((1, 6, 8400), np.float32)
     rows[0, :, 7] = 300, 325, 200, 350, 0.1, 0.9
@@ -136,7 +120,6 @@ def test_a_detector_of_ultralytics(tmp_path, image):
     np.testing.assert_allclose(result.boxes[0], corners, atol=0.6)
 
 
-@needs("rtmo")
 def test_a_plain_rtmo(tmp_path, image):
     dets = np.array([[[200, 150, 400, 500, 0.9]]], np.float32)
     keypoints = np.concatenate([PLANTED, np.full((17, 1), 0.8, np.float32)], axis=1)[None, None]
@@ -146,7 +129,6 @@ def test_a_plain_rtmo(tmp_path, image):
     np.testing.assert_allclose(result.keypoints[0], in_letterbox(PLANTED, image), atol=0.6)
 
 
-@needs("simcc")
 def test_a_plain_file_asks_for_its_skeleton_once(tmp_path, image):
     path = files.save_planted(tmp_path / "rtmpose-m.onnx", files.planted_simcc())
     with pytest.raises(ModelError, match="ap10k17 or coco17"):
@@ -161,7 +143,6 @@ def test_a_plain_file_asks_for_its_skeleton_once(tmp_path, image):
     np.testing.assert_array_equal(first.keypoints, second.keypoints)
 
 
-@needs("simcc", "dets")
 def test_hints_in_the_yaml_of_a_pipeline(tmp_path, image):
     files.save_planted(tmp_path / "pose" / "a.onnx", files.planted_simcc())
     dets = np.array([[[80, 40, 160, 200, 0.9]]], np.float32)

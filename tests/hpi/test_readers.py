@@ -3,7 +3,6 @@
 import json
 import shutil
 from itertools import pairwise
-from typing import ClassVar, Literal
 
 import model_files as files
 import numpy as np
@@ -11,9 +10,6 @@ import pytest
 from onnx import TensorProto
 
 from hpi.errors import ConfigError, ModelError
-from hpi.heads import HEADS
-from hpi.heads.base import Head
-from hpi.models.description import Description
 from hpi.models.readers import Hints, read
 from hpi.models.readers.skeletons import skeletons_of
 from hpi.skeletons import load_skeleton, skeleton_names
@@ -26,39 +22,6 @@ UNIT = {"std": [255.0, 255.0, 255.0]}
 CROP = {"type": "top_down", "size": [192, 256]}
 UDP = {"type": "heatmap", "decoder": "dark_udp", "align": "corners"}
 MIDDLE = {"type": "letterbox", "position": "center", "size": [640, 640]}
-
-
-def _stand_in(kind: str, does: str = "object_detection", **fields: object) -> type[Head]:
-    """A head that only has its fields, until there is a real one."""
-    space = {
-        "__annotations__": {"type": Literal[kind], "task": ClassVar[str], **dict.fromkeys(fields, object)},
-        "type": kind,
-        "task": does,
-        "__module__": __name__,
-        "decode": lambda *_: None,
-        **fields,
-    }
-    return type(kind, (Head,), space)
-
-
-POSE = "keypoint_detection"
-STAND_INS = [
-    _stand_in("simcc", POSE, split_ratio=2.0, score="min"), _stand_in("rtmo", POSE), _stand_in("dets"),
-    _stand_in("rtmdet"), _stand_in("yolox"), _stand_in("yolo_boxes"), _stand_in("yolo26_boxes"),
-    _stand_in("yolo_pose", POSE, keypoints=0, classes=1), _stand_in("yolo26_pose", POSE), _stand_in("multipose", POSE),
-]  # fmt: skip
-HAS_FIT = "FitDescription" in repr(Description.model_fields["transform"])
-IS_PROVISIONAL = "align" not in HEADS["heatmap"].model_fields
-
-
-@pytest.fixture(autouse=True)
-def heads(monkeypatch):
-    """All heads; stand-ins for those that are missing."""
-    for one in STAND_INS:
-        if (kind := one.model_fields["type"].default) not in HEADS:
-            monkeypatch.setitem(HEADS, kind, one)
-    if IS_PROVISIONAL:
-        monkeypatch.setitem(HEADS, "heatmap", _stand_in("heatmap", POSE, decoder="dark", align="cells", offset=0.0))
 
 
 def written(path, **hints):
@@ -112,7 +75,6 @@ def test_an_sdk_folder_of_an_hrnet(tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.skipif(not HAS_FIT, reason="there is no transform fit yet")
 def test_an_sdk_folder_of_an_rtmo(tmp_path):
     files.save_graph(
         tmp_path / "end2end.onnx", {"dets": ("N", "M", 5), "keypoints": ("N", "M", 14, 3)}, ("N", 3, 640, 640)
@@ -275,8 +237,6 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_files_by_their_shapes(tmp_path, name):
-    if name == "rtmo" and not HAS_FIT:
-        pytest.skip("there is no transform fit yet")
     outputs, shape, hints, expected = PLAIN[name]
     labels = {"labels": TensorProto.INT64} if "labels" in outputs else {}
     file = files.save_graph(tmp_path / "model.onnx", outputs, shape, **labels)

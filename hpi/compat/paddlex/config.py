@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.resources import files
 from os import PathLike, fspath
 from pathlib import Path
@@ -19,7 +18,7 @@ from hpi.io.validation import Record, is_yaml, nearest, parse, read_yaml
 from hpi.models.readers import Hints
 from hpi.options import AUTO, MAX_BATCH_SIZE, MAX_THREADS, Options
 from hpi.transforms import Crop
-from hpi.zoo import Zoo, meant
+from hpi.zoo import Zoo, suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -260,9 +259,9 @@ def pipeline_text(name: str) -> str:
         'pipeline_name: human_keypoint_detection_lite'
     """
     if name not in pipeline_names():
-        raise ConfigError(f"unknown pipeline {name!r}; {meant(name, pipeline_names())}")
-    if name in paired():
-        return yaml.safe_dump(paired()[name], sort_keys=False)
+        raise ConfigError(f"unknown pipeline {name!r}; {suggestion(name, pipeline_names())}")
+    if name in (by_name := paired()):
+        return yaml.safe_dump(by_name[name], sort_keys=False)
     return (files("hpi.configs") / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -317,7 +316,7 @@ def pipeline_of_folders(
 
 
 def _module(folder: str | PathLike[str], hints: Hints) -> dict[str, Any]:
-    said = {name: value for name, value in asdict(hints).items() if value is not None}
+    said = {name: value for name, value in (("kind", hints.kind), ("skeleton", hints.skeleton)) if value is not None}
     return {"model_name": Zoo.default().name_of(Path(folder), hints), "model_dir": fspath(folder), **said}
 
 

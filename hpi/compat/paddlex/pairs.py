@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.resources import as_file, files
 from typing import Annotated, Any
 
@@ -54,7 +53,6 @@ class Pairs(Record):
         return {"pipeline_name": name, "SubModules": modules}
 
 
-@cache
 def paired() -> dict[str, dict[str, Any]]:
     """The content of a pipeline's YAML for each pipeline of the table, by name.
 

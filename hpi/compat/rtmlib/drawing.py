@@ -11,8 +11,9 @@ from hpi.errors import ConfigError
 from hpi.instances import Image, Skeleton
 from hpi.skeletons import load_skeleton
 
-_SKELETONS = {**WITH_COCO, 21: "hand21"}
-_ANIMAL = "ap10k17"
+_SKELETONS = {count: load_skeleton(name) for count, name in {**WITH_COCO, 21: "hand21"}.items()}
+_REORDERED = {count + 1: reordered_skeleton(_SKELETONS[count]) for count in WITH_COCO}
+_ANIMAL = load_skeleton("ap10k17")
 _DOT = (255, 255, 255)
 _FAR = 1e6
 
@@ -45,8 +46,8 @@ def draw_skeleton(
         img: ``[H, W, 3]`` uint8 BGR; is drawn into.
         keypoints: ``[N, K, 2]``, or ``[K, 2]`` of one person, pixels.
         scores: ``[N, K]``, or ``[K]``.
-        openpose_skeleton: of 17 keypoints: that they are an animal's. Sets in OpenPose's order are known by their
-            number.
+        openpose_skeleton: with 17 keypoints: draw an animal's, as rtmlib does; otherwise it has no effect, since sets
+            in OpenPose's order are known by their number.
         kpt_thr: keypoints that score less are left out.
         radius: of the dots, pixels.
         line_width: of the bones, pixels.
@@ -81,15 +82,12 @@ def draw_skeleton(
 
 def _skeleton(count: int, *, animal: bool) -> Skeleton:
     if count == 17 and animal:
-        return load_skeleton(_ANIMAL)
-    if count in _SKELETONS:
-        return load_skeleton(_SKELETONS[count])
-    if count - 1 in WITH_COCO:
-        return reordered_skeleton(count)
-    known = sorted({*_SKELETONS, *(before + 1 for before in WITH_COCO)})
-    raise ConfigError(
-        f"draw_skeleton: no skeleton of {count} keypoints is known; there are {', '.join(map(str, known))}"
-    )
+        return _ANIMAL
+    known = {**_SKELETONS, **_REORDERED}
+    if count not in known:
+        there = ", ".join(map(str, sorted(known)))
+        raise ConfigError(f"draw_skeleton: no skeleton of {count} keypoints is known; there are {there}")
+    return known[count]
 
 
 def _pixels(places: NDArray[np.float32]) -> list[tuple[int, ...]]:

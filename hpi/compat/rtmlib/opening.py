@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from hpi.errors import ConfigError
 from hpi.io.validation import parse
@@ -14,7 +15,7 @@ from hpi.models.description import Description
 from hpi.models.readers import Hints, read
 from hpi.options import AUTO
 from hpi.predictor import Predictor
-from hpi.zoo import Zoo
+from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -74,18 +75,30 @@ def _files(source: ModelSource) -> tuple[Path, str | None]:
 
 
 def _registered(source: str) -> str:
-    """The name that the registry has for a model, also by the name of the archive in its address."""
+    """The name that the registry has for a model, also by its address."""
     models = Zoo.default().models
     if source in models:
         return source
-    archive = PurePosixPath(source).name
+    if "://" not in source:
+        raise ConfigError(f"{source}: there is no such file, and no model of the registry has this name")
     for name, config in models.items():
-        places = (str(value) for one in config.sources for value in one.model_dump().values())
-        if any(PurePosixPath(place).name == archive for place in places):
+        if any(_is_at(one, source) for one in config.sources):
             return name
-    if "://" in source:
-        raise ConfigError(f"{source}: no model of the registry has this address; download it and give the file's path")
-    raise ConfigError(f"{source}: there is no such file, and no model of the registry has this name")
+    raise ConfigError(f"{source}: no model of the registry has this address; download it and give the file's path")
+
+
+def _is_at(source: Bundled | HuggingFace | Url, address: str) -> bool:
+    """Whether an address means the file of a source; a file of OpenMMLab has the same name on every server."""
+    match source:
+        case Url():
+            return _file_name(source.url) == _file_name(address)
+        case HuggingFace(file=str(file)):
+            return f"/{source.hugging_face}/" in address and urlsplit(address).path.endswith(f"/{file}")
+    return False
+
+
+def _file_name(address: str) -> str:
+    return PurePosixPath(urlsplit(address).path).name
 
 
 def _runtime(backend: str | None) -> str:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hpi.errors import ConfigError
 from hpi.instances import Bone, Color, Skeleton
-from hpi.skeletons import load_skeleton
 
 Float32 = NDArray[np.float32]
 
@@ -74,15 +73,18 @@ def check_has_coco(count: int) -> None:
         raise ConfigError(f"to_openpose: it is for sets that begin with COCO's 17 keypoints, not for one of {count}")
 
 
-def reordered_skeleton(count: int) -> Skeleton:
-    """What to draw of so many keypoints that :func:`to_openpose` has made, such as 18.
+def reordered_skeleton(before: Skeleton) -> Skeleton:
+    """What to draw of keypoints that :func:`to_openpose` has put into another order.
+
+    Args:
+        before: the skeleton that they had.
 
     Example:
-        >>> skeleton = reordered_skeleton(134)
+        >>> skeleton = reordered_skeleton(load_skeleton("coco_wholebody133"))
         >>> len(skeleton), len(skeleton.bones), skeleton.bones[0].start
         (134, 126, 1)
     """
-    before = load_skeleton(WITH_COCO[count - 1])
+    count = len(before) + 1
     place = {old: new for new, old in enumerate([*ORDER, *range(NECK + 1, count)])}
 
     def moved(keypoint: int) -> int:

@@ -117,6 +117,7 @@ class _TopDown(Solution):
     registered: ClassVar[str]
     """The beginning of the pipelines' names."""
     detector: ClassVar[type[DetectorTool]] = YOLOX
+    usual_mode: ClassVar[Mode] = "balanced"
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class _TopDown(Solution):
         det_input_size: Size | None = None,
         pose: ModelSource | None = None,
         pose_input_size: Size | None = None,
-        mode: Mode = "balanced",
+        mode: Mode | None = None,
         to_openpose: bool = False,
         backend: str | None = AUTO,
         device: str = "cpu",
@@ -133,7 +134,7 @@ class _TopDown(Solution):
         **options: Any,
     ) -> None:
         common = {"backend": backend, "device": device, **options}
-        found, estimator = usual_models(self.registered, mode, det, pose)
+        found, estimator = usual_models(self.registered, mode or self.usual_mode, det, pose)
         self._open(
             lambda: self.detector(found, det_input_size, **common),
             lambda: RTMPose(estimator, pose_input_size, to_openpose=to_openpose, score=score, **common),
@@ -149,7 +150,7 @@ class Body(_TopDown):
         pose: path, name or address of the keypoint model; None: that of the mode. ``"rtmo"`` is the RTMO of the mode,
             and a file with ``rtmo`` in its name is one.
         pose_input_size: (width, height) of its input, pixels; None: as the model says.
-        mode: ``"performance"``, ``"balanced"`` or ``"lightweight"``.
+        mode: ``"performance"``, ``"balanced"``, the default, or ``"lightweight"``.
         to_openpose: give the keypoints in OpenPose's order, with a neck.
         backend: ``"onnxruntime"``, ``"openvino"``, or another one of this package; ``"auto"``: the fastest.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
@@ -173,7 +174,7 @@ class Body(_TopDown):
         det_input_size: Size | None = None,
         pose: ModelSource | None = None,
         pose_input_size: Size | None = None,
-        mode: Mode = "balanced",
+        mode: Mode | None = None,
         to_openpose: bool = False,
         backend: str | None = AUTO,
         device: str = "cpu",
@@ -188,7 +189,7 @@ class Body(_TopDown):
             return
         if det is not None:
             logger.warning("det=%s has no effect: RTMO needs no detector", det)
-        model = RTMO_MODELS[_checked(mode)] if pose == "rtmo" else pose
+        model = RTMO_MODELS[_checked(mode or self.usual_mode)] if pose == "rtmo" else pose
         common = {"backend": backend, "device": device, **options}
         self._open(None, lambda: RTMO(model, pose_input_size, to_openpose=to_openpose, **common))
 
@@ -210,24 +211,7 @@ class Hand(_TopDown):
 
     registered = "hand"
     detector = RTMDet
-
-    def __init__(
-        self,
-        det: ModelSource | None = None,
-        det_input_size: Size | None = None,
-        pose: ModelSource | None = None,
-        pose_input_size: Size | None = None,
-        mode: Mode = "lightweight",
-        to_openpose: bool = False,
-        backend: str | None = AUTO,
-        device: str = "cpu",
-        *,
-        score: Score = "mean",
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            det, det_input_size, pose, pose_input_size, mode, to_openpose, backend, device, score=score, **options
-        )
+    usual_mode = "lightweight"
 
 
 class Animal(Solution):

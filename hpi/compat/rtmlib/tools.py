@@ -16,7 +16,7 @@ from hpi.compat.rtmlib.openpose import check_has_coco, to_openpose
 from hpi.errors import ConfigError, InputError
 from hpi.heads.suppressing import SuppressingHead
 from hpi.instances import Frame, Image, Instances
-from hpi.kernels.boxes import box_iou
+from hpi.kernels.nms import box_similarity, suppress
 from hpi.models.description import Description, LetterboxDescription
 from hpi.models.detector import Detector
 from hpi.models.model import Model, Threshold
@@ -305,18 +305,12 @@ class _Suppressed(SingleModel):
         self._most = most
 
     def _run(self, frames: Any, regions: Regions, threshold: Threshold) -> list[Instances]:
-        return [people[_apart(people, self._most)] for people in super()._run(frames, regions, threshold)]
+        return [people[self._kept(people)] for people in super()._run(frames, regions, threshold)]
 
-
-def _apart(people: Instances, most: float) -> list[int]:
-    """Who is kept of people that come best first."""
-    assert people.boxes is not None  # whole-image models give them
-    overlap = box_iou(people.boxes, people.boxes)
-    kept: list[int] = []
-    for row in range(len(people)):
-        if not (overlap[row, kept] > most).any():
-            kept.append(row)
-    return kept
+    def _kept(self, people: Instances) -> NDArray[np.intp]:
+        assert people.boxes is not None  # whole-image models give them
+        alike = box_similarity(people.boxes)
+        return suppress(people.scores, alike, above=-np.inf, alike=self._most, most=len(people))
 
 
 class DetectorTool(Tool):

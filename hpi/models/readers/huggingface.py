@@ -44,7 +44,6 @@ class Preprocessor(BaseModel):
         do_normalize: ``image_mean`` is subtracted, then divided by ``image_std``.
         image_mean: of each channel, RGB.
         image_std: of each channel, RGB.
-        normalize_factor: the length that boxes are divided by on the way; it has no effect on the result.
 
     Example:
         >>> said = Preprocessor(image_processor_type="VitPoseImageProcessor", size={"height": 256, "width": 192})
@@ -61,7 +60,6 @@ class Preprocessor(BaseModel):
     do_normalize: bool = True
     image_mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
     image_std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
-    normalize_factor: Annotated[float, Field(gt=0)] = 200.0
 
     @property
     def input_section(self) -> dict[str, Any]:

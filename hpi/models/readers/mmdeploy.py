@@ -230,7 +230,8 @@ def read_mmdeploy(path: Path, name: str | None, hints: Hints) -> Reading:
         )
     else:
         spoken_for = [name for name, of in WORDS.items() if of & words]
-        content["skeleton"], why = skeleton_of(keypoints, hints, folder / DETAIL, spoken_for)
+        detail = folder / DETAIL
+        content["skeleton"], why = skeleton_of(keypoints, hints, detail if detail.is_file() else source, spoken_for)
         because.append(why)
     because.insert(0, f"{PIPELINE} has the component {post.component}")
     return reading_of(FORMAT, content, source, graph.path, name, because)
@@ -333,7 +334,7 @@ def _head(post: Task, codec: Codec, net: Task, graph: Graph, source: Path) -> tu
                 wrong = "export_postprocess" if codec.export_postprocess else "use_dark"
                 raise ModelError(f"{where}: {wrong} is not read; export the model without it")
             x, y = _outputs(net, graph, where, simcc_x=3, simcc_y=3)
-            return _reading({"type": "simcc", "split_ratio": codec.simcc_split_ratio}, graph, x, y), _side(x, 1)
+            return _reading_outputs({"type": "simcc", "split_ratio": codec.simcc_split_ratio}, graph, x, y), _side(x, 1)
         case "TopdownHeatmapSimpleHeadDecode", _:
             heatmaps = graph.outputs[0]
             if heatmaps.shape is not None and len(heatmaps.shape) != 4:
@@ -342,10 +343,10 @@ def _head(post: Task, codec: Codec, net: Task, graph: Graph, source: Path) -> tu
         case "ResizeBBox", _:
             (dets,) = _outputs(net, graph, where, dets=3)
             labels = [value for value in graph.outputs if value.name == "labels"]
-            return _reading({"type": "dets"}, graph, dets, *labels), 0
+            return _reading_outputs({"type": "dets"}, graph, dets, *labels), 0
         case _, "YOLOXPoseAnnotationProcessor":
             dets, keypoints = _outputs(net, graph, where, dets=3, keypoints=4)
-            return _reading({"type": "rtmo"}, graph, dets, keypoints), _side(keypoints, 2)
+            return _reading_outputs({"type": "rtmo"}, graph, dets, keypoints), _side(keypoints, 2)
     raise ModelError(f"{where}: the codec {codec.type} is not read")
 
 
@@ -372,7 +373,7 @@ def _outputs(net: Task, graph: Graph, where: str, **ranks: int) -> list[Value]:
     return [values[name] for name in ranks]
 
 
-def _reading(head: dict[str, Any], graph: Graph, *outputs: Value) -> dict[str, Any]:
+def _reading_outputs(head: dict[str, Any], graph: Graph, *outputs: Value) -> dict[str, Any]:
     """A head that reads these outputs; by name where they are not the first ones."""
     if outputs == graph.outputs[: len(outputs)]:
         return head

@@ -13,6 +13,7 @@ from typing import Any
 
 from hpi.backends.onnx_header import Value
 from hpi.errors import ConfigError, ModelError
+from hpi.heads.yolox import STRIDES
 from hpi.io.validation import nearest
 from hpi.models.description import NAME
 from hpi.models.readers.coco_classes import COCO_CLASSES
@@ -33,7 +34,6 @@ IMAGENET_BGR: dict[str, Any] = {"color": "bgr", **{name: channels[::-1] for name
 CORNER: dict[str, Any] = {"type": "letterbox"}
 CENTER: dict[str, Any] = {"type": "letterbox", "position": "center"}
 
-_STRIDES = (8, 16, 32)
 _FINISHED = 300
 """Rows of a YOLO that suppresses itself."""
 
@@ -225,7 +225,7 @@ def _rtmdet(graph: Graph, asked: int | None) -> Iterator[Fit]:
         yield Fit("finished boxes of an RTMDet", content, 0, ("kind", "rtmdet"))
         return
     width, height = graph.size or (0, 0)
-    levels = [(None, height // stride, width // stride, None) for stride in _STRIDES]
+    levels = [(None, height // stride, width // stride, None) for stride in STRIDES]
     if _gives(graph, *levels) and len(last := {_sides(level)[3] for level in graph.outputs}) == 1:
         columns = last.pop()
         if columns is None or columns > 4:
@@ -310,7 +310,7 @@ def _cells(graph: Graph) -> int | None:
     if graph.size is None:
         return None
     width, height = graph.size
-    return sum((width // stride) * (height // stride) for stride in _STRIDES)
+    return sum((width // stride) * (height // stride) for stride in STRIDES)
 
 
 KINDS: dict[str, Kind] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpi.models.description import Description
@@ -50,7 +50,7 @@ class Reading:
 
     format: str
     spec: ModelSpec
-    because: tuple[str, ...] = field(default=())
+    because: tuple[str, ...] = ()
     description: Description | None = None
 
     @property

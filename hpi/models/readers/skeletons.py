@@ -53,7 +53,7 @@ def skeleton_of(count: int | None, hints: Hints, source: Path, known: Collection
         return None, f"no skeleton of {count} keypoints is known, so they have numbers"
     if len(names) == 1:
         return names[0], f"{names[0]} is the only known skeleton of {count} keypoints"
-    spoken_for = [name for name in names if name in {*known, *hints.usual}]
+    spoken_for = [name for name in names if name in known] or [name for name in names if name in hints.usual]
     if len(spoken_for) == 1:
         return spoken_for[0], f"{count} keypoints of {' or '.join(names)}, and {source.name} speaks for {spoken_for[0]}"
     raise ModelError(
