@@ -325,7 +325,8 @@ def test_raw_rtmdet_finds_people_for_a_top_down_model(raw, image):
     assert_same_keypoints(found.instances.points, expected.instances.points)
 
 
-@pytest.mark.parametrize("backend", quick_first(RUNTIMES))
+@pytest.mark.full
+@pytest.mark.parametrize("backend", RUNTIMES)
 def test_multipose_finds_the_people_of_its_reference(multipose, shared, backend):
     reference = json.loads((shared / "zoo" / "real" / "movenet_multipose_384.json").read_text())
     with Predictor(multipose, backend=backend) as predictor:

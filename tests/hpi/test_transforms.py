@@ -97,7 +97,7 @@ side = st.integers(1, 1500)
 WHOLE_SIDE = st.integers(1, 20).map(lambda count: 32 * count)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(width=side, height=side, into=st.tuples(WHOLE_SIDE, WHOLE_SIDE), data=st.data())
 def test_places_come_back_through_each_letterbox(width, height, into, data):
     """There by the formulas of mmdeploy, Ultralytics and mmpose, and back by the transforms."""
@@ -122,7 +122,7 @@ def test_places_come_back_through_each_letterbox(width, height, into, data):
         assert np.abs(back - points).max() < max(1e-3, rounding)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(width=side, height=side, into=st.tuples(WHOLE_SIDE, WHOLE_SIDE))
 def test_the_middle_of_a_letterbox_is_where_ultralytics_has_it(width, height, into):
     ratio = min(into[0] / width, into[1] / height)

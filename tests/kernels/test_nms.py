@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpi.kernels.boxes import box_iou
@@ -84,6 +84,7 @@ def oks_of_two(person, other, area, sigmas):
     return np.mean(terms)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 90), st.integers(1, 20))
 def test_people_are_suppressed_by_the_oks_of_the_better_one(seed, count, most):
     rng = np.random.default_rng(seed)
