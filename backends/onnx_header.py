@@ -17,8 +17,7 @@ MAX_TEXT_BYTES = 1 << 20
 """Names and metadata that are longer are an error."""
 
 _GRAPH, _METADATA = 7, 14  # of a model
-_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12  # of a graph
-_OPERATOR = 4  # of a node
+_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12  # of a graph
 _INITIALIZER_NAME = 8
 _VARINT, _FIXED64, _MESSAGE, _FIXED32 = 0, 1, 2, 5
 _TYPES = {
@@ -63,13 +62,11 @@ class OnnxHeader:
         inputs: without those that have a default.
         outputs: in their order.
         metadata: what the exporter wrote about the model.
-        operators: the kinds of its nodes.
     """
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     metadata: Mapping[str, str]
-    operators: frozenset[str]
 
 
 def read_header(path: Path) -> OnnxHeader:
@@ -84,8 +81,6 @@ def read_header(path: Path) -> OnnxHeader:
         >>> header = read_header(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx)
         >>> [str(value) for value in header.inputs], [value.shape for value in header.outputs]
         (['image float32 [N, 3, 256, 256]'], [(None, 17, 64, 64)])
-        >>> "Conv" in header.operators
-        True
     """
     with path.open("rb") as stream:
         try:
@@ -97,7 +92,6 @@ def read_header(path: Path) -> OnnxHeader:
 
 def _header(content: mmap.mmap) -> OnnxHeader:
     metadata: dict[str, str] = {}
-    nodes: set[str] = set()
     given: set[str] = set()
     inputs: list[Value] = []
     outputs: list[Value] = []
@@ -106,17 +100,13 @@ def _header(content: mmap.mmap) -> OnnxHeader:
             entry = dict(_messages(content, span))
             metadata[_text(content, entry.get(1))] = _text(content, entry.get(2))
         for part, inner in _messages(content, span) if field == _GRAPH else ():
-            if part == _NODE:
-                nodes.add(_name(content, inner, _OPERATOR))
-            elif part == _INITIALIZER:
-                given.add(_name(content, inner, _INITIALIZER_NAME))
+            if part == _INITIALIZER:
+                given.add(_name(content, inner))
             elif part in (_INPUT, _OUTPUT):
                 (inputs if part == _INPUT else outputs).append(_value(content, inner))
     if not outputs:
         raise ValueError("it has no outputs")
-    return OnnxHeader(
-        tuple(value for value in inputs if value.name not in given), tuple(outputs), metadata, frozenset(nodes)
-    )
+    return OnnxHeader(tuple(value for value in inputs if value.name not in given), tuple(outputs), metadata)
 
 
 def _value(content: mmap.mmap, span: Span) -> Value:
@@ -138,8 +128,9 @@ def _side(content: mmap.mmap, span: Span) -> int | None:
     return size if isinstance(size, int) and 0 < size < 1 << 31 else None
 
 
-def _name(content: mmap.mmap, span: Span, field: int) -> str:
-    return next((_text(content, inner) for part, inner in _messages(content, span) if part == field), "")
+def _name(content: mmap.mmap, span: Span) -> str:
+    """That of an initializer."""
+    return next((_text(content, inner) for part, inner in _messages(content, span) if part == _INITIALIZER_NAME), "")
 
 
 def _text(content: mmap.mmap, span: Span | None) -> str:

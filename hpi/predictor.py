@@ -198,9 +198,10 @@ class Predictor:
         pipeline = self._read_pipeline(config)
         if pipeline is not None and model_dir is not None:
             raise ConfigError("model_dir is for a single model; in a pipeline, its YAML has one for each model")
-        if pipeline is not None and (kind, skeleton) != (None, None):
+        if pipeline is not None and (kind, skeleton, description) != (None, None, None):
             raise ConfigError(
-                "kind and skeleton are for a single model; in a pipeline, its YAML has them for each model"
+                "kind, skeleton and description are for a single model; in a pipeline, its YAML has kind and skeleton "
+                "for each model"
             )
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:

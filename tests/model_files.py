@@ -22,7 +22,6 @@ def save_graph(
     shape: Sequence[int | str] = ("N", 3, 256, 192),
     *,
     dtype: int = TensorProto.FLOAT,
-    operator: str = "Relu",
     metadata: Mapping[str, str] | None = None,
     **types: int,
 ) -> Path:
@@ -33,12 +32,11 @@ def save_graph(
         outputs: the shape of each output; None: unknown.
         shape: of the input.
         dtype: of the input, an enum of ONNX.
-        operator: the kind of its nodes.
         metadata: what the file says of itself.
         types: of outputs, by their names; else float32.
     """
     graph = helper.make_graph(
-        [helper.make_node(operator, ["input"], [name]) for name in outputs],
+        [helper.make_node("Relu", ["input"], [name]) for name in outputs],
         "shapes",
         [helper.make_tensor_value_info("input", dtype, shape)],
         [helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), one) for name, one in outputs.items()],

@@ -39,6 +39,8 @@ def inspect(model: str, hints: Hints, *, write: bool, force: bool, as_json: bool
     """
     zoo = Zoo.default()
     if config := zoo.models.get(model):
+        if write:
+            raise ConfigError(f"{model} opens by its name; --write is for a model of your own, given by its path")
         hints = Hints(hints.kind or config.kind, hints.skeleton or config.skeleton)
         reading = read(zoo.find(model).folder, model, hints)
     else:

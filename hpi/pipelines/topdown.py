@@ -131,7 +131,8 @@ def people_classes(
         else_first: where nothing is named and no label is known for people, take the first, as PaddleDetection does.
 
     Returns:
-        Their indices; None where every class is: a detector of one class needs no names.
+        Their indices; None where every class is: a detector of one class needs no names. Of one without names it is
+        the first.
 
     Raises:
         ConfigError: a name is none of the labels, or nothing is named and no label is known for people.
@@ -139,8 +140,10 @@ def people_classes(
     >>> sorted(people_classes(["bicycle", "person", "dog"], None))
     [1]
     """
-    if named is None and len(labels) <= 1:
-        return frozenset([0]) if else_first and not labels else None
+    if named is None and not labels:
+        return frozenset([0])
+    if named is None and len(labels) == 1:
+        return None
     wanted = {str(name).casefold() for name in named or PEOPLE if not _is_index(name, labels)}
     found = {label.casefold() for label in labels} & wanted
     missing = wanted - found

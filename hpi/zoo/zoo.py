@@ -119,7 +119,7 @@ class Zoo:
     def find(self, name: str, model_dir: Path | None = None, hints: Hints | None = None) -> ModelSpec:
         """Find a model: in ``model_dir`` if given, else in the cache, in PaddleX's, or from its first working source.
 
-        ``hints`` say of a model in ``model_dir`` what its files do not say.
+        ``hints`` say what its files do not say.
 
         A cached model that is damaged, or that came from other sources, is downloaded again, with a warning.
 
@@ -143,7 +143,7 @@ class Zoo:
             if config.export is not None:
                 raise ModelError(_how_to_export(config, config.export, problem, folder))
             folder = self._obtain(config, problem)
-        return self._read(folder, name)
+        return self._read(folder, name, hints)
 
     def int8_folder(self, spec: ModelSpec) -> Path:
         """Where a model's calibration for INT8 is kept, by the content of its files; nothing there is ever pruned."""
@@ -186,9 +186,10 @@ class Zoo:
         """Read a folder, which must agree with what is known of a model with that name."""
         config = self.models.get(name)
         given = hints or Hints()
-        if config is None:
+        if config is None or given.description is not None:
             return read_model(folder, name, given)
-        spec = read_model(folder, name, Hints(given.kind or config.kind, given.skeleton or config.skeleton))
+        usual = (*given.usual, *((config.skeleton,) if config.skeleton else ()))
+        spec = read_model(folder, name, Hints(given.kind or config.kind, given.skeleton, usual))
         if spec.skeleton is None:
             spec = replace(spec, skeleton=self.skeleton_of(name))
         if not _is_of(spec, config):

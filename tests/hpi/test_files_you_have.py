@@ -162,7 +162,7 @@ def test_hints_in_the_yaml_of_a_pipeline(tmp_path, image):
 
 
 def test_hints_belong_to_one_model():
-    with pytest.raises(ConfigError, match="kind and skeleton are for a single model"):
+    with pytest.raises(ConfigError, match="kind, skeleton and description are for a single model"):
         Predictor("human_keypoint_detection_lite", kind="simcc")
     with pytest.raises(ConfigError, match="no detector is given"):
         Predictor.of_folders("pose", det_kind="yolox")

@@ -134,10 +134,11 @@ def test_outputs_that_the_pipeline_renames(tmp_path):
 def test_files_of_ultralytics(tmp_path, task, names, shape, head, classes):
     size = ("batch", 3, "height", "width") if shape[0] == "batch" else (1, 3, 640, 640)
     file = files.save_graph(tmp_path / "yolo.onnx", {"output0": shape}, size, metadata=files.metadata(task, names))
-    if classes is None:
-        with pytest.raises(ModelError, match="ap10k17 or coco17"):
-            read(file)
-        assert written(file, skeleton="coco17")["head"] == head
+    if classes is None:  # not of people alone
+        assert "skeleton" not in written(file)
+        assert any("so its keypoints have numbers" in why for why in read(file).because)
+        asked = written(file, skeleton="coco17")
+        assert (asked["head"], asked["skeleton"]) == (head, "coco17")
         return
     made = {"input": UNIT, "transform": MIDDLE, "head": head, "classes": classes, "threshold": 0.25}
     assert written(file) == (made if task == "detect" else {**made, "skeleton": "coco17"})
@@ -252,12 +253,30 @@ def test_eighty_classes_are_those_of_coco(tmp_path):
         assert (len(classes), classes[0], classes[-1]) == (80, "person", "toothbrush")
 
 
-def test_attention_tells_a_vitpose_from_an_hrnet(tmp_path):
-    heatmaps = {"output": ("N", 26, 64, 48)}
-    transformer = files.save_graph(tmp_path / "a.onnx", heatmaps, operator="Softmax")
-    assert written(transformer)["head"] == UDP
+def test_what_mmdeploy_says_is_not_passed_over(tmp_path):
+    """Each of these changes the result, and is read nowhere."""
+    files.save_graph(tmp_path / "end2end.onnx", {"simcc_x": ("N", 26, 384), "simcc_y": ("N", 26, 512)})
+    other = files.save_graph(tmp_path / "other" / "other.onnx", {"a": ("N", 26, 384)}).rename(tmp_path / "other.onnx")
+    crop, normalize = files.top_down()[:2], files.top_down()[2]
+    late = [crop[0], normalize, crop[1]]
+    for transforms, params, said in (
+        (late, files.SIMCC, "TopDownAffine after Normalize is not read"),
+        (files.top_down(), {**files.SIMCC, "unbiased": True}, "unbiased"),
+        (files.top_down(), {**files.SIMCC, "blur_kernel_size": 17}, "blur_kernel_size"),
+    ):
+        files.save_mmdeploy(tmp_path, files.pipeline(transforms, "mmpose", "SimCCLabelDecode", params))
+        with pytest.raises(ModelError, match=said):
+            read(tmp_path)
+    files.save_mmdeploy(tmp_path, files.pipeline(files.top_down(), "mmpose", "SimCCLabelDecode", files.SIMCC))
+    with pytest.raises(ModelError, match=r"other\.onnx: the pipeline\.json beside it is of end2end\.onnx"):
+        read(other)
+
+
+def test_heatmaps_may_be_of_a_vitpose_or_of_an_hrnet(tmp_path):
+    graph = files.save_graph(tmp_path / "a.onnx", {"output": ("N", 26, 64, 48)})
     with pytest.raises(ModelError, match=r"ViTPose \(kind='vitpose'\) or .* HRNet \(described in an hpi\.yml\)"):
-        read(files.save_graph(tmp_path / "b.onnx", heatmaps))
+        read(graph)
+    assert written(graph, kind="vitpose")["head"] == UDP
 
 
 def test_movenet_multipose(tmp_path):
@@ -428,7 +447,6 @@ WRONG = {
     "other keypoints": (yolo(kpt_shape="[21, 3]"), {}, r"that would be \[N, 68, cells\]"),
     "no kpt_shape": (yolo("detect", kpt_shape="[17, 3]"), {}, "detect contradicts kpt_shape"),
     "not finished": (yolo(end2end="True"), {}, "speak of finished rows"),
-    "animals": (yolo(names="{0: 'dog'}"), {}, "ap10k17 or coco17"),
     # Hugging Face
     "no size": (vitpose(lambda content: content.pop("size")), {}, r"preprocessor_config\.json: .*'size' is missing"),
     "another size": (vitpose(lambda content: content["size"].update(width=256)), {}, "size is 256x256 .*256, 192"),

@@ -3,13 +3,17 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from hpi.compat.paddlex.config import pipeline_names, read_pipeline
+from hpi.heads.simcc import SimccHead
+from hpi.models.readers import Hints, read
 from hpi.skeletons import load_skeleton
 from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 from hpi.zoo.configs import MIRROR, SERVER, packaged_configs
 
+from planted import save_planted
 from support import ROOT
 
 MODELS = packaged_configs()
@@ -185,3 +189,21 @@ def test_the_page_has_the_same_pipelines():
     for name, pair in shown.items():
         modules = read_pipeline(name).modules
         assert pair == f"`{modules.ObjectDetection.model_name}` | `{modules.KeypointDetection.model_name}`"
+
+
+def test_what_the_registry_says_is_a_default(tmp_path):
+    """A model trained anew keeps its name; its own files outrank the registry, and so do hints."""
+    config = Zoo(tmp_path).models["rtmpose-m"]
+    x, y = np.zeros((1, 26, 384), np.float32), np.zeros((1, 26, 512), np.float32)
+    own = save_planted(tmp_path / "mine" / "end2end.onnx", {"simcc_x": x, "simcc_y": y}, ("N", 3, 256, 192)).parent
+    assert Zoo(tmp_path).find("rtmpose-m", own).skeleton.name == "halpe26"
+    same = save_planted(
+        tmp_path / "models" / "rtmpose-m" / "end2end.onnx",
+        {"simcc_x": x[:, :17], "simcc_y": y[:, :17]},
+        ("N", 3, *config.input_size),
+    ).parent
+    assert Zoo(tmp_path).find("rtmpose-m").skeleton.name == "coco17"
+    assert Zoo(tmp_path).find("rtmpose-m", hints=Hints(skeleton="ap10k17")).skeleton.name == "ap10k17"
+    described = read(same, hints=Hints(skeleton="coco17")).description
+    mean = described.model_copy(update={"head": SimccHead(score="mean")})
+    assert Zoo(tmp_path).find("rtmpose-m", hints=Hints(description=mean)).head.score == "mean"

@@ -76,6 +76,8 @@ class BottomupResize(_Part):
     type: Literal["BottomupResize"]
     input_size: Sides
     pad_val: tuple[Level, Level, Level] = (114, 114, 114)
+    resize_mode: Literal["fit"] = "fit"
+    use_udp: Literal[False] = False
 
 
 class Resize(_Part):
@@ -84,6 +86,7 @@ class Resize(_Part):
     type: Literal["Resize"]
     size: Sides
     keep_ratio: bool = False
+    interpolation: Literal["bilinear"] = "bilinear"
 
 
 def _of_image(value: Any) -> Any:
@@ -163,6 +166,8 @@ class Codec(_Part):
     use_dark: bool = False
     export_postprocess: bool = False
     use_udp: bool = False
+    unbiased: Literal[False] = False
+    blur_kernel_size: Literal[11] = 11
     post_process: Text = "default"
     heatmap_type: Text = "gaussian"
 
@@ -196,6 +201,11 @@ def read_mmdeploy(path: Path, name: str | None, hints: Hints) -> Reading:
         )
     pipeline = parse(_PipelineFile, read_json(source, ModelError), str(source), ModelError).pipeline
     task, graph = _deployed(folder)
+    if path.suffix == ".onnx" and path.resolve() != graph.path.resolve():
+        raise ModelError(
+            f"{path}: the {PIPELINE} beside it is of {graph.path.name}; give that, or move this file into a folder of "
+            "its own"
+        )
     post = _one(source, "component", [one for one in pipeline.tasks if one.component is not None])
     net = _one(source, "module Net", [one for one in pipeline.tasks if one.module == "Net"])
     prepare = _one(source, "transforms", [one for one in pipeline.tasks if one.transforms])
@@ -273,6 +283,10 @@ def _steps(prepare: Task, source: Path) -> tuple[list[Step], Normalize]:
     normalizing = [step for step in steps if isinstance(step, Normalize)]
     if len(normalizing) != 1:
         raise ModelError(f"{source}: transforms: {len(normalizing) or 'no'} Normalize; there must be one")
+    after = steps[steps.index(normalizing[0]) + 1 :]
+    moving = [step for step in after if not (isinstance(step, Pad) and step.size is None and not step.pad_to_square)]
+    if moving:
+        raise ModelError(f"{source}: transforms: {moving[0].type} after Normalize is not read; export it before")
     return [step for step in steps if step is not normalizing[0]], normalizing[0]
 
 
@@ -320,9 +334,10 @@ def _size(stated: Mapping[str, Size | None], graph: Graph, source: Path) -> tupl
 
 
 def _levels(color: tuple[float, ...], source: Path) -> tuple[int, ...]:
+    """A colour, which is BGR in these files, as RGB."""
     if any(level != int(level) for level in color):
         raise ModelError(f"{source}: pad_val {list(color)}: give whole levels from 0 to 255")
-    return tuple(map(int, color))
+    return tuple(map(int, reversed(color)))
 
 
 def _head(post: Task, codec: Codec, net: Task, graph: Graph, source: Path) -> tuple[dict[str, Any], int | None]:

@@ -198,8 +198,7 @@ def _vitpose(graph: Graph, asked: int | None) -> Iterator[Fit]:
     head = {"type": "heatmap", "decoder": "dark_udp", "align": "corners"}
     content = {"input": IMAGENET, "transform": {"type": "top_down", "udp": True}, "head": head}
     yield Fit(f"heatmaps of {keypoints} keypoints of a ViTPose", content, keypoints, ("kind", "vitpose"))
-    if "Softmax" not in graph.header.operators:  # no attention, so hardly a transformer
-        yield Fit(f"heatmaps of {keypoints} keypoints of another network, such as HRNet", {}, keypoints, None)
+    yield Fit(f"heatmaps of {keypoints} keypoints of another network, such as HRNet", {}, keypoints, None)
 
 
 def _rtmo(graph: Graph, asked: int | None) -> Iterator[Fit]:
@@ -282,6 +281,8 @@ def _whole(
 
 def _gives_dets(graph: Graph) -> bool:
     """Whether the outputs are finished boxes ``[N, M, 5]``, perhaps with their classes ``[N, M]``."""
+    if _sides(graph.outputs[0])[-1:] != (5,):  # free sides fit everything
+        return False
     return _gives(graph, (None, None, 5)) or (
         _gives(graph, (None, None, 5), (None, None)) and graph.outputs[1].dtype in {"int32", "int64"}
     )

@@ -112,10 +112,11 @@ def read_ultralytics(path: Path, name: str | None, hints: Hints) -> Reading:
         "classes": said.classes,
     }
     because = [f"its metadata say that Ultralytics exported it for the task {said.task}", why]
-    if said.kpt_shape is not None:
-        of_people = (COCO,) if said.classes == ("person",) else ()
-        content["skeleton"], named = skeleton_of(said.kpt_shape[0], hints, graph.path, of_people)
+    if said.kpt_shape is not None and (said.classes == ("person",) or hints.skeleton):
+        content["skeleton"], named = skeleton_of(said.kpt_shape[0], hints, graph.path, (COCO,))
         because.append(named)
+    elif said.kpt_shape is not None:
+        because.append(f"its classes are {', '.join(said.classes)}, so its keypoints have numbers")
     because.append("images are prepared as Ultralytics does: RGB from 0 to 1, in the middle of grey")
     return reading_of(FORMAT, content, graph.path, graph.path, name, because)
 
