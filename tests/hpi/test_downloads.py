@@ -203,6 +203,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.full
 def test_files_of_the_hub(tmp_path, detector):
     """Archives, graphs with what belongs beside them, revisions, hashes, and what is not there; the real client."""
     repository = tmp_path / "hub" / "me" / "models"
@@ -336,6 +337,7 @@ def test_a_pipeline_by_name_from_the_second_source_to_keypoints(tmp_path, served
     assert keypoint_names[0] == "nose"
 
 
+@pytest.mark.full
 def test_files_put_into_the_cache_by_hand_are_used(tmp_path, monkeypatch):
     """The way out that the error of a failed download names; the name of a graph does not matter."""
     save_body_light(tmp_path / "models", "anything.onnx")
@@ -345,6 +347,7 @@ def test_files_put_into_the_cache_by_hand_are_used(tmp_path, monkeypatch):
     np.testing.assert_allclose(result.keypoints, [PLANTED], atol=0.01)
 
 
+@pytest.mark.full
 def test_without_network_every_source_and_the_way_by_hand_are_named(tmp_path):
     script = "from hpi import Predictor; Predictor('rtmo-m')"
     done = run_python("-c", script, cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), **NO_NETWORK)

@@ -197,6 +197,7 @@ def moved(places, bins):
     return places + np.array([bins, 0])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("keypoints", "best"), quick_first([(133, 40), (17, 0.004), (17, 0.9), (17, 40), (133, 0.2)], 2)
 )
