@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import cv2
@@ -245,6 +245,36 @@ class Letterbox(Transform):
         else:
             inside[:] = cv2.resize(image, (width, height), interpolation=self.interpolation)
         return out
+
+
+@dataclass(frozen=True)
+class RoundedLetterbox(Letterbox):
+    """The whole image, scaled as far as it fits, in the upper left corner; the rest is filled.
+
+    As mmdet and mmdeploy do it: the sides are rounded to whole pixels, and the way back is the ratio of each side.
+
+    Attributes:
+        size: (width, height) of the input, pixels.
+        interpolation: as OpenCV numbers it.
+        fill: RGB of the padding.
+
+    Example:
+        >>> from hpi.devices import OnHost
+        >>> prepared = RoundedLetterbox((320, 320), 1).prepare(OnHost({}), [np.zeros((427, 640, 3), np.uint8)])
+        >>> prepared.scaled, prepared.inverse.factor.round(4)
+        (array([[214., 320.]]), array([[2.    , 1.9953]]))
+    """
+
+    def prepare(  # noqa: D102
+        self, device: DeviceArrays, images: Sequence[Any], regions: Sequence[Regions] | None = None
+    ) -> Prepared:
+        prepared = super().prepare(device, images, regions)
+        factor = _sizes(images) / prepared.scaled[:, ::-1]
+        inverse = Inverse(factor, np.zeros_like(factor))
+        return replace(prepared, inverse=inverse, scale=1 / factor[:, ::-1])
+
+    def _placement(self, fitting: Float64) -> tuple[Float64, Float64]:
+        return np.maximum(np.floor(fitting + 0.5), 1), np.zeros_like(fitting)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,16 @@ from hpi.instances import Skeleton
 from hpi.io.validation import Record, is_yaml, nearest
 from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
-from hpi.transforms import CenteredLetterbox, Fit, KeepRatio, Letterbox, Stretch, TopDownAffine, Transform
+from hpi.transforms import (
+    CenteredLetterbox,
+    Fit,
+    KeepRatio,
+    Letterbox,
+    RoundedLetterbox,
+    Stretch,
+    TopDownAffine,
+    Transform,
+)
 
 NAME = "hpi.yml"
 """The file beside a graph."""
@@ -123,7 +132,9 @@ class LetterboxDescription(_TransformDescription):
 
     Attributes:
         size: width and height, pixels.
-        position: ``"corner"``: the upper left one, sides cut to whole pixels; ``"center"``: sides are rounded.
+        position: ``"corner"``: the upper left one; ``"center"``.
+        sides: how they become whole pixels: ``"cut"`` or ``"rounded"``, as mmdet and mmdeploy do it; in the middle they
+            are always rounded.
         interpolation: of the resizing.
         fill: RGB of the rest.
 
@@ -135,12 +146,14 @@ class LetterboxDescription(_TransformDescription):
     type: Literal["letterbox"] = "letterbox"
     size: Size
     position: Literal["corner", "center"] = "corner"
+    sides: Literal["cut", "rounded"] = "cut"
     interpolation: Interpolation = "linear"
     fill: Color = (114, 114, 114)
 
     @property
     def transform(self) -> Transform:  # noqa: D102
-        kind = Letterbox if self.position == "corner" else CenteredLetterbox
+        in_corner = {"cut": Letterbox, "rounded": RoundedLetterbox}
+        kind = CenteredLetterbox if self.position == "center" else in_corner[self.sides]
         return kind(self.size, _INTERPOLATIONS[self.interpolation], self.fill)
 
 

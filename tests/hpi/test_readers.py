@@ -53,7 +53,8 @@ def test_an_sdk_folder_without_deploy_json(tmp_path):
 
 def test_an_sdk_folder_of_an_rtmdet(tmp_path):
     assert written(files.rtmdet(tmp_path)) == {
-        "input": BGR, "transform": {"type": "letterbox", "size": [320, 320]}, "head": {"type": "dets"},
+        "input": BGR, "transform": {"type": "letterbox", "size": [320, 320], "sides": "rounded"},
+        "head": {"type": "dets"},
         "classes": ["person"], "threshold": 0.3,
     }  # fmt: skip
 
@@ -96,7 +97,7 @@ def test_a_detector_that_pads_to_a_square(tmp_path):
     steps[1] = {"type": "Pad", "pad_to_square": True, "pad_val": {"img": [114.0, 114.0, 114.0]}}
     files.save_graph(tmp_path / "end2end.onnx", {"dets": ("N", "M", 5), "labels": ("N", "M")}, (1, 3, 416, 416))
     files.save_mmdeploy(tmp_path, files.pipeline(steps, "mmdet", "ResizeBBox", {}), "Detector")
-    assert written(tmp_path)["transform"] == {"type": "letterbox", "size": [416, 416]}
+    assert written(tmp_path)["transform"] == {"type": "letterbox", "size": [416, 416], "sides": "rounded"}
 
 
 def test_a_stale_image_size_beside_a_codec_that_fits_the_graph(tmp_path):
@@ -307,9 +308,13 @@ def test_an_hpi_yml_wins(tmp_path):
 
 def test_a_skeleton_may_be_named_where_nothing_else_does(tmp_path):
     files.save_graph(tmp_path / "model.onnx", {"heatmaps": ("N", 17, 64, 48)})
-    (tmp_path / "hpi.yml").write_text("{transform: {type: top_down, size: [192, 256]}, head: {type: heatmap}}")
+    text = "{transform: {type: top_down, size: [192, 256]}, head: {type: heatmap, align: corners}}"
+    (tmp_path / "hpi.yml").write_text(text)
     assert written(tmp_path, skeleton="coco17", kind="vitpose")["skeleton"] == "coco17"
     assert read(tmp_path, hints=Hints(skeleton="coco17")).spec.skeleton.name == "coco17"
+    (tmp_path / "hpi.yml").write_text(text.replace(", align: corners", ""))
+    with pytest.raises(ModelError, match="it is no vitpose"):
+        read(tmp_path, hints=Hints(kind="vitpose"))
 
 
 def test_the_number_in_a_skeletons_name_is_that_of_its_keypoints():
@@ -433,6 +438,7 @@ WRONG = {
     "no graph": (deploy(net="other.onnx"), {}, "net other.onnx is missing, there is end2end.onnx"),
     "a wrong skeleton": (files.rtmpose, {"skeleton": "hand21"}, "hand21 has 21 keypoints, but the model finds 17; "
                          "known of 17 are ap10k17, coco17"),
+    "a kind with the same head": (files.rtmdet, {"kind": "yolox"}, "is no yolox: its outputs are read as dets"),
     "a wrong kind": (files.rtmpose, {"kind": "rtmo"}, "is no rtmo: its outputs are read as simcc; leave kind out"),
     "an unknown training": (lambda folder: files.rtmpose(folder, training="mine.py"), {},
                             "ap10k17 or coco17; .*--write"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hpi.devices import OnHost
 from hpi.instances import Instances
-from hpi.transforms import CenteredLetterbox, Fit, Inverse, Letterbox, Regions, Stretch, TopDownAffine
+from hpi.transforms import CenteredLetterbox, Fit, Inverse, Letterbox, Regions, RoundedLetterbox, Stretch, TopDownAffine
 
 HOST = OnHost({})
 
@@ -107,8 +107,10 @@ def test_places_come_back_through_each_letterbox(width, height, into, data):
     rounded = [max(round(of * ratio), 1) for of in (width, height)]
     begin = [round((side - of) / 2 - 0.1) for side, of in zip(into, rounded, strict=True)]
     middle = np.round(np.array([width, height]) / 2)
+    half_up = np.maximum(np.floor(np.array([width, height]) * ratio + 0.5), 1)
     there = {
         Letterbox(into): points * ratio,
+        RoundedLetterbox(into): points * (half_up / (width, height)),
         CenteredLetterbox(into): points * ratio + begin,
         Fit(into): (points - middle) * ratio + np.array(into) / 2,
     }

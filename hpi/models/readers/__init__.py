@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpi.errors import ModelError
+from hpi.heads.dets import DetsHead
+from hpi.heads.heatmap import HeatmapHead
 from hpi.models.description import NAME
 from hpi.models.readers import huggingface, mmdeploy, own, paddle, plain_onnx, ultralytics
 from hpi.models.readers.reading import Hints, Reading
@@ -130,7 +132,7 @@ def _as_hinted(reading: Reading, hints: Hints) -> Reading:
     spec = reading.spec
     if hints.kind is not None:
         plain_onnx.check_kind(hints.kind)
-        if spec.head.type not in plain_onnx.KINDS[hints.kind].heads:
+        if not _is_kind(spec, hints.kind):
             raise ModelError(
                 f"{spec.yml}: it is no {hints.kind}: its outputs are read as {spec.head.type}; leave kind out"
             )
@@ -143,6 +145,18 @@ def _as_hinted(reading: Reading, hints: Hints) -> Reading:
         raise ModelError(f"{spec.yml}: names the skeleton {spec.skeleton.name}, but {skeleton.name} was asked for")
     named = reading.description and reading.description.model_copy(update={"skeleton": stated(hints.skeleton)})
     return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is_stated=True), description=named)
+
+
+def _is_kind(spec: ModelSpec, kind: str) -> bool:
+    """Whether a model is of a kind, as far as its head and what it is fed with tell."""
+    head = spec.head
+    if head.type not in plain_onnx.KINDS[kind].heads:
+        return False
+    if kind == "vitpose":
+        return isinstance(head, HeatmapHead) and head.align == "corners"
+    if isinstance(head, DetsHead):  # a YOLOX takes the levels as they are
+        return (kind == "yolox") != (spec.normalization is not None and any(spec.normalization.shift))
+    return True
 
 
 def read_model(path: Path, name: str | None = None, hints: Hints | None = None) -> ModelSpec:

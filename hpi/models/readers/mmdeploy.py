@@ -303,7 +303,7 @@ def _transform(geometry: list[Step], codec: Codec, graph: Graph, source: Path) -
             transform = {"type": "fit", "fill": _levels(color, source)}
         case [Resize(keep_ratio=True) as resize, Pad() as pad] if pad.size or resize.size[0] == resize.size[1]:
             size, notes = _size({"Resize": resize.size, "Pad": pad.size}, graph, source)
-            transform = {"type": "letterbox", "fill": _levels(pad.pad_val, source)}
+            transform = {"type": "letterbox", "sides": "rounded", "fill": _levels(pad.pad_val, source)}
         case [Resize(keep_ratio=False) as resize]:
             size, notes = _size({"Resize": resize.size}, graph, source)
             transform = {"type": "stretch"}
