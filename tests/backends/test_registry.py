@@ -56,8 +56,11 @@ def test_one_file_and_one_line_add_a_runtime(tmp_path):
     done = run_python("-c", PREDICT, str(EXAMPLE), cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
-    assert results["mine"] == results["onnxruntime"]
-    assert len(results["mine"]["res"]["boxes"]) == 2
+    mine, own = (results[name]["res"]["boxes"] for name in ("mine", "onnxruntime"))
+    assert len(mine) == len(own) == 2
+    for one, other in zip(mine, own, strict=True):  # the graph of ONNX Runtime may be rewritten: the last bits differ
+        assert one["coordinate"] == pytest.approx(other["coordinate"], abs=1e-3)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
 
 
 @pytest.fixture

@@ -260,6 +260,7 @@ def test_heatmap_models_do_without_their_second_output(name, shared, options):
         assert np.abs(heatmaps - expected).max() < ROUNDING
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", quick_first(RUNTIMES))
 def test_a_start_with_a_warm_cache_reads_no_graph(name, detector, fresh, tmp_path):
     """Importing onnx takes longer than opening a small model."""
@@ -330,6 +331,7 @@ def named(backend, options, spec, tmp_path):
     return choice.session.info
 
 
+@pytest.mark.full
 def test_a_rewritten_graph_is_validated_even_where_its_runtime_is_named(detector, fresh, tmp_path):
     require("openvino")
     assert named("openvino", fresh, detector, tmp_path).rewrites == {HARD_SWISH: 78}

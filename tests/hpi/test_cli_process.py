@@ -115,6 +115,7 @@ def command_of(pid):
         return b""
 
 
+@pytest.mark.full
 def is_running(pid):
     """Whether a process is running; a zombie has no command line."""
     return bool(command_of(pid))

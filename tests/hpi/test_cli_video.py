@@ -127,6 +127,7 @@ def test_a_stream_that_cannot_be_opened_does_not_stop_the_others(lite, tmp_path,
     assert "missing.mp4: cannot be read" in error
 
 
+@pytest.mark.full
 def test_only_some_of_many_streams_are_open_at_a_time(lite, tmp_path, image, monkeypatch):
     monkeypatch.setattr(video, "MOST_SIDE_BY_SIDE", 2)
     (tmp_path / "other").mkdir()
@@ -172,6 +173,7 @@ def test_other_formats_do_not_go_on(lite, tmp_path, clip, capsys):
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("words", "code", "fragment"),
     [

@@ -560,6 +560,7 @@ def test_models_that_are_not_here_are_counted():
     ]
 
 
+@pytest.mark.full
 def test_a_killed_comparison_leaves_no_folder(in_front, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

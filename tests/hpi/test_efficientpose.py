@@ -54,6 +54,7 @@ def opened(shared, tmp_path):
     return lambda **options: Predictor(tmp_path, device="cpu", **options)
 
 
+@pytest.mark.full
 def shares(result, people, names):
     """How far each keypoint that MPII and COCO share is from the annotated one, over the longer side of the box."""
     for (box, seen), keypoints in zip(people, result.keypoints, strict=True):

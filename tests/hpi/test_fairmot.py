@@ -113,6 +113,7 @@ def test_the_input_is_that_of_paddledetection(golden, frames, name):
     assert prepared.scale == pytest.approx(expected["scale_factor"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "backend"), quick_first(CASES))
 def test_detections_and_ids(exported, golden, frames, name, backend):
     if reason := missing_backend(backend):

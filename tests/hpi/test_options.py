@@ -184,6 +184,7 @@ def test_whole_numbers_of_any_type_are_accepted():
 # Options of single runtimes
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "options", "note"),
     [

@@ -385,9 +385,11 @@ def test_the_command_line_reports_it_in_one_line(pose, tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
+@pytest.mark.full
 # Skeletons, heads and outputs
 
 
+@pytest.mark.full
 def test_a_model_that_names_no_skeleton_has_numbered_keypoints(pose, image):
     folder = pose.save()
     with Predictor("mine", model_dir=folder, device="cpu") as predictor:

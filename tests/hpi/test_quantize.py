@@ -76,13 +76,16 @@ def kept(home):
     return keep(zoo.int8_folder(zoo.find(DETECTOR)), zoo.find(DETECTOR))
 
 
-def fastest_in_int8():
-    """Measurements of this machine by which INT8 is the fastest."""
+@pytest.fixture
+def fastest_in_int8(home):
+    """Measurements of this machine by which INT8 is the fastest; gone after the test."""
     rows = [
         measured_row(DETECTOR, backend, milliseconds, device_class("cpu"), precision=precision, threads=1)
         for backend, precision, milliseconds in (("onnxruntime", "fp32", 9), ("openvino", "int8", 5))
     ]
     Priors(Zoo.default().own_priors).store(rows)
+    yield
+    Zoo.default().own_priors.unlink()
 
 
 def describe(name=DETECTOR, **options):
@@ -142,8 +145,8 @@ def test_beside_the_model_outranks_the_home(kept, tmp_path):
     ),
     ids=str,
 )
+@pytest.mark.usefixtures("fastest_in_int8")
 def test_auto_takes_int8_only_within_the_allowed_loss(kept, options, expected):
-    fastest_in_int8()
     (model,) = describe(**options)
     assert model["precision"] == expected
     if options == {"precision": "auto", "max_ap_loss": 0.4}:
@@ -185,6 +188,7 @@ def change_the_model(folder):
     (folder / NOTE).write_text(json.dumps(note))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -115,6 +115,7 @@ def test_streams_do_not_leave_cores_idle(image, tmp_path, monkeypatch, live, cou
     assert used == {workers}
 
 
+@pytest.mark.full
 def test_leaving_early_ends_the_threads(lite, image):
     before = threading.active_count()
     results = lite.stream([Frames("a", [image] * 50), Frames("b", [image] * 50)])

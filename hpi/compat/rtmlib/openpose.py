@@ -80,6 +80,7 @@ def reordered_skeleton(before: Skeleton) -> Skeleton:
         before: the skeleton that they had.
 
     Example:
+        >>> from hpi.skeletons import load_skeleton
         >>> skeleton = reordered_skeleton(load_skeleton("coco_wholebody133"))
         >>> len(skeleton), len(skeleton.bones), skeleton.bones[0].start
         (134, 126, 1)

@@ -372,6 +372,7 @@ def test_percentages_that_do_not_add_to_100_are_refused(folder, split):
         check(folder, split=split)
 
 
+@pytest.mark.full
 def test_too_few_images_to_split_are_refused(folder):
     assert "too few" in refused(folder, split=(99, 1))
 

@@ -99,6 +99,7 @@ def metric(service, name):
     return float(found[1]) if found else 0.0
 
 
+@pytest.mark.full
 def test_clients_that_disconnect_leave_the_queue(fragile, folder, alive):
     gone = 'hpi_requests_total{code="499",route="/human-keypoint-detection"}'
     before, images = metric(fragile, gone), metric(fragile, "hpi_batch_size_sum")

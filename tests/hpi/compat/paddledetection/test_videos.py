@@ -42,6 +42,7 @@ def run(command, *words, cwd):
     return run_hpi("paddledetection", command, *words, "--save_res", "True", cwd=cwd)
 
 
+@pytest.mark.full
 def decoded(path):
     capture = cv2.VideoCapture(str(path))
     frames = []
