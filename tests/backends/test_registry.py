@@ -60,7 +60,7 @@ def test_one_file_and_one_line_add_a_runtime(tmp_path):
     assert len(mine) == len(own) == 2
     for one, other in zip(mine, own, strict=True):  # the graph of ONNX Runtime may be rewritten: the last bits differ
         assert one["coordinate"] == pytest.approx(other["coordinate"], abs=1e-3)
-        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+        assert one["det_score"] == pytest.approx(other["det_score"], abs=1e-4)
 
 
 @pytest.fixture
