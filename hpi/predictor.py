@@ -269,7 +269,7 @@ class Predictor:
             ...     predictor.name
             'PicoDet-S_person_416 + MoveNet-Thunder_256x256'
         """
-        hints = Hints(kind, None if skeleton is None else fspath(skeleton))
+        hints = _hints(kind, skeleton)
         if det_model_dir is not None:
             config = pipeline_of_folders(det_model_dir, keypoint_model_dir, Hints(det_kind), hints)
             return cls(config["pipeline_name"], config=config, **options)
@@ -661,7 +661,9 @@ class Predictor:
 
 
 def _hints(
-    kind: str | None, skeleton: str | PathLike[str] | None, description: Description | Mapping[str, Any] | None
+    kind: str | None,
+    skeleton: str | PathLike[str] | None,
+    description: Description | Mapping[str, Any] | None = None,
 ) -> Hints:
     if description is None:
         return Hints(kind, None if skeleton is None else fspath(skeleton))

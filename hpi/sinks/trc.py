@@ -89,7 +89,7 @@ class TrcSink(StreamSink):
         if result.skeleton is None:
             raise InputError("a detector finds no keypoints, which TRC files are for; choose another format")
         if people.track_ids is None and len(people):
-            raise InputError("a TRC file is for one person, told by track id: choose a tracker, or another format")
+            raise InputError("a TRC file is for one person, known by track id: choose a tracker, or another format")
         index, time_s = result.frame.index, result.frame.time_s
         if index is None or time_s is None:
             raise InputError(f"{self.path}: a frame without a time; only the results of a stream become TRC files")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -233,12 +232,6 @@ def packaged_configs() -> dict[str, ModelConfig]:
         >>> [name for name, config in configs if any(isinstance(one, Bundled) for one in config.sources)]
         ['MoveNet-Thunder_256x256', 'PicoDet-S_person_416']
     """
-    return dict(_packaged_configs())
-
-
-@cache
-def _packaged_configs() -> dict[str, ModelConfig]:
-    """Read once: each zoo has a copy of it, and the records cannot be changed."""
     configs = {}
     for entry in sorted((files("hpi.configs") / "models").iterdir(), key=lambda entry: entry.name):
         with as_file(entry) as path:

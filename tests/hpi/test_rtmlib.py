@@ -27,6 +27,7 @@ from hpi.compat.rtmlib import (
 from hpi.compat.rtmlib.opening import _registered
 from hpi.compat.rtmlib.openpose import to_openpose
 from hpi.compat.rtmlib.solutions import usual_models
+from hpi.zoo.configs import packaged_configs
 
 from planted import save_planted
 from planted_people import (
@@ -65,7 +66,7 @@ def two_people(tmp_path_factory):
 
 
 @pytest.fixture
-def photo(rng):
+def picture(rng):
     return rng.integers(0, 255, (480, 640, 3), dtype=np.uint8)
 
 
@@ -81,10 +82,10 @@ def test_the_network_gets_red_green_and_blue(tmp_path):
 
 
 @pytest.mark.parametrize(("rule", "expected"), quick_first([(None, 0.6), ("mean", 0.6), ("min", 0.3)]))
-def test_the_score_of_a_keypoint_is_rtmlibs_or_mmposes(tmp_path, photo, rule, expected):
+def test_the_score_of_a_keypoint_is_rtmlibs_or_mmposes(tmp_path, picture, rule, expected):
     path = save_simcc(tmp_path / "pose.onnx", [10, 20, 30], [10, 20, 30], heights_x=0.9, heights_y=0.3)
     with RTMPose(path, **({} if rule is None else {"score": rule})) as pose:
-        _, scores = pose(photo, [[100, 100, 200, 300]])
+        _, scores = pose(picture, [[100, 100, 200, 300]])
     assert scores == pytest.approx(np.full((1, 3), expected))
 
 
@@ -99,31 +100,31 @@ def test_vitpose_finds_what_the_crop_shows(tmp_path, rng):
 
 
 @pytest.mark.full
-def test_nobody_is_no_person(tmp_path, photo, coco, two_people):
+def test_nobody_is_no_person(tmp_path, picture, coco, two_people):
     """Where rtmlib returns a person with all keypoints at 0, or takes the whole image for one."""
     with RTMO(save_rtmo(tmp_path / "rtmo.onnx", [[10, 10, 50, 90, 0.4]], np.zeros((1, 17, 3)))) as rtmo:
-        keypoints, scores = rtmo(photo)
+        keypoints, scores = rtmo(picture)
         assert (keypoints.shape, scores.shape) == ((0, 17, 2), (0, 17))
-        assert rtmo(photo, score_thr=0.3)[0].shape == (1, 17, 2)
+        assert rtmo(picture, score_thr=0.3)[0].shape == (1, 17, 2)
     with RTMPose(coco) as pose:
-        assert pose(photo, [])[0].shape == (0, 17, 2)
+        assert pose(picture, [])[0].shape == (0, 17, 2)
     nobody = save_dets(tmp_path / "yolox.onnx", [[10, 10, 50, 90, 0.1]])
     with Body(det=nobody, pose=coco) as body:
-        assert body(photo)[1].shape == (0, 17)
+        assert body(picture)[1].shape == (0, 17)
 
 
 @pytest.mark.full
-def test_all_people_go_through_the_network_together(coco, photo, rng):
+def test_all_people_go_through_the_network_together(coco, picture, rng):
     corners = rng.uniform(0, 300, (9, 2))
     boxes = np.hstack([corners, corners + rng.uniform(50, 150, (9, 2))])
     with RTMPose(coco) as pose:
-        together = pose(photo, boxes)[0]
-        alone = [pose(photo, [box])[0][0] for box in boxes]
+        together = pose(picture, boxes)[0]
+        alone = [pose(picture, [box])[0][0] for box in boxes]
         calls = []
         session = pose.model.session
         run = session.run
         session.run = lambda feeds: calls.append(feeds) or run(feeds)
-        pose(photo, boxes)
+        pose(picture, boxes)
     assert np.allclose(together, alone, atol=1e-3)
     assert len(calls) == 1
 
@@ -181,71 +182,71 @@ def test_the_detector_runs_once_in_so_many_frames(tmp_path, coco, tracking):
 
 
 @pytest.mark.full
-def test_without_boxes_the_whole_image_is_one_person(coco, photo):
+def test_without_boxes_the_whole_image_is_one_person(coco, picture):
     with RTMPose(coco) as pose:
-        whole, boxed = pose(photo)[0], pose(photo, [[0, 0, 640, 480]])[0]
+        whole, boxed = pose(picture)[0], pose(picture, [[0, 0, 640, 480]])[0]
     assert (whole == boxed).all()
 
 
 @pytest.mark.full
-def test_keypoints_come_back_as_rtmlib_takes_them_back(coco, photo):
+def test_keypoints_come_back_as_rtmlib_takes_them_back(coco, picture):
     """Bins over the split ratio, times the size of the crop over that of the input."""
     with RTMPose(coco) as pose:
-        keypoints, _ = pose(photo, [[100, 100, 200, 300]])
+        keypoints, _ = pose(picture, [[100, 100, 200, 300]])
     size = np.array([200 * 1.25 * W / H, 200 * 1.25])
     bins = np.stack([np.arange(17) * 20 + 30, np.arange(17) * 25 + 40], axis=1)
     assert keypoints[0] == pytest.approx(bins / 2 / [W, H] * size + [150, 200] - size / 2, abs=1e-3)
 
 
 @pytest.mark.full
-def test_detectors_give_boxes_of_people_or_all_with_their_classes(two_people, photo):
+def test_detectors_give_boxes_of_people_or_all_with_their_classes(two_people, picture):
     with YOLOX(two_people) as detector:
-        boxes = detector(photo)
+        boxes = detector(picture)
     assert boxes == pytest.approx(2 * np.array([[40, 40, 100, 200], [150, 60, 250, 220]]))
     with RTMDet(two_people, det_mode="multiclass", score_thr=0.55) as detector:
-        boxes, classes = detector(photo)
+        boxes, classes = detector(picture)
     assert classes.tolist() == [0, 0]
     with YOLOX(two_people, det_mode="multiclass", score_thr=0.1) as detector:
-        assert detector(photo)[1].tolist() == [0, 0, 56, 0]
+        assert detector(picture)[1].tolist() == [0, 0, 56, 0]
 
 
 @pytest.mark.full
-def test_a_box_beside_the_image_is_not_cut(tmp_path, photo):
+def test_a_box_beside_the_image_is_not_cut(tmp_path, picture):
     with YOLOX(save_dets(tmp_path / "yolox.onnx", [[-20, -10, 100, 200, 0.9]])) as detector:
-        assert detector(photo)[0] == pytest.approx([-40, -20, 200, 400])
+        assert detector(picture)[0] == pytest.approx([-40, -20, 200, 400])
 
 
 @pytest.mark.full
-def test_classes_that_count(two_people, coco, tmp_path, photo):
+def test_classes_that_count(two_people, coco, tmp_path, picture):
     common = {"det_class": "YOLOX", "det": two_people, "pose_class": "RTMPose", "pose": coco}
     for options, expected in (
         ({}, 2), ({"det_mode": "multiclass"}, 3), ({"det_categories": [56]}, 1), ({"det_categories": [0, 56]}, 3)
     ):  # fmt: skip
         with Custom(**common, **options) as custom:
-            assert len(custom(photo)[0]) == expected
+            assert len(custom(picture)[0]) == expected
     animals = tmp_path / "vitpose.onnx"
     onnx.save(small.vitpose((W, H), seed=0), animals)
     with Animal(det=two_people, pose=animals, det_categories=[56]) as animal:
-        keypoints, _ = animal(photo)
+        keypoints, _ = animal(picture)
         assert keypoints.shape == (1, 17, 2)
         assert animal.pipeline.skeleton.name == "ap10k17"
 
 
 @pytest.mark.full
-def test_rtmo_drops_people_who_overlap_better_ones(tmp_path, photo):
+def test_rtmo_drops_people_who_overlap_better_ones(tmp_path, picture):
     dets = [[100, 100, 300, 500, 0.9], [110, 100, 310, 500, 0.85], [400, 100, 500, 500, 0.8]]
     path = save_rtmo(tmp_path / "my_rtmo.onnx", dets, np.tile([10, 20, 0.5], (3, 17, 1)))
     with Body(pose=path) as body:
-        found, scores = body(photo)
-        assert body.pose_model(photo, nms_thr=0.99)[0].shape == (3, 17, 2)
+        found, scores = body(picture)
+        assert body.pose_model(picture, nms_thr=0.99)[0].shape == (3, 17, 2)
     assert found[:, 0].tolist() == [[10, 20]] * 2
     assert (scores == 0.5).all()
 
 
 @pytest.mark.full
-def test_openposes_order_has_a_neck(coco, photo):
+def test_openposes_order_has_a_neck(coco, picture):
     with RTMPose(coco) as plain, RTMPose(coco, to_openpose=True) as pose:
-        before, (after, scores) = plain(photo)[0][0], pose(photo)
+        before, (after, scores) = plain(picture)[0][0], pose(picture)
     assert (after.shape, scores.shape) == ((1, 18, 2), (1, 18))
     assert after[0, 1] == pytest.approx((before[5] + before[6]) / 2, abs=1e-3)
     assert (after[0, [0, 2, 5, 8, 11, 14, 15, 16, 17]] == before[[0, 6, 5, 12, 11, 2, 1, 4, 3]]).all()
@@ -260,7 +261,7 @@ def test_the_neck_is_as_sure_as_the_less_sure_shoulder_and_the_rest_moves_on():
 
 
 @pytest.mark.full
-def test_a_hand_has_no_openpose_order(tmp_path, photo):
+def test_a_hand_has_no_openpose_order(tmp_path, picture):
     pose = save_planted(
         tmp_path / "hand.onnx",
         {"simcc_x": one_hot(range(21), 512, 1), "simcc_y": one_hot(range(21), 512, 1)},
@@ -268,7 +269,7 @@ def test_a_hand_has_no_openpose_order(tmp_path, photo):
     )
     hand_detector = save_dets(tmp_path / "rtmdet.onnx", [[40, 40, 100, 200, 0.9]])
     with Hand(det=hand_detector, pose=pose) as hand:
-        assert hand(photo)[0].shape == (1, 21, 2)
+        assert hand(picture)[0].shape == (1, 21, 2)
     with pytest.raises(ConfigError, match="begin with COCO's 17 keypoints, not for one of 21"):
         Hand(det=hand_detector, pose=pose, to_openpose=True)
 
@@ -292,7 +293,20 @@ def test_modes_are_pipelines_of_the_registry(registered):
     ),
 )
 def test_an_address_of_rtmlib_is_a_model_of_the_registry(address, name):
-    assert _registered(f"https://download.openmmlab.com/mmpose/v1/projects/{address}") == name
+    address = f"https://download.openmmlab.com/mmpose/v1/projects/{address}"
+    assert _registered(address, packaged_configs()) == name
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("typo/model.onnx", "there is no such file"),
+        ("https://huggingface.co/me/mine/resolve/main/onnx/model.onnx", "no model of the registry has this address"),
+    ],
+)
+def test_a_file_name_that_many_models_have_means_none_of_them(source, said):
+    with pytest.raises(ConfigError, match=said):
+        _registered(source, packaged_configs())
 
 
 @pytest.mark.parametrize(
@@ -317,12 +331,12 @@ def test_wrong_arguments_are_explained(make, message):
         make()
 
 
-def test_what_is_no_image_or_box_is_explained(coco, photo):
+def test_what_is_no_image_or_box_is_explained(coco, picture):
     with RTMPose(coco) as pose:
         with pytest.raises(InputError, match="image is NoneType"):
             pose(None)
         with pytest.raises(InputError, match="outside its 640x480 pixels"):
-            pose(photo, [[700, 0, 800, 100]])
+            pose(picture, [[700, 0, 800, 100]])
 
 
 @pytest.mark.full
@@ -343,7 +357,7 @@ def test_what_has_no_effect_is_said(coco, two_people, caplog):
 
 
 @pytest.mark.full
-def test_a_model_is_opened_as_asked(coco, photo):
+def test_a_model_is_opened_as_asked(coco, picture):
     """Size, normalisation and runtime, and further options of the predictor."""
     with RTMPose(coco, (W, H), mean=(0, 0, 0), std=(1, 1, 1), backend="onnxruntime", threads=1) as pose:
         (model,) = pose.predictor.describe()["models"]
@@ -353,11 +367,11 @@ def test_a_model_is_opened_as_asked(coco, photo):
         RTMPose(coco, (320, 320))
 
 
-def test_a_model_can_be_described_without_a_file(tmp_path, photo):
+def test_a_model_can_be_described_without_a_file(tmp_path, picture):
     path = save_simcc(tmp_path / "pose.onnx", [96, 192], [128, 256])
     content = {"transform": {"type": "top_down", "size": [W, H], "padding": 1}, "head": {"type": "simcc"}}
     with Predictor(path, description=content, backend="onnxruntime") as predictor:
-        (result,) = predictor.predict(photo, boxes=[[100, 100, 292, 356]])
+        (result,) = predictor.predict(picture, boxes=[[100, 100, 292, 356]])
         assert pickle.loads(pickle.dumps(predictor)).name == "pose"
     assert result.keypoints[0] == pytest.approx(np.array([[148, 164], [196, 228]]))
     with pytest.raises(ConfigError, match="description: it says kind and skeleton too"):

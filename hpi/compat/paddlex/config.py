@@ -310,14 +310,16 @@ def pipeline_of_folders(
         >>> content["pipeline_name"]
         'PicoDet-S_person_416 + MoveNet-Thunder_256x256'
     """
-    found, estimator = _module(detector, of_detector or Hints()), _module(keypoint_model, of_keypoint_model or Hints())
+    zoo = Zoo.default()
+    found = _module(zoo, detector, of_detector or Hints())
+    estimator = _module(zoo, keypoint_model, of_keypoint_model or Hints())
     modules = {"ObjectDetection": found, "KeypointDetection": estimator}
     return {"pipeline_name": f"{found['model_name']} + {estimator['model_name']}", "SubModules": modules}
 
 
-def _module(folder: str | PathLike[str], hints: Hints) -> dict[str, Any]:
+def _module(zoo: Zoo, folder: str | PathLike[str], hints: Hints) -> dict[str, Any]:
     said = {name: value for name, value in (("kind", hints.kind), ("skeleton", hints.skeleton)) if value is not None}
-    return {"model_name": Zoo.default().name_of(Path(folder), hints), "model_dir": fspath(folder), **said}
+    return {"model_name": zoo.name_of(Path(folder), hints), "model_dir": fspath(folder), **said}
 
 
 def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:

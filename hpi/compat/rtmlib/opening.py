@@ -15,7 +15,7 @@ from hpi.models.description import Description
 from hpi.models.readers import Hints, read
 from hpi.options import AUTO
 from hpi.predictor import Predictor
-from hpi.zoo import Bundled, HuggingFace, Url, Zoo
+from hpi.zoo import Bundled, HuggingFace, ModelConfig, Url, Zoo
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ def _files(source: ModelSource) -> tuple[Path, str | None]:
     path = Path(source)
     if path.exists():
         return path, None
-    zoo, name = Zoo.default(), _registered(fspath(source))
+    zoo = Zoo.default()
+    name = _registered(fspath(source), zoo.models)
     return zoo.find(name).folder, name
 
 
-def _registered(source: str) -> str:
+def _registered(source: str, models: Mapping[str, ModelConfig]) -> str:
     """The name that the registry has for a model, also by its address."""
-    models = Zoo.default().models
     if source in models:
         return source
     if "://" not in source:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from hpi.compat.paddlex.config import read_pipeline
+from hpi.compat.rtmlib.closing import OwnsModels
 from hpi.compat.rtmlib.opening import ModelSource, Size
 from hpi.compat.rtmlib.tools import (
     PERSON,
@@ -49,7 +49,7 @@ POSES: Mapping[str, type[PoseTool]] = MappingProxyType({"RTMPose": RTMPose, "ViT
 """The classes that :class:`Custom` takes by name."""
 
 
-class Solution(ABC):
+class Solution(OwnsModels):
     """A detector and a keypoint model, or one that needs no detector. Close it, or use it in a ``with`` statement.
 
     Attributes:
@@ -96,19 +96,10 @@ class Solution(ABC):
         (people,) = self.pipeline.run([frame_of(image)])
         return self.pose_model.arrays(people)
 
-    def close(self) -> None:
-        """Unload the models. Closing twice is harmless."""
+    def close(self) -> None:  # noqa: D102
         if self.det_model is not None:
             self.det_model.close()
         self.pose_model.close()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _TopDown(Solution):
@@ -134,11 +125,21 @@ class _TopDown(Solution):
         **options: Any,
     ) -> None:
         common = {"backend": backend, "device": device, **options}
-        found, estimator = usual_models(self.registered, mode or self.usual_mode, det, pose)
+        mode = mode or self.usual_mode
+        if (alone := self._one_stage(pose, mode)) is not None:
+            if det is not None:
+                logger.warning("det=%s has no effect: RTMO needs no detector", det)
+            self._open(None, lambda: RTMO(alone, pose_input_size, to_openpose=to_openpose, **common))
+            return
+        found, estimator = usual_models(self.registered, mode, det, pose)
         self._open(
             lambda: self.detector(found, det_input_size, **common),
             lambda: RTMPose(estimator, pose_input_size, to_openpose=to_openpose, score=score, **common),
         )
+
+    def _one_stage(self, pose: ModelSource | None, mode: str) -> ModelSource | None:
+        """The RTMO that takes the place of both models; None: they are needed."""
+        return None
 
 
 class Body(_TopDown):
@@ -168,30 +169,10 @@ class Body(_TopDown):
 
     registered = "body"
 
-    def __init__(
-        self,
-        det: ModelSource | None = None,
-        det_input_size: Size | None = None,
-        pose: ModelSource | None = None,
-        pose_input_size: Size | None = None,
-        mode: Mode | None = None,
-        to_openpose: bool = False,
-        backend: str | None = AUTO,
-        device: str = "cpu",
-        *,
-        score: Score = "mean",
-        **options: Any,
-    ) -> None:
+    def _one_stage(self, pose: ModelSource | None, mode: str) -> ModelSource | None:
         if pose is None or "rtmo" not in Path(pose).name:
-            super().__init__(
-                det, det_input_size, pose, pose_input_size, mode, to_openpose, backend, device, score=score, **options
-            )
-            return
-        if det is not None:
-            logger.warning("det=%s has no effect: RTMO needs no detector", det)
-        model = RTMO_MODELS[_checked(mode or self.usual_mode)] if pose == "rtmo" else pose
-        common = {"backend": backend, "device": device, **options}
-        self._open(None, lambda: RTMO(model, pose_input_size, to_openpose=to_openpose, **common))
+            return None
+        return RTMO_MODELS[_checked(mode)] if pose == "rtmo" else pose
 
 
 class BodyWithFeet(_TopDown):

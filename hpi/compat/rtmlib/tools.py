@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hpi.compat.rtmlib.closing import OwnsModels
 from hpi.compat.rtmlib.opening import Changes, Channels, ModelSource, Size, open_model
 from hpi.compat.rtmlib.openpose import check_has_coco, to_openpose
 from hpi.errors import ConfigError, InputError
@@ -39,7 +39,7 @@ PERSON = 0
 """The class of people."""
 
 
-class Tool(ABC):
+class Tool(OwnsModels):
     """A model under rtmlib's name. Owns its session: close it, or use it in a ``with`` statement.
 
     Attributes:
@@ -73,17 +73,8 @@ class Tool(ABC):
         """What stands in a pipeline."""
         return self.predictor.pipelines[0].models[0]
 
-    def close(self) -> None:
-        """Unload the model. Closing twice is harmless."""
+    def close(self) -> None:  # noqa: D102
         self.predictor.close()
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class PoseTool(Tool):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpi.compat.rtmlib.closing import OwnsModels
 from hpi.compat.rtmlib.solutions import Mode, Solution
 from hpi.compat.rtmlib.tools import Arrays, frame_of
 from hpi.errors import ConfigError
@@ -26,7 +26,7 @@ TRACKING_THR = 0.3
 """rtmlib's."""
 
 
-class PoseTracker:
+class PoseTracker(OwnsModels):
     """Follows people through a video, whose frames come one a call. Close it, or use it in a ``with`` statement.
 
     People are followed by their keypoints, as with ``tracker="oks"`` of :meth:`hpi.Predictor.stream`: somebody has an
@@ -110,17 +110,8 @@ class PoseTracker:
         self.track_ids = ids[order]
         return self._solution.pose_model.arrays(people[order])
 
-    def close(self) -> None:
-        """Unload the models. Closing twice is harmless."""
+    def close(self) -> None:  # noqa: D102
         self._solution.close()
-
-    def __enter__(self) -> PoseTracker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _follow(self, det_frequency: int, *, tracking: bool) -> TrackedPipeline:
         pipeline = self._solution.pipeline

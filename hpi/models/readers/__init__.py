@@ -88,6 +88,8 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
         (256, 256)
     """
     hints = hints or Hints()
+    if hints.kind is not None:
+        plain_onnx.check_kind(hints.kind)
     try:
         if hints.description is not None:
             return own.read_described(path, name, hints.description)
@@ -130,12 +132,8 @@ def _as_hinted(reading: Reading, hints: Hints) -> Reading:
         ModelError: it contradicts them.
     """
     spec = reading.spec
-    if hints.kind is not None:
-        plain_onnx.check_kind(hints.kind)
-        if not _is_kind(spec, hints.kind):
-            raise ModelError(
-                f"{spec.yml}: it is no {hints.kind}: its outputs are read as {spec.head.type}; leave kind out"
-            )
+    if hints.kind is not None and not _is_kind(spec, hints.kind):
+        raise ModelError(f"{spec.yml}: it is no {hints.kind}: its outputs are read as {spec.head.type}; leave kind out")
     if hints.skeleton is None:
         return reading
     skeleton = load_skeleton(hints.skeleton)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from hpi.errors import ConfigError, InputError
 from hpi.evaluation.pictures import draw_case, worst
 from hpi.evaluation.predictions import Case, Journal, Person
 from hpi.skeletons import COCO, load_skeleton
+from hpi.zoo import Zoo
 
 from support import EXAMPLE, missing_backend, run_hpi
 
@@ -355,3 +357,9 @@ def test_a_file_of_predictions_that_would_lack_images_is_not_written(people, tmp
 def test_predictions_are_saved_of_one_keypoint_model_on_coco(people, change, said):
     with pytest.raises(ConfigError, match=said):
         run(replace(people, save_prediction_only=True, **change))
+
+
+def test_a_model_may_be_given_by_its_path(home):
+    """Its own name, not that of the path, is compared with what its files say."""
+    folder = Zoo.default().find(POSE).folder
+    assert EvaluationRequest("coco", Path("people.json"), Path("images"), model=str(folder)).boxes_from == "gt"
