@@ -93,9 +93,11 @@ class TrcSink(StreamSink):
         index, time_s = result.frame.index, result.frame.time_s
         if index is None or time_s is None:
             raise InputError(f"{self.path}: a frame without a time; only the results of a stream become TRC files")
+        labels = _labels(result.skeleton)
         for track_id, points in zip(result.track_ids.tolist(), people.points if len(people) else (), strict=True):
             if track_id != UNTRACKED:
-                self._add_row(track_id, _Moment(index, time_s), points, result.skeleton)
+                coordinates = _coordinates(points, result.skeleton.visible_above)
+                self._add_row(track_id, _Moment(index, time_s), labels, coordinates)
 
     def close(self) -> None:
         """Nothing is left to do."""
@@ -110,8 +112,7 @@ class TrcSink(StreamSink):
         if file is not None:
             self._files[track_id] = file
 
-    def _add_row(self, track_id: int, moment: _Moment, points: Float32, skeleton: Skeleton) -> None:
-        labels = _labels(skeleton)
+    def _add_row(self, track_id: int, moment: _Moment, labels: bytes, coordinates: str) -> None:
         if track_id not in self._files:
             path = self.path / f"{self._name}_person{track_id}.trc"
             self._files[track_id] = _PersonFile(path, self._rate, labels, moment, moment)
@@ -119,7 +120,7 @@ class TrcSink(StreamSink):
         if file.labels != labels:
             raise InputError(f"{file.path}: has other markers: resume with the same model, or start anew")
         try:
-            file.append(moment, _coordinates(points, skeleton.visible_above))
+            file.append(moment, coordinates)
         except OSError as error:
             reason = error.strerror or error
             self._failure = InputError(f"{file.path}: cannot be written: {reason}; what was written before stays")
