@@ -37,7 +37,7 @@ PAUSE_S = 0.005
 """Pause after each message, in seconds: it bounds what a flood of small ones costs."""
 
 SEND_S = 10
-"""Time limit for a client to take an answer, in seconds."""
+"""Time limit for a client to take an answer, or that the stream closes, in seconds."""
 
 MAX_TEXT = 1 << 10
 """Size limit of a text message, in characters."""
@@ -145,7 +145,7 @@ class _Stream:
             if close := reading.result():
                 self._end()
                 await answering
-                await self._socket.close(*close)
+                await asyncio.wait_for(self._socket.close(*close), SEND_S)
         finally:
             self._end()
             reading.cancel()

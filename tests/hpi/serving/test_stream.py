@@ -35,6 +35,13 @@ FRAGILE = failing_service(
 LIMITS = "{max_streams: 3, max_frame_mb: 1, max_pixels: 1000000, max_memory_mb: 4, idle_s: 3}"
 
 
+def frame(opcode, payload):
+    """A frame of the protocol, masked with zeros."""
+    size = len(payload)
+    length = bytes([128 | size]) if size < 126 else bytes([254]) + size.to_bytes(2, "big")
+    return bytes([128 | opcode]) + length + bytes(4) + payload
+
+
 def png(width, height=40):
     return cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes()
 
@@ -352,13 +359,14 @@ def test_no_stream_is_remembered_after_its_end(fragile, alive):
             opened.send(SMALL)
 
 
-def test_a_client_that_does_not_read_is_cut_off(fragile, alive):
+@pytest.mark.parametrize("message", [frame(1, b"{"), b""], ids=["asks", "is idle"])
+def test_a_client_that_does_not_read_is_cut_off(fragile, alive, message):
     """Nor do its pings fill the memory with their answers."""
     with opened_by_hand(fragile) as deaf:
         pings = frame(9, bytes(125)) * 1000
         for _ in range(100):
             deaf.sendall(pings)
-        deaf.sendall(frame(1, b"{"))
+        deaf.sendall(message)
         wait_until(lambda: metric(fragile, "hpi_streams_open") == 0, "it has been given up")
         received = 0
         with contextlib.suppress(ConnectionError):
@@ -377,13 +385,6 @@ def opened_by_hand(service):
     connection.sendall("\r\n".join(lines).encode())
     assert connection.recv(4096).startswith(b"HTTP/1.1 101")
     return connection
-
-
-def frame(opcode, payload):
-    """A frame of the protocol, masked with zeros."""
-    size = len(payload)
-    length = bytes([128 | size]) if size < 126 else bytes([254]) + size.to_bytes(2, "big")
-    return bytes([128 | opcode]) + length + bytes(4) + payload
 
 
 # Who may open one
