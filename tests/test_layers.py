@@ -91,7 +91,8 @@ ROOMS = {
     "quantization": {"backends", "errors", "evaluation", "instances", "io", "models", "pipelines", "selection",
                      "sources"},
     "distributed": {"compat", "errors", "instances", "io", "predictor", "results", "serving", "sources", "streaming"},
-    "export": {"backends", "configs", "errors", "instances", "io", "models", "opening", "pipelines", "predictor", "zoo"},
+    "export": {"backends", "configs", "errors", "instances", "io", "models", "opening", "pipelines", "predictor",
+               "zoo"},
 }  # fmt: skip
 """What each room of ``hpi`` may know, from the bottom up; those that are missing here may know all of these.
 
