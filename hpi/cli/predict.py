@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +20,11 @@ from hpi.cli.errors import Reported
 from hpi.cli.tables import new_table, threads_of
 from hpi.compat.paddlex.results import DetectionResult, KeypointResult
 from hpi.errors import InputError
+from hpi.io.fetch import is_url
 from hpi.predictor import Predictor
 from hpi.results import Result
 from hpi.saving import check_save_path, save_all
-from hpi.sources import count_items, is_many, is_video, split_streams
+from hpi.sources import count_items, is_many, is_stream, is_video, read_items, split_streams
 from hpi.sources.streams import StreamOptions
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ def run(
     """
     if output.folder is not None:
         check_save_path(output.folder)
+    _stop_without_files(inputs)
     images, streams, errors = split_streams(inputs)
     start = time.perf_counter()
     with open_predictor(for_many=_only_many(images, streams)) as predictor:
@@ -125,6 +128,17 @@ def run(
             succeeded &= follow(predictor, streams, output, settings)
         if not succeeded:
             raise typer.Exit(1)
+
+
+def _stop_without_files(inputs: Sequence[str]) -> None:
+    """Report inputs none of which is there, at once, and not after the models are open."""
+    if any(is_url(one) or is_stream(one) or os.path.lexists(one) for one in inputs):
+        return
+    report = Reported()
+    for item in read_items(inputs):
+        assert isinstance(item.image, InputError)
+        report(item.image)
+    raise typer.Exit(1)
 
 
 def _only_many(images: list[str], streams: list[str]) -> bool:
