@@ -7,7 +7,7 @@ import importlib.util
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +32,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also run the tests that take long (marker: full)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests, unless ``--all`` is given."""
+    """Leave out slow tests, unless ``--all`` is given.
+
+    Paddle is slow to import: of its tests only the golden ones are quick enough.
+    """
+    for item in items:
+        if "paddle" in _parameters(item) and item.path.name != "test_golden.py":
+            item.add_marker("full")
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
     items[:] = [item for item in items if not item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _parameters(item: pytest.Item) -> Collection[object]:
+    call = getattr(item, "callspec", None)
+    return [value for value in call.params.values() if isinstance(value, str)] if call else ()
 
 
 @pytest.fixture(scope="session", autouse=True)

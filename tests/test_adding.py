@@ -62,6 +62,7 @@ def own_folder(tmp_path):
     return rewrite
 
 
+@pytest.mark.full
 def test_adding_a_head(monkeypatch, own_folder, image):
     monkeypatch.setitem(HEADS, "center_of_mass", CenterOfMassHead)
     folder = own_folder(skeleton="coco17", head={"type": "center_of_mass", "power": 8})
@@ -77,6 +78,7 @@ def test_adding_a_head(monkeypatch, own_folder, image):
     assert distance.max() < 2 * cell
 
 
+@pytest.mark.full
 def test_adding_a_skeleton(own_folder, image):
     folder = own_folder(skeleton="mine.yaml")
     names = [f"point_{index}" for index in range(17)]
@@ -88,6 +90,7 @@ def test_adding_a_skeleton(own_folder, image):
     assert result.skeleton.name == "mine"
 
 
+@pytest.mark.full
 def test_adding_a_source(monkeypatch, tmp_path, image):
     """A kind of file with several frames: arrays that NumPy has saved."""
 

@@ -48,6 +48,7 @@ def test_pipeline_times_itself_and_the_bare_models(tmp_path):
     assert "basketball.png and 1 more | 4 | hpi" in output
 
 
+@pytest.mark.full
 def test_kernels_times_crop_and_decode(tmp_path):
     run("kernels", IMAGE, *BRIEFLY, "--batch", "3", "--output", "out", tmp_path=tmp_path)
     rows = report(tmp_path / "out")["rows"]
@@ -202,6 +203,7 @@ def test_runtimes_records_priors(tmp_path):
     assert all(row["p99_ms"] >= row["p50_ms"] and row["throughput"] > 0 for row in rows)
 
 
+@pytest.mark.full
 def test_why_no_runtime_can_be_measured_is_said_in_whole_lines(tmp_path):
     done = run_hpi("benchmark", "runtimes", "--model", POSE, "--backend", "tensorrt", cwd=tmp_path, COLUMNS="60")
     assert done.returncode == 1
@@ -244,6 +246,7 @@ def test_a_missing_image_is_wrong_usage(tmp_path, name):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_a_wrong_benchmark_is_wrong_usage(tmp_path):
     done = run_hpi("benchmark", "speed", cwd=tmp_path)
     assert done.returncode == 2

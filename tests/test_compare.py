@@ -310,6 +310,7 @@ def test_an_interrupted_run_keeps_what_it_has(tmp_path):
     assert json.loads((tmp_path / "out.json").read_text())["rows"]["rows"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("option", quick_first(["--photo", "--annotations"], 1))
 def test_a_missing_file_is_one_line(tmp_path, option):
     done = run_hpi("benchmark", "compare", option, "none.jpg", cwd=tmp_path)

@@ -158,6 +158,7 @@ def check(schema, *files):
 FORMS = sorted(path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("schema", "files"),
     [

@@ -41,6 +41,7 @@ def test_the_table_says_whose_weights_were_measured(shared, tmp_path):
     assert "- threads: " in table
 
 
+@pytest.mark.full
 def test_archives_are_for_random_weights(tmp_path):
     done = run("--archives", ".", cwd=tmp_path)
     assert done.returncode == 2

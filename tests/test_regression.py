@@ -127,6 +127,7 @@ def test_a_damaged_file_is_one_line(tmp_path, content, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.full
 def test_a_missing_file_is_an_error(tmp_path):
     done = run_hpi("benchmark", "regression", "none.json", "none.json", cwd=tmp_path)
     assert done.returncode == 2
@@ -188,6 +189,7 @@ def test_another_machine_or_runtime_is_refused(real):
     assert "what the models run on" in done.stderr
 
 
+@pytest.mark.full
 def test_an_unusable_baseline_is_an_error_before_the_run(tmp_path):
     (tmp_path / "old.json").write_text("{}")
     done = run_hpi("benchmark", "pipeline", str(EXAMPLE), "--compare", "old.json", cwd=tmp_path)

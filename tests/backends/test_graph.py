@@ -91,6 +91,7 @@ def test_nms_parameters_are_read_from_the_graph(detector):
     assert not {"NonMaxSuppression", "TopK"} & {node.op_type for node in head.graph.node}
 
 
+@pytest.mark.full
 def test_detector_cut_before_its_nms_returns_the_same_boxes(detector, image):
     assert_the_cut_returns_the_same_boxes(detector, views(image))
 
@@ -180,6 +181,7 @@ def test_a_graph_with_branches_is_refused(tmp_path):
         read_graph(tmp_path / "model.onnx")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kept", quick_first(["nothing", "decoding", "both"], 1))
 def test_fp16_gives_about_the_same_heatmaps(pose, rng, kept):
     keep = {"nothing": set(), "decoding": decoding_nodes(pose), "both": decoding_nodes(pose) | sensitive_nodes(pose)}

@@ -46,6 +46,7 @@ def test_batch_sizes_go_up_to_the_largest_batch():
     assert BUCKETS[0] == MAX_BATCH
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("profile", "items"), [("", 1), ("static streams", 2)])
 def test_a_trial_has_an_item_for_each_of_two_streams(options, profile, items):
     with BACKENDS["openvino"].load(
@@ -54,6 +55,7 @@ def test_a_trial_has_an_item_for_each_of_two_streams(options, profile, items):
         assert session.trial_items == items
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("variant", quick_first(SPLIT), ids=str)
 def test_split_batches_give_the_same_answers(options, rng, variant):
     files = float_files(POSE)
@@ -85,6 +87,7 @@ def compiled(options):
     return [entry for entry in options.artifacts.entries() if entry.kind == "openvino"]
 
 
+@pytest.mark.full
 def test_compiled_model_is_kept(tmp_path, home, monkeypatch, caplog, rng):
     """The second session imports it; an incompatible one is compiled again, with a warning."""
     files = float_files(POSE)

@@ -53,6 +53,7 @@ def asked(options, of_runtime):
     return dataclasses.replace(options, backend_options=of_runtime)
 
 
+@pytest.mark.full
 def test_accepted_options_are_noted_and_keep_the_results(backend, options, rng):
     batch = {"image": rng.standard_normal((2, 3, 256, 256), np.float32)}
     runtime, files = BACKENDS[backend], float_files(POSE)
@@ -83,6 +84,7 @@ def test_a_runtime_that_takes_no_options_refuses_them(options, monkeypatch):
         BACKENDS["onnxruntime"].load(float_files(POSE), asked(options, {"logid": "a"}))
 
 
+@pytest.mark.full
 def test_compiled_models_are_kept_by_their_options(tmp_path):
     require("openvino")
     options = SessionOptions(ArtifactCache(tmp_path), threads=2)
@@ -91,6 +93,7 @@ def test_compiled_models_are_kept_by_their_options(tmp_path):
         assert [entry.kind for entry in options.artifacts.entries()].count("openvino") == count
 
 
+@pytest.mark.full
 def test_options_hold_for_every_batch_size(options):
     require("openvino")
     static = dataclasses.replace(asked(options, {"NUM_STREAMS": 2}), variant=Variant(profile="static"))

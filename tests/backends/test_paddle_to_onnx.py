@@ -28,6 +28,7 @@ def program(tmp_path_factory, home):
     return ModelFiles(spec.name, PaddleFiles(folder / "inference.json", folder / "inference.pdiparams"))
 
 
+@pytest.mark.full
 def test_conversion_goes_to_the_cache_not_beside_the_model(program, home):
     cache = ArtifactCache(home / "artifacts")
     before = sorted(program.paddle.program.parent.iterdir())
@@ -70,6 +71,7 @@ def test_the_onnx_file_of_a_model_is_used_as_it_is(home):
     assert ensure_onnx(files, ArtifactCache(home / "artifacts")) == files.onnx
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("broken", quick_first(["program", "params"], 1))
 def test_damaged_model_is_one_readable_line(program, broken, tmp_path):
     files = PaddleFiles(tmp_path / "inference.json", tmp_path / "inference.pdiparams")

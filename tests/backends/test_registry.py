@@ -51,6 +51,7 @@ def add_package(folder, name, code, *lines):
     (metadata / "entry_points.txt").write_text("\n".join(["[hpi.backends]", *lines]))
 
 
+@pytest.mark.full
 def test_one_file_and_one_line_add_a_runtime(tmp_path):
     add_package(tmp_path, "my_runtime", RUNTIME, "mine = my_runtime:Mine")
     done = run_python("-c", PREDICT, str(EXAMPLE), cwd=tmp_path, PYTHONPATH=str(tmp_path))

@@ -137,6 +137,7 @@ def test_a_graph_that_cannot_be_raised_stays_as_it_is():
     assert fuse_hard_swish(model) == (model, 0)
 
 
+@pytest.mark.full
 @given(
     spellings=st.lists(st.sampled_from(list(SWISHES)), min_size=1, max_size=4),
     opset=st.integers(11, 17),
@@ -159,6 +160,7 @@ def test_chains_of_hard_swish_keep_their_results(spellings, opset, seed):
     assert_same_results(model, fused, {"x0": noise})
 
 
+@pytest.mark.full
 @given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), inner=st.integers(1, 9), opset=st.integers(11, 17))
 def test_vectors_are_multiplied_as_columns(shape, inner, opset):
     dimensions = ", ".join(map(str, shape))
@@ -231,6 +233,7 @@ def detector(home):
 RUNTIMES = {"openvino": {HARD_SWISH: 78}, "onnxruntime": {MATRIX_VECTOR: 4}}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_each_runtime_gets_its_rewrites(name, detector, options):
     require(name)
@@ -340,6 +343,7 @@ def test_a_rewritten_graph_is_validated_even_where_its_runtime_is_named(detector
     assert json.loads((verdict.folder / "verdict.json").read_text())["passed"]
 
 
+@pytest.mark.full
 def test_a_wrong_rewrite_is_left_out(detector, fresh, tmp_path, monkeypatch, caplog):
     require("openvino")
 
@@ -354,6 +358,7 @@ def test_a_wrong_rewrite_is_left_out(detector, fresh, tmp_path, monkeypatch, cap
     assert "openvino fp32 runs without the rewrites HardSwish: " in caplog.text
 
 
+@pytest.mark.full
 def test_a_rewritten_graph_that_cannot_be_loaded_is_left_out(detector, fresh, monkeypatch, caplog):
     require("openvino")
 

@@ -66,6 +66,7 @@ def test_splits_by_measured_times(measured, count, usual, split):
     assert BatchTimes(measured).faster_split(count, usual, [1, 2, 3, 4, 6, 8, 12, 16]) == split
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "profile", "sizes"),
     quick_first([("openvino", "static streams", [3, 3]), ("openvino", "static", [6]), ("onnxruntime", "", [2, 2, 1])]),
@@ -84,6 +85,7 @@ def test_split_and_padded_batches_give_the_same_answers(options, rng, backend, p
     assert np.abs(found[0] - expected[0]).max() < ROUNDING
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("streams", [1, 2, 4])
 def test_streams_get_equal_parts_and_none_is_empty(options, streams):
     """Any times: those of a machine on which a large call costs as little as a small one."""

@@ -374,6 +374,7 @@ def views(image, count):
     return {"image": np.ascontiguousarray(batch), "scale_factor": np.full((count, 2), 416 / 320, np.float32)}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("many", quick_first([2, 34]))
 def test_every_batch_size_matches_the_reference(fake_gpu, on_gpu, reference, rng, caplog, many):
     """Set up, captured and replayed; padded and split."""
@@ -422,6 +423,7 @@ def test_gpu_arrays_stay_on_the_gpu(fake_gpu, on_gpu, reference, rng):
             assert np.abs(found.get() - reference[POSE].run(feeds)[0]).max() < ROUNDING
 
 
+@pytest.mark.full
 def test_detector_returns_the_boxes_of_its_whole_graph(fake_gpu, on_gpu, reference, image):
     with load(on_gpu, DETECTOR) as session:
         assert session.info.outputs == reference[DETECTOR].info.outputs
@@ -485,6 +487,7 @@ def test_official_models_pass_the_parity_gate(prepared_on_the_host, on_gpu, opti
     assert verdict.passed, verdict.summary
 
 
+@pytest.mark.full
 def test_an_engine_is_built_once(fake_gpu, on_gpu, caplog):
     with caplog.at_level(logging.INFO, "hpi.backends.tensorrt"):
         for _ in range(2):
@@ -594,6 +597,7 @@ def test_lack_of_gpu_memory_is_named(fake_gpu, on_gpu, rng):
         session.run(crops(rng, 1))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("step", quick_first(["begin_capture", "end_capture"], 1))
 def test_without_cuda_graphs_it_warns_once_and_runs(fake_gpu, on_gpu, reference, rng, caplog, step):
     fake_gpu.fails = {step: True}

@@ -10,6 +10,7 @@ from hpi.zoo import Zoo
 from support import ROUNDING, assert_same_detections, float_files
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["MoveNet-Thunder_256x256", "PicoDet-S_person_416"])
 def test_uint8_images_match_normalized_floats(options, rng, name):
     pytest.importorskip("openvino")

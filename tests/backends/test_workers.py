@@ -58,6 +58,7 @@ def pinned_while_running(sessions, images):
     return {thread: cores for thread, cores in found.items() if thread not in before}
 
 
+@pytest.mark.full
 @on_linux
 @pytest.mark.parametrize(("sessions", "workers"), [(2, 1), (1, 2)], ids=["two sessions", "two workers"])
 def test_one_thread_for_each_of_two_callers_uses_two_cores(runtime, options, images, sessions, workers):
@@ -68,6 +69,7 @@ def test_one_thread_for_each_of_two_callers_uses_two_cores(runtime, options, ima
         assert pinned_while_running(opened * workers, images) == {}
 
 
+@pytest.mark.full
 @on_linux
 def test_the_pinning_of_a_runtime_would_be_seen(options, images):
     """OpenVINO's own default binds the threads of both sessions to the same core."""
@@ -78,6 +80,7 @@ def test_the_pinning_of_a_runtime_would_be_seen(options, images):
         assert len(set(map(tuple, pinned_while_running(opened, images).values()))) == 1
 
 
+@pytest.mark.full
 def test_callers_get_their_own_outputs(runtime, options, rng):
     """Also more callers than the session has workers for."""
     batches = [rng.standard_normal((count, 3, 256, 256), np.float32) for count in (1, 2, 3, 1, 2, 3)]

@@ -76,6 +76,7 @@ def planted(everyone):
 # PaddleDetection's results
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("peaks", [True, False], ids=["peaks of the graph", "own peaks"])
 def test_people_of_maps_are_those_of_paddledetection(path, peaks):
@@ -162,6 +163,7 @@ def test_everyone_is_kept_who_scores_above_the_threshold(folder, rng):
     assert counts == [6, 6, 3, 0]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("backend", ON)
 @pytest.mark.parametrize("peaks", [True, False])
 def test_images_of_all_sizes_have_the_results_that_they_have_alone(tmp_path, rng, backend, peaks):
@@ -486,6 +488,7 @@ def test_scenes_of_the_reference_images_have_one_input_size(model):
     assert (images[0] == images[1][:, ::-1]).all()
 
 
+@pytest.mark.full
 @pytest.mark.skipif("openvino" not in ON, reason="OpenVINO is not installed")
 @pytest.mark.parametrize("path", [GOLDEN / "higherhrnet_semi_real" / "000000570688.npz"], ids=["semi-real"])
 def test_a_runtime_passes_the_gate_on_people_of_whole_images(shared, path, tmp_path, home):
@@ -516,6 +519,7 @@ def test_explain_says_that_a_graph_takes_one_image_at_a_time(folder, tmp_path):
     assert "one item at a time" not in run_hpi(*arguments, cwd=tmp_path).stdout
 
 
+@pytest.mark.full
 def test_people_are_predicted_from_the_command_line(folder, scene, tmp_path):
     cv2.imwrite(str(tmp_path / "people.png"), scene[1])
     done = run_hpi(

@@ -67,6 +67,7 @@ def basis_of(priors):
 # When it is due, and what it keeps
 
 
+@pytest.mark.full
 def test_a_first_start_measures_and_the_second_does_not(spec, asked, priors, unknown):
     pytest.importorskip("openvino")
     candidates = due(spec, asked, priors)

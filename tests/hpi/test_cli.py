@@ -45,6 +45,7 @@ def test_predict_with_a_single_model(tmp_path):
     assert done.stdout.count("person") == 2
 
 
+@pytest.mark.full
 def test_models_lists_models_and_pipelines(tmp_path):
     done = run_hpi("models", cwd=tmp_path, COLUMNS="150")
     assert done.returncode == 0, done.stderr
@@ -154,6 +155,7 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path, arguments, code, fragmen
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_an_unavailable_model_is_reported_in_one_line(tmp_path):
     home = str(tmp_path / "home")
     done = run_hpi("predict", EXAMPLE, "--model", "PP-TinyPose_128x96", cwd=tmp_path, HPI_HOME=home, **NO_NETWORK)
@@ -176,6 +178,7 @@ def test_an_unsaved_result_does_not_stop_the_others(tmp_path):
     assert (tmp_path / "output" / "b_res.json").is_file()
 
 
+@pytest.mark.full
 def test_debug_shows_the_traceback(tmp_path):
     done = run_hpi("predict", EXAMPLE, "--backend", "tflite", "--debug", cwd=tmp_path)
     assert done.returncode == 1
@@ -224,6 +227,7 @@ def test_stdout_has_json_lines_only(tmp_path, images):
         assert sum(line.startswith(start) for line in done.stderr.splitlines()) == (2 if start == "saved " else 1)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(default_threads() < 2, reason="needs two threads to share")
 @pytest.mark.parametrize(
     ("count", "options", "opened"),
@@ -360,6 +364,7 @@ def test_tables_fit_the_terminal(tmp_path, width):
 # Help and completion
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("typed", "offered"),
     quick_first(
@@ -404,6 +409,7 @@ def folders():
     return [zoo.find(name).folder for name in ("MoveNet-Thunder_256x256", "PicoDet-S_person_416")]
 
 
+@pytest.mark.full
 def test_predict_takes_the_folders_of_two_models(lite, folders, tmp_path):
     pose, detector = folders
     done = run_hpi(

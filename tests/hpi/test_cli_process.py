@@ -121,6 +121,7 @@ def is_running(pid):
     return bool(command_of(pid))
 
 
+@pytest.mark.full
 def test_an_interrupt_leaves_only_whole_files(tmp_path):
     with start("predict", *[EXAMPLE] * 500, "--save_path", "out", cwd=tmp_path) as process:
         for line in process.stdout:

@@ -64,6 +64,7 @@ def test_every_format_at_once(tmp_path, clip):
     assert all("keypoints_smoothed" in person for person in found)
 
 
+@pytest.mark.full
 def test_json_lines_of_a_video_of_a_folder(tmp_path, clip, image):
     folder = tmp_path / "mixed"
     folder.mkdir()
@@ -139,6 +140,7 @@ def test_only_some_of_many_streams_are_open_at_a_time(lite, tmp_path, image, mon
     assert counts == {"a_res.jsonl": 1, "b_res.jsonl": 2, "a_2_res.jsonl": 3}
 
 
+@pytest.mark.full
 def test_no_video_waits_for_a_camera(tmp_path, clip):
     """It has no end; here it cannot be opened, and the order of the messages tells."""
     clips = [shutil.copy(clip, tmp_path / f"{number}.mp4") for number in range(video.MOST_SIDE_BY_SIDE)]

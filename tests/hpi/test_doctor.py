@@ -136,6 +136,7 @@ def test_the_main_job_is_what_the_commands_run_by_default():
 # Whole runs.
 
 
+@pytest.mark.full
 def test_without_numpy_it_still_tells_all_that_can_be_known(tmp_path):
     python = environment(tmp_path, without=("numpy", "numpy-*"))
     found = run([python, "-m", "hpi", "doctor", "--json", "--offline"], tmp_path)
@@ -314,6 +315,7 @@ def test_a_runtime_that_crashes_or_hangs_is_named(tmp_path, code, said):
     assert content["checks"]["runtimes"]["status"] == ("warning" if content["works"] else "error")
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 @pytest.mark.parametrize(
     "way",
@@ -348,6 +350,7 @@ def is_gone(pid):
         return True
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", quick_first(["cv2", "typer", "yaml"], 2))
 def test_other_commands_point_to_it_where_a_package_is_broken(tmp_path, name):
     folder = module(tmp_path / "empty", name, "")
@@ -435,6 +438,7 @@ def test_versions_that_do_not_fit_are_told_with_the_reason(in_front):
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("names", "shared", "kept"),
     [
@@ -570,6 +574,7 @@ def test_a_killed_comparison_leaves_no_folder(in_front, tmp_path, monkeypatch):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.full
 def test_without_a_temporary_folder_nothing_is_compared(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     tried = try_runtime(MAIN_JOB, "onnxruntime", "cpu", limit_s=HANGS_S)

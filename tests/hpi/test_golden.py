@@ -58,6 +58,7 @@ def assert_the_reference_s_people(shared: Path, expected: list[dict], predictor:
     assert_same_people(list(predictor.predict(images, batch_size=5)), expected)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "pose", "flip"),
     quick_first((backend, pose, flip) for pose in POSES for flip in (False, True) for backend in BACKEND_PACKAGES),
@@ -78,6 +79,7 @@ def test_pipeline_on_the_chosen_runtimes(shared, goldens, pose, objective):
         assert_the_reference_s_people(shared, goldens(f"pipeline/{pose}"), predictor)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "pose"),
     quick_first((backend, pose) for backend in BACKEND_PACKAGES for pose in (*POSES[::-1], "tinypose_256x192_paddle2")),

@@ -52,6 +52,7 @@ def with_detector(folder):
     return content
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("backend", quick_first(["onnxruntime", "openvino"]))
 def test_it_is_the_detector_of_a_pipeline(folder, image, backend):
     if reason := missing_backend(backend):

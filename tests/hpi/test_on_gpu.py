@@ -58,6 +58,7 @@ def simulated_gpu(home, tmp_path_factory):
         yield
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("flip", quick_first([False, True], 1))
 def test_people_match_the_cpu(simulated_gpu, image, flip):
     images = [image, np.ascontiguousarray(image[:300]), np.zeros_like(image)]
@@ -89,6 +90,7 @@ def test_keypoints_in_given_boxes_match_the_cpu(simulated_gpu, image, most, crop
     assert np.array_equal(keypoints[..., 2], on_cpu[..., 2])
 
 
+@pytest.mark.full
 def test_padding_is_zero_on_a_gpu(simulated_gpu, rng, tmp_path):
     images = [rng.integers(200, 256, (height, width, 3), np.uint8) for width, height in ((640, 427), (480, 320))]
     with Predictor("measuring", model_dir=write_measuring(tmp_path), device="gpu:0", backend="simulated") as predictor:
@@ -98,6 +100,7 @@ def test_padding_is_zero_on_a_gpu(simulated_gpu, rng, tmp_path):
         assert result.boxes == pytest.approx(np.tile([0, 0, width, height], (2, 1)), abs=1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("flip", quick_first([False, True]))
 def test_people_of_whole_images_match_the_cpu(simulated_gpu, tmp_path, rng, flip):
     dots = pytest.importorskip("dots")

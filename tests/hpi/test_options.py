@@ -92,6 +92,7 @@ PREDICTORS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", quick_first(PREDICTORS, 4))
 def test_precedence_reaches_the_models(case, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -204,6 +205,7 @@ def test_a_runtime_s_own_options_reach_it(backend, options, note, image):
     assert_same_keypoints(found.instances.points, expected.instances.points)
 
 
+@pytest.mark.full
 def test_with_options_a_runtime_is_not_its_own_reference(tmp_path, monkeypatch):
     """The parity gate compares it with the reference as it is without options."""
     options = {"onnxruntime": {"graph_optimization_level": "ORT_ENABLE_BASIC"}}

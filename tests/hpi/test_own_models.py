@@ -196,6 +196,7 @@ def test_defaults_of_a_yml_give_the_boxes_of_paddlex(tmp_path, shared, change, s
     np.testing.assert_allclose(best["coordinate"], box, atol=0.02)
 
 
+@pytest.mark.full
 def test_labels_that_yaml_reads_as_other_types_are_kept_as_text(detector, image, tmp_path):
     detector.yml["label_list"] = [1]
     with Predictor("mine", model_dir=detector.save(), device="cpu") as predictor:
@@ -205,6 +206,7 @@ def test_labels_that_yaml_reads_as_other_types_are_kept_as_text(detector, image,
     assert {box["label"] for box in json.loads((tmp_path / "result.json").read_text())["boxes"]} == {"1"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("labels", [[], None])
 def test_a_class_without_a_name_is_labelled_by_its_number(detector, image, labels):
     detector.yml["label_list"] = labels
@@ -308,6 +310,7 @@ def test_a_detector_that_returns_nan_is_an_error(detector, backend, image, colum
         list(predictor.predict(image))
 
 
+@pytest.mark.full
 def test_a_detector_without_any_candidates_logs_a_warning(detector, caplog):
     """NMS drops NaN."""
     weights = max(detector.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -373,6 +376,7 @@ def test_counts_that_do_not_fit_the_rows_are_an_error(rows, counts):
         rows([GOOD], counts)
 
 
+@pytest.mark.full
 def test_the_command_line_reports_it_in_one_line(pose, tmp_path):
     pose.constant("bad", np.nan)
     pose.put_behind(("Add", ["first", "bad"], "result"), result="result")
@@ -400,12 +404,14 @@ def test_a_model_that_names_no_skeleton_has_numbered_keypoints(pose, image):
         Predictor("mine", model_dir=folder, device="cpu", flip=True)
 
 
+@pytest.mark.full
 def test_a_skeleton_of_another_number_of_keypoints_is_refused(pose):
     pose.yml["hpi"] = {"skeleton": "mpii16"}
     with pytest.raises(ModelError, match="names the skeleton mpii16 of 16 keypoints, but the model finds 17"):
         Predictor("mine", model_dir=pose.save(), device="cpu")
 
 
+@pytest.mark.full
 def test_a_head_reads_the_outputs_that_the_yml_names(pose, backend, image):
     """Of a graph with several outputs in any order, and an input of any name."""
     heatmaps = pose.graph.output[0].name

@@ -54,6 +54,7 @@ def pose_folder(shared, dark, tmp_path):
     return folder
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("backend", "dark"), quick_first(product(BACKEND_PACKAGES, [True, False])), indirect=["backend"]
 )
@@ -81,6 +82,7 @@ def test_a_pipeline_finds_paddledetection_s_people(shared, paddle_model_backend,
     assert_paddledetection_s_keypoints(*(np.stack(side) for side in zip(*pairs, strict=True)))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("backend", quick_first(BACKEND_PACKAGES), indirect=True)
 def test_whole_images_give_paddledetection_s_keypoints(shared, paddle_model_backend):
     images, expected = zip(*goldens(shared, "keypoint_infer_tinypose256"), strict=True)
@@ -181,6 +183,7 @@ def test_a_model_s_yml_names_its_crop_and_padding(home, tmp_path):
         assert read_model(tmp_path / "pose").transform == transform
 
 
+@pytest.mark.full
 def test_an_argument_outranks_the_pipeline_and_the_pipeline_the_model(home):
     modules = {
         "ObjectDetection": {"model_name": "PicoDet-S_person_416"},

@@ -83,6 +83,7 @@ def paths(shared):
     return [str(shared / "data" / "photos" / name) for name in IMAGES]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "backend", "dark"),
     quick_first(((name, backend, dark) for dark in (True, False) for name in WITH_GOLDEN for backend in RUNTIMES), 1),

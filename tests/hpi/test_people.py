@@ -82,6 +82,7 @@ def test_only_people_get_keypoints(two_classes, labels, classes, scores, image, 
     assert all(person["keypoints"].shape == (17, 3) for person in result["boxes"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("labels", "classes", "said"),
     quick_first(

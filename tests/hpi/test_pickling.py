@@ -90,6 +90,7 @@ def test_processes_that_are_spawned_get_their_own(lite):
         assert_same(keypoints, keypoints_of(lite.predict(str(EXAMPLE))))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_prediction_in_a_forked_process_is_an_error(tmp_path):
     """In a process of its own: this one has threads that a fork would lose."""

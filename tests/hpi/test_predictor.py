@@ -152,6 +152,7 @@ def test_flip_and_udp_change_a_little(image):
         assert 0 < np.median(distance) < 5
 
 
+@pytest.mark.full
 def test_udp_has_its_own_inverse(shared, image):
     """Both conventions give the same positions; with the reference's inverse they would be 1.6 px off."""
     model = "PP-TinyPose_256x192"
@@ -575,6 +576,7 @@ def test_a_failure_on_one_of_several_devices_is_raised_in_order(two_devices, ima
 # Starting
 
 
+@pytest.mark.full
 def test_importing_is_light(tmp_path):
     script = (
         "import sys, hpi\n"
@@ -588,6 +590,7 @@ def test_importing_is_light(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_only_the_runtime_in_use_is_imported(tmp_path, home):
     script = (
         "import sys; from hpi import Predictor\n"

@@ -93,6 +93,7 @@ def describe(name=DETECTOR, **options):
         return predictor.describe()["models"]
 
 
+@pytest.mark.full
 def test_what_is_kept_is_found_and_shown(kept):
     (model,) = describe(precision="int8")
     assert (model["backend"], model["precision"], model["file"]) == ("openvino", "int8", str(kept / GRAPH))
@@ -100,6 +101,7 @@ def test_what_is_kept_is_found_and_shown(kept):
     assert "loss 0.5 points of AP, measured on 32 annotated images" in model["notes"]
 
 
+@pytest.mark.full
 def test_of_a_pipeline_the_detector_runs_in_int8(kept):
     assert [model["precision"] for model in describe("human_keypoint_detection_lite", precision="int8")] == [
         "int8",
@@ -107,6 +109,7 @@ def test_of_a_pipeline_the_detector_runs_in_int8(kept):
     ]
 
 
+@pytest.mark.full
 def test_a_keypoint_model_that_is_to_run_in_int8_is_not_run_in_fp32(kept):
     """Where its own section says so."""
     own = {"hpi_config": {"backend_config": {"precision": "int8"}}}
@@ -128,6 +131,7 @@ def test_beside_the_model_outranks_the_home(kept, tmp_path):
     assert model["file"] == str(tmp_path / "mine" / "int8" / GRAPH)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("options", "expected"),
     quick_first(
@@ -207,6 +211,7 @@ def test_what_is_kept_but_wrong_is_an_error(kept, change, message):
         describe(precision="int8")
 
 
+@pytest.mark.full
 def test_too_few_boxes_are_refused(kept):
     spec = Zoo.default().find(DETECTOR)
     shutil.rmtree(kept)

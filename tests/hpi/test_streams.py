@@ -102,6 +102,7 @@ def test_frames_that_wait_are_bounded_by_their_bytes(lite, image, monkeypatch):
     results.close()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("live", "count", "workers"), [(True, 2, 1), (True, 3, 3), (False, 2, 3)])
 def test_streams_do_not_leave_cores_idle(image, tmp_path, monkeypatch, live, count, workers):
     """Of a live stream one frame is in the models at a time: with fewer streams than workers all threads are on it."""
@@ -124,6 +125,7 @@ def test_leaving_early_ends_the_threads(lite, image):
     wait_until_threads_end(before)
 
 
+@pytest.mark.full
 def test_leaving_while_frames_are_taken_ends_the_threads(image, tmp_path):
     """At whatever moment: with a model that takes no time there is always one."""
 
@@ -174,6 +176,7 @@ def by_workers(shared):
         predictor.close()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("tracker", "det_every"), [("oks", 1), ("bytetrack", 1), ("bytetrack", "auto"), (None, 1)])
 def test_workers_change_nothing(by_workers, pedestrians, tracker, det_every):
     """Also where frames of two streams take turns, of which one ends before the other."""
@@ -260,6 +263,7 @@ def test_without_on_error_it_is_raised(lite, image):
     del held
 
 
+@pytest.mark.full
 def test_what_came_before_keeps_its_ids(lite, image):
     """As if the stream had never stopped."""
     frames = [np.roll(image, 3 * index, axis=1) for index in range(8)]
@@ -274,6 +278,7 @@ def test_what_came_before_keeps_its_ids(lite, image):
         np.testing.assert_array_equal(found.smoothed.keypoints, expected.smoothed.keypoints)
 
 
+@pytest.mark.full
 def test_a_file_of_results_goes_on_after_frames_with_nobody(lite, image, tmp_path):
     """Such a frame has no keypoints in the file, and nobody there has a class."""
     frames = [np.roll(image, 3 * index, axis=1) for index in range(8)]

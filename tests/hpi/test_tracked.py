@@ -71,6 +71,7 @@ def assert_equal(found, expected):
             np.testing.assert_array_equal(getattr(one, name), array, err_msg=name)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", BOTH)
 def test_with_everything_off_frames_are_as_predicted(name, request, vtest):
     predictor = request.getfixturevalue(name)
@@ -94,6 +95,7 @@ def test_everyone_found_is_tracked_with_the_same_keypoints(name, tracker, reques
     assert (found[-1].track_ids > 0).sum() >= 3
 
 
+@pytest.mark.full
 def test_people_keep_their_ids_and_keypoints_while_boxes_are_carried(lite):
     frames = frames_of(pan(8))
     pipeline, detected, found = TrackedPipeline(lite.pipelines[0], Tracking(det_every=4)), [], []
@@ -147,6 +149,7 @@ def test_devices_share_the_states_of_streams_in_different_threads(fast, vtest):
             assert_equal(found, alone)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("tracker", "det_every"), [("oks", 1), ("bytetrack", 1), ("bytetrack", 2)])
 def test_frames_that_were_started_run_in_any_thread(lite, tracker, det_every):
     """The later ones wait where they need those before."""
@@ -169,6 +172,7 @@ def test_a_frame_that_fails_does_not_hold_up_the_next(lite):
     assert len(following()[0]) == 2
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("callers", [2, 5])
 def test_people_of_an_image_are_shared_by_callers(fast, vtest, callers):
     """Also where there are fewer people than callers; keypoints differ only by the rounding of other batches."""
@@ -182,6 +186,7 @@ def test_people_of_an_image_are_shared_by_callers(fast, vtest, callers):
             assert_same_keypoints(found.points, expected.points)
 
 
+@pytest.mark.full
 def test_a_stream_that_ends_begins_anew(lite):
     pipeline, frames = TrackedPipeline(lite.pipelines[0], Tracking()), frames_of(pan(3))
     first = one_by_one(pipeline, frames)

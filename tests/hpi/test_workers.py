@@ -89,6 +89,7 @@ def test_workers_give_the_results_of_one_in_order(two_workers, one_worker, shift
         assert_same_people([mine], [other])
 
 
+@pytest.mark.full
 def test_what_is_no_image_comes_in_its_place(two_workers, shifted, rng):
     places = sorted(int(place) for place in rng.choice(len(shifted), 4, replace=False))
     inputs = list(shifted)
@@ -106,6 +107,7 @@ def test_what_is_no_image_comes_in_its_place(two_workers, shifted, rng):
         next(results)
 
 
+@pytest.mark.full
 def test_a_failure_of_one_worker_comes_in_its_place(two_workers, shifted, monkeypatch):
     """The other one works on; what came before is there, and no thread is left."""
     before, model = threading.active_count(), two_workers.pipelines[0].models[0]
@@ -193,6 +195,7 @@ class Slow:
         return [None] * len(frames)
 
 
+@pytest.mark.full
 def test_images_under_way_are_limited_in_number_and_in_bytes(detector, image, monkeypatch):
     """Each image that has been read and not been returned counts, also those of batches that wait."""
     workers, size = 2, image.nbytes
@@ -334,6 +337,7 @@ def test_what_is_asked_for_decides_the_arrangement(case, home, monkeypatch):
         assert [model["workers"] for model in described["side_by_side"]] == ([many[0]] if many != alone else [])
 
 
+@pytest.mark.full
 def test_few_images_open_nothing_more(home, image):
     with Predictor(POSE, backend="onnxruntime", threads=2) as predictor:
         list(predictor.predict([image] * (MANY - 1)))

@@ -290,6 +290,7 @@ def test_without_a_writable_folder_it_is_an_error(tmp_path, monkeypatch):
         Zoo(tmp_path / "file").find(DETECTOR)
 
 
+@pytest.mark.full
 def test_without_network_one_error_lists_every_attempt(tmp_path):
     script = "from hpi.zoo import Zoo; Zoo.default().find('PP-TinyPose_128x96')"
     done = run_python("-c", script, cwd=tmp_path, HPI_HOME=str(tmp_path), **NO_NETWORK)
@@ -343,6 +344,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.full
 def test_a_repository_of_the_hub_is_downloaded(tmp_path, describe, my_archive):
     """The real client with a small hub on this machine; only the files of the model are downloaded."""
     repository = tmp_path / "repository"
@@ -578,6 +580,7 @@ def everything_in(folder):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in [folder, *folder.rglob("*")]}
 
 
+@pytest.mark.full
 def test_a_model_of_paddlex_is_used_and_not_changed(zoo, paddlex_cache, image):
     before = everything_in(paddlex_cache.parent)
     assert zoo.find(OFFICIAL).folder == paddlex_cache / OFFICIAL
@@ -606,6 +609,7 @@ def test_the_cache_comes_before_that_of_paddlex(zoo, paddlex_cache):
     assert zoo.find(OFFICIAL).folder == own
 
 
+@pytest.mark.full
 def test_the_list_of_models_shows_where_they_are(paddlex_cache, tmp_path):
     done = run_hpi("models", cwd=tmp_path, HPI_HOME=str(tmp_path / "home"), COLUMNS="200")
     (line,) = [line for line in done.stdout.splitlines() if OFFICIAL in line and "128x96" in line.replace(OFFICIAL, "")]

@@ -60,6 +60,7 @@ def refused(folder, **options):
     return str(error.value)
 
 
+@pytest.mark.full
 def test_the_result_is_paddlexs(folder):
     result = check(folder)
     output = folder.parent / "output"
@@ -262,6 +263,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
         check_dataset(tmp_path, tmp_path / "output")
 
 
+@pytest.mark.full
 def test_doubtful_annotations_are_warned_of(folder, caplog):
     content = read(folder, "train")
     content["annotations"][0]["bbox"] = [600, 10, 100, 100]
@@ -285,6 +287,7 @@ def keypoints_by_image(*contents):
     return found
 
 
+@pytest.mark.full
 def test_a_split_moves_every_annotation_and_keeps_a_backup(folder):
     before = {name: place(folder, name).read_bytes() for name in ("train", "val")}
     result = check(folder, split=(75, 25), seed=3)
@@ -352,6 +355,7 @@ def test_no_image_is_lost_by_rounding(folder):
     assert found["train_samples"] + found["val_samples"] == 5
 
 
+@pytest.mark.full
 def test_a_split_that_cannot_be_written_changes_nothing(folder, monkeypatch):
     before = {file.name: file.read_bytes() for file in (folder / "annotations").iterdir()}
 
@@ -377,6 +381,7 @@ def test_too_few_images_to_split_are_refused(folder):
     assert "too few" in refused(folder, split=(99, 1))
 
 
+@pytest.mark.full
 def test_the_command_prints_the_outcome_or_what_is_wrong(folder, tmp_path):
     done = run_hpi("check-dataset", folder, "--split", "75", "25", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -350,6 +350,7 @@ SOUND = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("file", cases(SOUND, {"as it is", "ids from 0"}))
 def test_a_sound_file_passes(truth, said, file):
     content = copy.deepcopy(truth)

@@ -300,6 +300,7 @@ def test_hostile_cases_have_a_picture_too():
     assert worst([better, replace(case, error=2.0), case], 2) == [replace(case, error=2.0), case]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("boxes", ["file", "detector"])
 def test_predictions_can_be_saved_without_being_measured(people, capsys, boxes):
     """As for a benchmark whose truth nobody has; who was found twice is in the file once."""

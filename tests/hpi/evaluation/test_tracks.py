@@ -356,6 +356,7 @@ def test_regions_to_ignore(posetrack):
     assert posetrack(content(true, frames=1)).measure([{0: found}], MINE)["MOTA"] == -100
 
 
+@pytest.mark.full
 def test_posetracks_own_evaluation_says_the_same(posetrack):
     """Of random people, once computed by poseval, which leaves the last frame of a video out of MOTA."""
     given = json.loads((ROOT / "tests" / "data" / "posetrack.json").read_text())

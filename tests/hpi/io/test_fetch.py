@@ -151,6 +151,7 @@ def test_malformed_urls_are_refused(url):
     assert "pa/ss" not in str(error.value)
 
 
+@pytest.mark.full
 @given(st.text().map("http://".__add__) | st.text().map("https://a/".__add__))
 def test_any_text_is_a_url_or_refused(text):
     try:

@@ -60,6 +60,7 @@ def bare_deflate(data):
     return stream.compress(data) + stream.flush()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("coding", "compress"),
     [
@@ -120,6 +121,7 @@ def test_unknown_compression_is_named_and_supported_ones_listed(post, coding):
     assert coding in answer.json()["errorMsg"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, bare_deflate])
 def test_decompression_stops_at_the_body_limit(post, client, compress):
     """Zeros compress to a thousandth: twice the limit fits into a small body."""
@@ -163,6 +165,7 @@ def test_too_many_gzip_members_are_refused(post):
 # Forms
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "form",
     [

@@ -113,6 +113,7 @@ def test_clients_that_disconnect_leave_the_queue(fragile, folder, alive):
     assert metric(fragile, "hpi_batch_size_sum") == images + 1
 
 
+@pytest.mark.full
 def test_a_slow_request_and_those_behind_it_get_504(start_service, folder):
     hasty = start_service("--deadline", "1", *ONE_BATCH, code=FAILING, TEST_FOLDER=str(folder))
     with busy(hasty, folder) as first:

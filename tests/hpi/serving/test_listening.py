@@ -33,6 +33,7 @@ def busy():
         yield other.getsockname()[1]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("arguments", quick_first([["serve"], ["serve", "--workers", "2"], ["--serve"]]))
 def test_a_port_in_use_is_reported_before_models_are_opened(busy, tmp_path, arguments):
     done = run_python("-c", NO_MODELS, *arguments, "--port", str(busy), cwd=tmp_path)
@@ -60,6 +61,7 @@ def test_an_address_of_another_machine_is_reported(host, fragment):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.full
 def test_the_command_reports_a_wrong_host_in_one_line(tmp_path):
     done = run_python("-c", NO_MODELS, "serve", "--host", "192.0.2.1", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

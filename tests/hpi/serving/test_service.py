@@ -194,6 +194,7 @@ def test_bodies_are_bounded_with_and_without_length(strict):
         assert client.post(strict.route, content=chunks, headers=headers).status_code == 413
 
 
+@pytest.mark.full
 def test_too_many_requests_get_503_with_retry_after(strict):
     headers = {**PNG, "Authorization": "Bearer secret"}
     with ThreadPoolExecutor(24) as pool:
@@ -262,6 +263,7 @@ def test_the_service_ends_if_workers_cannot_start(tmp_path, free_port):
     assert "not built for npu" in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     quick_first(

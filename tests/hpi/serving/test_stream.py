@@ -162,6 +162,7 @@ def shifted(image, pixels):
     return cv2.imencode(".png", np.roll(image, pixels, axis=1))[1].tobytes()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tracker", quick_first([{}, {"tracker": "ocsort"}, {"tracker": "oks"}, {"detEvery": 3}]))
 def test_people_keep_their_ids_when_another_comes(service, image, tracker):
     """The right player comes into the picture when the left one has been there for some frames."""
@@ -181,6 +182,7 @@ def test_people_keep_their_ids_when_another_comes(service, image, tracker):
     assert [found[0] for found in ids[6:]] == [left] * 6
 
 
+@pytest.mark.full
 def test_each_stream_has_its_own_ids(service):
     with stream(service) as one, stream(service) as other:
         for _ in range(4):
@@ -190,6 +192,7 @@ def test_each_stream_has_its_own_ids(service):
     assert len(ids[0]) == 2
 
 
+@pytest.mark.full
 def test_smoothed_keypoints_are_told_beside_those_that_were_found(service, image, lite):
     smoother = Smoother("oneeuro", lowest_score=lite.pipelines[0].skeleton.visible_above)
     with stream(service) as opened:
@@ -359,6 +362,7 @@ def test_no_stream_is_remembered_after_its_end(fragile, alive):
             opened.send(SMALL)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("message", [frame(1, b"{"), b""], ids=["asks", "is idle"])
 def test_a_client_that_does_not_read_is_cut_off(fragile, alive, message):
     """Nor do its pings fill the memory with their answers."""

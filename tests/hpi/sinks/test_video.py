@@ -157,6 +157,7 @@ def test_the_audio_is_copied_up_to_the_last_frame(clip, tmp_path, image):
     assert sound_of(half) == [(time_s, data) for time_s, data in sound_of(clip) if time_s <= 1]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("suffix", "codec", "as_it_is"),
     quick_first(
@@ -248,6 +249,7 @@ def long_clip(tmp_path, image):
     return write_clip(tmp_path / "clip.mp4", image, frames=120)
 
 
+@pytest.mark.full
 def test_a_killed_run_can_be_played_and_gone_on_with(long_clip, tmp_path, rng):
     out = tmp_path / "out"
     killed_at = int(rng.integers(60, 110))

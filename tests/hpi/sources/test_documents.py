@@ -147,6 +147,7 @@ def test_boxes_need_one_image_per_input(home, document, pages, image):
 # Animations
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options"), [("a.gif", {}), ("a.webp", {"lossless": True}), ("a.png", {}), ("a.avif", {})]
 )

@@ -92,6 +92,7 @@ def test_any_array_is_an_image_or_a_clear_error(array):
         assert image.shape == (*array.shape[:2], 3)
 
 
+@pytest.mark.full
 def test_a_result_keeps_its_image_if_the_buffer_is_reused(lite, image):
     buffer = image.copy()
 
@@ -342,6 +343,7 @@ def test_no_more_videos_are_opened_than_it_takes_to_see_that_there_are_many(tmp_
         assert opened == ["0.mp4", "1.mp4"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "several",
     [

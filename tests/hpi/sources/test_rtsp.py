@@ -105,6 +105,7 @@ def camera():
         yield start
 
 
+@pytest.mark.full
 def test_frames_come_with_the_times_of_the_camera(camera):
     stream = open_stream(camera(60).url, OPTIONS)
     assert stream.is_live

@@ -37,6 +37,7 @@ def real_images(shared):
     return [np.asarray(cv2.imread(str(path))) for path in paths]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("udp", [False, True])
 @pytest.mark.parametrize("size", [(96, 128), (192, 256), (33, 17)])
 def test_crops_are_bit_identical_to_the_cpu(cupy, kernels, rng, size, udp):

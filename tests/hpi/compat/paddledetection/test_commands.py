@@ -200,6 +200,7 @@ def test_an_error_is_one_line_with_an_exit_code(tmp_path, command, code, said):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", quick_first([["keypoint-infer", "--help"], ["det-keypoint-unite", "-h"]]))
 def test_help_lists_the_flags_by_what_they_do(tmp_path, command):
     done = run_hpi("paddledetection", *command, cwd=tmp_path)

@@ -51,6 +51,7 @@ def decoded(path):
     return frames, capture.get(cv2.CAP_PROP_FPS)
 
 
+@pytest.mark.full
 def test_people_are_followed_and_frames_without_anybody_are_written(models, street):
     detector, keypoints = models
     done = run(

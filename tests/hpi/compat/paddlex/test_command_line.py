@@ -38,6 +38,7 @@ def test_the_first_command_of_paddlexs_page(tmp_path):
         assert "warning: the device GPU:0 cannot be used, the CPU is used instead" in done.stderr
 
 
+@pytest.mark.full
 @without_gpu
 @pytest.mark.parametrize(
     ("arguments", "environment"),
@@ -71,6 +72,7 @@ def test_a_pipeline_file_on_a_folder(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_res.json", "a_res.png"]
 
 
+@pytest.mark.full
 def test_get_pipeline_config(tmp_path):
     arguments = ("--get_pipeline_config", "human_keypoint_detection", "--save_path", "my_path")
     assert run_hpi(*arguments, cwd=tmp_path).returncode == 0
@@ -82,6 +84,7 @@ def test_get_pipeline_config(tmp_path):
     assert yaml.safe_load(run_hpi("--get_pipeline_config", "human_keypoint_detection", cwd=tmp_path).stdout) == content
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "code", "fragment"),
     quick_first(

@@ -203,6 +203,7 @@ def test_run_modes_select_a_runtime(module):
         run(module, [*changes, "Predict.kernel_option.run_mode=trt_fp32"])
 
 
+@pytest.mark.full
 def test_evaluate(module, dataset, capsys):
     run(module, ["Global.mode=evaluate", "Evaluate.weight_path=None", "Predict.hpi_config.backend=onnxruntime"])
     measured = result("evaluate")
@@ -232,6 +233,7 @@ def test_images_that_cannot_be_evaluated_are_an_error(module, dataset):
         run(module, ["Global.mode=evaluate", "Evaluate.weight_path=None", "Global.device=cpu"])
 
 
+@pytest.mark.full
 def test_check_dataset(module, dataset, tmp_path):
     pytest.importorskip("matplotlib")
     done = run_hpi("-c", module, "-o", "CheckDataset.convert.enable=True", cwd=tmp_path)
