@@ -1,0 +1,261 @@
+"""The exported pipeline in a real Triton server, that of the package nvidia-pytriton, which has the Python backend only.
+
+HPI_TRITON names the Python of an environment with that package. Its server needs NumPy 1, which it takes from there;
+everything else that the pipeline needs comes from the environment of the tests, which needs the same version of Python.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hpi import Predictor
+from hpi.export.triton.repository import Settings, export_triton
+from support import EXAMPLE, HANGS_S, ROOT, free_port, wait_until
+
+pytest.importorskip("tritonclient")
+import tritonclient.grpc
+import tritonclient.http
+from tritonclient.utils import InferenceServerException
+
+pytestmark = [pytest.mark.cluster, pytest.mark.full]
+
+PIPELINE = "human_keypoint_detection_lite"
+ABOUT = """
+import json, pathlib, pytriton, sys, sysconfig
+print(json.dumps([sys.version_info[:2], sysconfig.get_path("purelib"), sysconfig.get_config_var("LIBDIR"),
+                  str(pathlib.Path(pytriton.__file__).parent)]))
+"""
+NATIVE_MODEL = '''
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as triton
+
+
+class TritonPythonModel:
+    """An ONNX file, run in the place of Triton's ONNX Runtime backend."""
+
+    def initialize(self, args):
+        folder = Path(args["model_repository"], args["model_version"])
+        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        names = [value.name for value in self.session.get_inputs()]
+        feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in names}
+        wanted = list(request.requested_output_names()) or None
+        arrays = self.session.run(wanted, feeds)
+        return triton.InferenceResponse([triton.Tensor(*pair) for pair in zip(wanted, arrays)])
+'''
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    http_port: int
+    grpc_port: int
+    log: Path
+
+    def clients(self):
+        yield tritonclient.http.InferenceServerClient(f"127.0.0.1:{self.http_port}", concurrency=8), tritonclient.http
+        yield tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{self.grpc_port}"), tritonclient.grpc
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory):
+    """A function that runs the server on a repository."""
+    python = os.environ.get("HPI_TRITON")
+    if not python:
+        pytest.skip("HPI_TRITON names no Python with nvidia-pytriton")
+    told = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=True).stdout
+    version, packages, libraries, package = json.loads(told.splitlines()[-1])
+    if tuple(version) != sys.version_info[:2]:
+        pytest.skip(f"HPI_TRITON has Python {version}, the tests have {sys.version_info[:2]}")
+    server = Path(package) / "tritonserver"
+    work = tmp_path_factory.mktemp("triton")
+    shutil.copytree(server / "backends", work / "backends")  # with the stub of one Python, as pytriton does it
+    shutil.copy(
+        server / "python_backend_stubs" / "{}.{}".format(*version) / "triton_python_backend_stub",
+        work / "backends" / "python",
+    )
+    # The stub takes its packages from the environment of the first python3 on PATH, whatever PYTHONPATH says.
+    subprocess.run([python, "-m", "venv", "--without-pip", work / "env"], check=True)
+    (site_packages,) = (work / "env").glob("lib/*/site-packages")
+    (site_packages / "tests.pth").write_text(f"{packages}\n{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": f"{packages}/nvidia_pytriton.libs:{libraries}",
+        "PATH": f"{work / 'env' / 'bin'}:{os.environ['PATH']}",
+    }
+
+    @contextmanager
+    def serve(repository):
+        http, grpc = free_port(), free_port()
+        log = work / f"{repository.name}.log"
+        ports = [f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false"]
+        hosts = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"]
+        folders = [f"--model-repository={repository}", f"--backend-directory={work / 'backends'}"]
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [server / "bin" / "tritonserver", *folders, *ports, *hosts],
+                cwd=work, env=environment, stdout=stream, stderr=stream, start_new_session=True,
+            )  # fmt: skip
+        try:
+            running = Server(http, grpc, log)
+            wait_until(lambda: process.poll() is not None or is_ready(running), f"the server; see {log}")
+            assert process.poll() is None, log.read_text()[-4000:]
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(HANGS_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    return serve
+
+
+def is_ready(server):
+    try:
+        return tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http_port}").is_server_ready()
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def expected():
+    """What the pipeline finds in an image with a threshold."""
+    with Predictor(PIPELINE, device="cpu") as predictor:
+        yield lambda image, threshold=None: next(predictor.predict(image, threshold=threshold)).instances
+
+
+@pytest.fixture(scope="module")
+def own(triton, tmp_path_factory):
+    """A server in which the pipeline runs its models itself."""
+    repository = tmp_path_factory.mktemp("repository") / "own"
+    export_triton(PIPELINE, repository, Settings(native=None))
+    with triton(repository) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def native(triton, tmp_path_factory):
+    """A server that runs the models itself, in batches of requests; Python runs the ONNX files, as declared."""
+    repository = tmp_path_factory.mktemp("repository") / "native"
+    export_triton(PIPELINE, repository, Settings(max_batch=4, instances=2))
+    for config in repository.glob("*/config.pbtxt"):
+        text = config.read_text()
+        if 'backend: "onnxruntime"' in text:
+            text = text.replace('"onnxruntime"', '"python"').replace('"model.onnx"', '"model.py"')
+            config.write_text(text)
+            (config.parent / "1" / "model.py").write_text(NATIVE_MODEL)
+    with triton(repository) as server:
+        yield server
+
+
+def ask(client, module, threshold=None, **values):
+    """The outputs for an image, given as ``image=`` or ``encoded=``, and a threshold."""
+    given = {name: (value, {"image": "UINT8", "encoded": "BYTES"}[name]) for name, value in values.items()}
+    if threshold is not None:
+        given["threshold"] = np.float32([threshold]), "FP32"
+    inputs = []
+    for name, (value, kind) in given.items():
+        inputs.append(module.InferInput(name, list(value.shape), kind))
+        inputs[-1].set_data_from_numpy(value)
+    answer = client.infer(PIPELINE, inputs)
+    return {name: answer.as_numpy(name) for name in ("boxes", "scores", "keypoints")}
+
+
+def assert_same(answer, people):
+    assert answer["boxes"].shape == (len(people), 4)
+    assert answer["keypoints"].shape == (len(people), 17, 3)
+    np.testing.assert_allclose(answer["boxes"], people.boxes, atol=0.01)
+    np.testing.assert_allclose(answer["scores"], people.scores, atol=1e-4)
+    np.testing.assert_allclose(answer["keypoints"][..., :2], people.keypoints, atol=0.1)
+    np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=1e-3)
+
+
+def test_it_gives_the_pipelines_results(own, expected):
+    image = cv2.imread(str(EXAMPLE))
+    file = np.array([EXAMPLE.read_bytes()], dtype=object)
+    for client, module in own.clients():
+        assert_same(ask(client, module, image=image), expected(image))
+        assert_same(ask(client, module, encoded=file), expected(image))
+        assert_same(ask(client, module, image=image[:300, 50:].copy()), expected(image[:300, 50:]))
+        some = ask(client, module, image=image, threshold=0.8)
+        assert_same(some, expected(image, 0.8))
+        nobody = ask(client, module, image=np.zeros((64, 48, 3), np.uint8))
+        assert_same(nobody, expected(np.zeros((64, 48, 3), np.uint8)))
+        assert len(nobody["scores"]) == 0
+
+
+def test_it_has_the_declared_tensors(own):
+    for client, module in own.clients():
+        told = client.get_model_metadata(PIPELINE, **({"as_json": True} if module is tritonclient.grpc else {}))
+        shapes = {one["name"]: [int(side) for side in one["shape"]] for one in told["outputs"]}
+        assert shapes == {"boxes": [-1, 4], "scores": [-1], "keypoints": [-1, 17, 3]}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"encoded": np.array([b"no image"], dtype=object)}, "the image"),
+        ({"encoded": np.array([b""], dtype=object)}, "empty"),
+        ({"encoded": np.array([EXAMPLE.read_bytes()[:5000]], dtype=object)}, "truncated"),
+        ({"encoded": np.array([b"a", b"b"], dtype=object)}, "shape"),
+        ({"image": np.zeros((4, 4, 4), np.uint8)}, "shape"),
+        ({"image": np.zeros((4, 4), np.uint8)}, "shape"),
+        ({"image": np.zeros((4, 4, 3), np.uint8), "encoded": np.array([b"a"], dtype=object)}, "give one of"),
+        ({"image": np.zeros((4, 4, 3), np.uint8), "threshold": 2}, "from 0 to 1"),
+        ({"image": np.zeros((4, 4, 3), np.uint8), "threshold": float("nan")}, "from 0 to 1"),
+        ({"threshold": 0.5}, "give one of"),
+    ],
+    ids=str,
+)
+def test_a_bad_input_is_an_error(own, expected, values, says):
+    image = cv2.imread(str(EXAMPLE))
+    for client, module in own.clients():
+        with pytest.raises(InferenceServerException, match=says):
+            ask(client, module, **values)
+        assert_same(ask(client, module, image=image), expected(image))
+
+
+def test_native_models_are_called_in_batches(native, expected):
+    image = cv2.imread(str(EXAMPLE))
+    crops = [image[: 300 + 20 * step, 10 * step :] for step in range(6)]
+    people = [expected(crop) for crop in crops]
+    for client, module in native.clients():
+        ask(client, module, image=image[None])  # opens the pipeline, and validates the native models
+
+        def answer(row, client=client, module=module):
+            crop = np.ascontiguousarray(crops[row % len(crops)])
+            if row % 3:
+                return ask(client, module, image=crop[None])
+            file = cv2.imencode(".png", crop)[1].tobytes()
+            return ask(client, module, encoded=np.array([[file]], dtype=object))
+
+        with ThreadPoolExecutor(8) as pool:
+            for row, found in enumerate(pool.map(answer, range(24))):
+                assert_same({name: value[0] for name, value in found.items()}, people[row % len(crops)])
+        with pytest.raises(InferenceServerException, match="one image a request"):
+            ask(client, module, image=np.stack([image, image]))
+    statistics = next(native.clients())[0].get_inference_statistics()["model_stats"]
+    counts = {one["name"]: (one["inference_count"], one["execution_count"]) for one in statistics}
+    assert counts[PIPELINE][0] > counts[PIPELINE][1]
