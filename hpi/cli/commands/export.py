@@ -10,9 +10,7 @@ import typer
 from hpi.cli import options as given
 from hpi.cli.command import Command, Debug, Verbose
 
-app = typer.Typer(
-    help="Write a pipeline for another server.", pretty_exceptions_enable=False, no_args_is_help=True
-)
+app = typer.Typer(help="Write a pipeline for another server.", pretty_exceptions_enable=False, no_args_is_help=True)
 
 EXAMPLES = """\
 [bold]hpi export triton human_keypoint_detection_lite --output repository[/]

@@ -16,7 +16,7 @@ import numpy as np
 
 from hpi.backends import BACKENDS
 from hpi.backends.cpu import default_threads
-from hpi.errors import ConfigError, HpiError, InputError
+from hpi.errors import HpiError, InputError
 from hpi.export.triton.native import MODULE, NativeModels
 from hpi.export.triton.tensors import (
     BOXES,
@@ -33,7 +33,6 @@ from hpi.options import check_score
 from hpi.predictor import Predictor
 from hpi.sources.arrays import check_image
 from hpi.sources.images import decode_image
-
 
 LABEL = "the image"
 """What errors call an image that has no name."""

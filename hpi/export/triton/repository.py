@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +144,7 @@ def export_triton(
     """
     settings, target = settings or Settings(), Path(output).absolute()
     content = _read(pipeline)
+    _check_names(content.pipeline_name)
     _check_target(target)
     with Predictor(fspath(pipeline), device="cpu", workers=1, calibrate=False) as predictor:
         opened = predictor.pipelines[0]
@@ -202,7 +203,10 @@ def _write_pipeline(
     version = folder / VERSION
     version.mkdir(parents=True)
     modules = content.modules
-    hints = (Hints(modules.ObjectDetection.kind), Hints(modules.KeypointDetection.kind, modules.KeypointDetection.skeleton))
+    hints = (
+        Hints(modules.ObjectDetection.kind),
+        Hints(modules.KeypointDetection.kind, modules.KeypointDetection.skeleton),
+    )
     own: dict[str, Any] = content.model_dump(mode="json", by_alias=True, exclude_unset=True)
     own.pop("Serving", None)
     for module, spec, hint in zip(own["SubModules"].values(), specs, hints, strict=True):

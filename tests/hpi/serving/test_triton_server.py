@@ -22,15 +22,17 @@ import pytest
 
 from hpi import Predictor
 from hpi.export.triton.repository import Settings, export_triton
-from support import EXAMPLE, HANGS_S, ROOT, free_port, wait_until
 
-pytest.importorskip("tritonclient")
-import tritonclient.grpc
-import tritonclient.http
-from tritonclient.utils import InferenceServerException
+from pages import blocks
+from support import EXAMPLE, HANGS_S, ROOT, free_port, run_python, wait_until
+
+over_http = pytest.importorskip("tritonclient.http")
+over_grpc = pytest.importorskip("tritonclient.grpc")
+from tritonclient.utils import InferenceServerException  # noqa: E402
 
 pytestmark = [pytest.mark.cluster, pytest.mark.full]
 
+PROTOCOLS = [over_http, over_grpc]
 PIPELINE = "human_keypoint_detection_lite"
 ABOUT = """
 import json, pathlib, pytriton, sys, sysconfig
@@ -50,7 +52,9 @@ class TritonPythonModel:
 
     def initialize(self, args):
         folder = Path(args["model_repository"], args["model_version"])
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
 
     def execute(self, requests):
         return [self.answer(request) for request in requests]
@@ -72,9 +76,10 @@ class Server:
     grpc_port: int
     log: Path
 
-    def clients(self):
-        yield tritonclient.http.InferenceServerClient(f"127.0.0.1:{self.http_port}", concurrency=8), tritonclient.http
-        yield tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{self.grpc_port}"), tritonclient.grpc
+    def client(self, module):
+        """A client over one of the protocols; one over HTTP is for one thread."""
+        port = self.http_port if module is over_http else self.grpc_port
+        return module.InferenceServerClient(f"127.0.0.1:{port}")
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +113,13 @@ def triton(tmp_path_factory):
     def serve(repository):
         http, grpc = free_port(), free_port()
         log = work / f"{repository.name}.log"
-        ports = [f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false"]
+        ports = [
+            f"--http-port={http}",
+            f"--grpc-port={grpc}",
+            "--allow-metrics=false",
+            "--disable-auto-complete-config",
+            "--exit-timeout-secs=5",
+        ]
         hosts = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"]
         folders = [f"--model-repository={repository}", f"--backend-directory={work / 'backends'}"]
         with log.open("wb") as stream:
@@ -134,7 +145,8 @@ def triton(tmp_path_factory):
 
 def is_ready(server):
     try:
-        return tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.http_port}").is_server_ready()
+        with server.client(over_http) as client:
+            return client.is_server_ready()
     except OSError:
         return False
 
@@ -159,7 +171,7 @@ def own(triton, tmp_path_factory):
 def native(triton, tmp_path_factory):
     """A server that runs the models itself, in batches of requests; Python runs the ONNX files, as declared."""
     repository = tmp_path_factory.mktemp("repository") / "native"
-    export_triton(PIPELINE, repository, Settings(max_batch=4, instances=2))
+    export_triton(PIPELINE, repository, Settings(max_batch=4))
     for config in repository.glob("*/config.pbtxt"):
         text = config.read_text()
         if 'backend: "onnxruntime"' in text:
@@ -172,7 +184,7 @@ def native(triton, tmp_path_factory):
 
 def ask(client, module, threshold=None, **values):
     """The outputs for an image, given as ``image=`` or ``encoded=``, and a threshold."""
-    given = {name: (value, {"image": "UINT8", "encoded": "BYTES"}[name]) for name, value in values.items()}
+    given = {name: (value, "UINT8" if value.dtype == np.uint8 else "BYTES") for name, value in values.items()}
     if threshold is not None:
         given["threshold"] = np.float32([threshold]), "FP32"
     inputs = []
@@ -192,27 +204,27 @@ def assert_same(answer, people):
     np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=1e-3)
 
 
-def test_it_gives_the_pipelines_results(own, expected):
-    image = cv2.imread(str(EXAMPLE))
-    file = np.array([EXAMPLE.read_bytes()], dtype=object)
-    for client, module in own.clients():
+@pytest.mark.parametrize("module", PROTOCOLS)
+def test_it_gives_the_pipelines_results(own, expected, module):
+    image, nobody = cv2.imread(str(EXAMPLE)), np.zeros((64, 48, 3), np.uint8)
+    with own.client(module) as client:
         assert_same(ask(client, module, image=image), expected(image))
-        assert_same(ask(client, module, encoded=file), expected(image))
+        assert_same(ask(client, module, encoded=np.array([EXAMPLE.read_bytes()], dtype=object)), expected(image))
         assert_same(ask(client, module, image=image[:300, 50:].copy()), expected(image[:300, 50:]))
-        some = ask(client, module, image=image, threshold=0.8)
-        assert_same(some, expected(image, 0.8))
-        nobody = ask(client, module, image=np.zeros((64, 48, 3), np.uint8))
-        assert_same(nobody, expected(np.zeros((64, 48, 3), np.uint8)))
-        assert len(nobody["scores"]) == 0
+        assert_same(ask(client, module, image=image, threshold=0.8), expected(image, 0.8))
+        assert_same(ask(client, module, image=nobody), expected(nobody))
+    assert len(expected(nobody)) == 0
 
 
-def test_it_has_the_declared_tensors(own):
-    for client, module in own.clients():
-        told = client.get_model_metadata(PIPELINE, **({"as_json": True} if module is tritonclient.grpc else {}))
-        shapes = {one["name"]: [int(side) for side in one["shape"]] for one in told["outputs"]}
-        assert shapes == {"boxes": [-1, 4], "scores": [-1], "keypoints": [-1, 17, 3]}
+@pytest.mark.parametrize("module", PROTOCOLS)
+def test_it_has_the_declared_tensors(own, module):
+    with own.client(module) as client:
+        told = client.get_model_metadata(PIPELINE, **({"as_json": True} if module is over_grpc else {}))
+    shapes = {one["name"]: [int(side) for side in one["shape"]] for one in told["outputs"]}
+    assert shapes == {"boxes": [-1, 4], "scores": [-1], "keypoints": [-1, 17, 3]}
 
 
+@pytest.mark.parametrize("module", PROTOCOLS)
 @pytest.mark.parametrize(
     ("values", "says"),
     [
@@ -227,35 +239,55 @@ def test_it_has_the_declared_tensors(own):
         ({"image": np.zeros((4, 4, 3), np.uint8), "threshold": float("nan")}, "from 0 to 1"),
         ({"threshold": 0.5}, "give one of"),
     ],
-    ids=str,
 )
-def test_a_bad_input_is_an_error(own, expected, values, says):
-    image = cv2.imread(str(EXAMPLE))
-    for client, module in own.clients():
+def test_a_bad_input_is_an_error(own, module, values, says):
+    with own.client(module) as client:
         with pytest.raises(InferenceServerException, match=says):
             ask(client, module, **values)
-        assert_same(ask(client, module, image=image), expected(image))
+        assert client.is_model_ready(PIPELINE)
 
 
-def test_native_models_are_called_in_batches(native, expected):
+def test_the_service_answers_the_same(own, service):
+    """The Open Inference Protocol on ``hpi serve``; there pixels and files have one name, and both types."""
     image = cv2.imread(str(EXAMPLE))
-    crops = [image[: 300 + 20 * step, 10 * step :] for step in range(6)]
+    file = np.array([EXAMPLE.read_bytes()], dtype=object)
+    with over_http.InferenceServerClient(service.url.removeprefix("http://")) as client:
+        if not client.is_server_live():
+            pytest.skip("this service has no Open Inference Protocol")
+        with own.client(over_http) as triton:
+            for name, value in (("image", image), ("encoded", file)):
+                here = ask(client, over_http, image=value, threshold=0.3)
+                there = ask(triton, over_http, **{name: value}, threshold=0.3)
+                for output, array in there.items():
+                    np.testing.assert_allclose(here[output], array, atol=1e-3)
+
+
+def test_the_client_of_the_documentation(own, tmp_path):
+    (client,) = (block.code for block in blocks(ROOT / "docs" / "how-to" / "triton.md") if block.language == "python")
+    (tmp_path / "client.py").write_text(client.replace("127.0.0.1:8000", f"127.0.0.1:{own.http_port}"))
+    done = run_python("client.py", EXAMPLE, cwd=tmp_path)
+    assert done.stdout == "2 people, first nose at 95.3, 114.5\n", done.stderr
+
+
+def test_native_models_are_called_with_several_requests_together(native, expected):
+    image = cv2.imread(str(EXAMPLE))
+    crops = [image[: 300 + 20 * step, 10 * step :].copy() for step in range(6)]
+
+    def answer(row):
+        module, crop = PROTOCOLS[row % 2], crops[row % len(crops)]
+        file = np.array([[cv2.imencode(".png", crop)[1].tobytes()]], dtype=object)
+        with native.client(module) as client:
+            return ask(client, module, **({"encoded": file} if row % 3 == 0 else {"image": crop[None]}))
+
+    answer(0)  # opens the pipeline, and validates the native models
     people = [expected(crop) for crop in crops]
-    for client, module in native.clients():
-        ask(client, module, image=image[None])  # opens the pipeline, and validates the native models
-
-        def answer(row, client=client, module=module):
-            crop = np.ascontiguousarray(crops[row % len(crops)])
-            if row % 3:
-                return ask(client, module, image=crop[None])
-            file = cv2.imencode(".png", crop)[1].tobytes()
-            return ask(client, module, encoded=np.array([[file]], dtype=object))
-
-        with ThreadPoolExecutor(8) as pool:
-            for row, found in enumerate(pool.map(answer, range(24))):
-                assert_same({name: value[0] for name, value in found.items()}, people[row % len(crops)])
+    with ThreadPoolExecutor(6) as pool:
+        for row, found in enumerate(pool.map(answer, range(24))):
+            assert_same({name: value[0] for name, value in found.items()}, people[row % len(crops)])
+    with native.client(over_http) as client:
         with pytest.raises(InferenceServerException, match="one image a request"):
-            ask(client, module, image=np.stack([image, image]))
-    statistics = next(native.clients())[0].get_inference_statistics()["model_stats"]
+            ask(client, over_http, image=np.stack([image, image]))
+        statistics = client.get_inference_statistics()["model_stats"]
     counts = {one["name"]: (one["inference_count"], one["execution_count"]) for one in statistics}
     assert counts[PIPELINE][0] > counts[PIPELINE][1]
+    assert all(one["inference_stats"]["fail"]["count"] == 0 for one in statistics if one["name"] != PIPELINE)
