@@ -171,8 +171,8 @@ def _read(pipeline: str | PathLike[str]) -> PipelineConfig:
     name = fspath(pipeline)
     if not is_yaml(name) and name in Zoo.default().models:
         raise ConfigError(
-            f"{name} is a model; a pipeline is exported, which is a detector and a keypoint model: give the name or the "
-            "YAML file of one. A model that finds people itself needs no pipeline, and hpi serve --model serves it"
+            f"{name} is a model; a pipeline is exported, which is a detector and a keypoint model: give its name or "
+            "YAML file. A model that finds people with their keypoints itself is served by hpi serve --model"
         )
     return read_pipeline(name)
 

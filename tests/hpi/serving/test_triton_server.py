@@ -1,4 +1,4 @@
-"""The exported pipeline in a real Triton server, that of the package nvidia-pytriton, which has the Python backend only.
+"""The exported pipeline in a real Triton server: that of the package nvidia-pytriton, with the Python backend only.
 
 HPI_TRITON names the Python of an environment with that package. Its server needs NumPy 1, which it takes from there;
 everything else that the pipeline needs comes from the environment of the tests, which needs the same version of Python.
@@ -262,11 +262,13 @@ def test_the_service_answers_the_same(own, service):
                     np.testing.assert_allclose(here[output], array, atol=1e-3)
 
 
-def test_the_client_of_the_documentation(own, tmp_path):
+def test_the_client_of_the_documentation(own, expected, tmp_path):
     (client,) = (block.code for block in blocks(ROOT / "docs" / "how-to" / "triton.md") if block.language == "python")
     (tmp_path / "client.py").write_text(client.replace("127.0.0.1:8000", f"127.0.0.1:{own.http_port}"))
     done = run_python("client.py", EXAMPLE, cwd=tmp_path)
-    assert done.stdout == "2 people, first nose at 95.3, 114.5\n", done.stderr
+    people = expected(cv2.imread(str(EXAMPLE)))
+    x, y = people.keypoints[0, 0]
+    assert done.stdout == f"{len(people)} people, first nose at {x:.1f}, {y:.1f}\n", done.stderr
 
 
 def test_native_models_are_called_with_several_requests_together(native, expected):
