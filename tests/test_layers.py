@@ -91,8 +91,8 @@ ROOMS = {
     "quantization": {"backends", "errors", "evaluation", "instances", "io", "models", "pipelines", "selection",
                      "sources"},
     "distributed": {"compat", "errors", "instances", "io", "predictor", "results", "serving", "sources", "streaming"},
-    "export": {"backends", "compat", "errors", "instances", "io", "models", "options", "pipelines", "predictor",
-               "sources", "zoo"},
+    "export": {"backends", "compat", "errors", "instances", "io", "models", "options", "predictor", "sources",
+               "zoo"},
 }  # fmt: skip
 """What each room of ``hpi`` may know, from the bottom up; those that are missing here may know all of these.
 

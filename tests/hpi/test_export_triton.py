@@ -1,11 +1,13 @@
 """The model repository for Triton: what is written, and what cannot be. tests/hpi/serving runs it in a real server."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
 import yaml
 
+from hpi import Predictor
 from hpi.backends.artifacts import ArtifactCache, content_hash
 from hpi.backends.onnx_header import read_header
 from hpi.errors import BackendError, ConfigError
@@ -13,7 +15,7 @@ from hpi.export.triton.config_text import Name, config_text
 from hpi.export.triton.repository import RUNTIMES, Settings, export_triton
 from hpi.zoo import Zoo
 
-from support import run_hpi
+from support import EXAMPLE, ROOT, run_hpi
 
 PIPELINE = "human_keypoint_detection_lite"
 DETECTOR, KEYPOINTS = "PicoDet-S_person_416", "MoveNet-Thunder_256x256"
@@ -143,9 +145,10 @@ def pipeline_file(folder, **changes):
         "pipeline_name": "mine",
         "SubModules": {
             "ObjectDetection": {"model_name": DETECTOR, "threshold": 0.4},
-            "KeypointDetection": {"model_name": KEYPOINTS, "flip": True},
+            "KeypointDetection": {"model_name": KEYPOINTS, "flip": True, "skeleton": "coco17.yaml"},
         },
     }
+    shutil.copy(ROOT / "configs" / "skeletons" / "coco17.yaml", folder)
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump({**content, **changes}))
     return file
@@ -154,7 +157,12 @@ def pipeline_file(folder, **changes):
 @pytest.mark.full
 def test_a_yaml_file_keeps_its_options(home, tmp_path):
     export_triton(pipeline_file(tmp_path), tmp_path / "new" / "repository", Settings(native=None))
-    content = yaml.safe_load((tmp_path / "new" / "repository" / "mine" / "1" / "pipeline.yaml").read_text())
+    (tmp_path / "coco17.yaml").unlink()
+    version = tmp_path / "new" / "repository" / "mine" / "1"
+    content = yaml.safe_load((version / "pipeline.yaml").read_text())
+    assert content["SubModules"]["KeypointDetection"]["skeleton"] == "coco17.yaml"
+    with Predictor(version / "pipeline.yaml", device="cpu") as predictor:
+        assert len(next(predictor.predict(EXAMPLE)).instances) == 2
     assert content["SubModules"]["ObjectDetection"]["threshold"] == 0.4
     assert content["SubModules"]["KeypointDetection"]["flip"] is True
     assert not (tmp_path / "new" / "repository" / DETECTOR).exists()
@@ -165,14 +173,12 @@ def test_a_name_that_is_no_folder(tmp_path):
         export_triton(pipeline_file(tmp_path, pipeline_name="my/pose"), tmp_path / "repository")
 
 
-@pytest.mark.full
 def test_a_pipeline_with_the_name_of_its_model(home, tmp_path):
     with pytest.raises(ConfigError, match="need different names"):
         export_triton(pipeline_file(tmp_path, pipeline_name=DETECTOR), tmp_path / "repository")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "coco17.yaml"}
 
 
-@pytest.mark.full
 def test_a_model_of_which_no_onnx_graph_can_be_made(home, tmp_path, monkeypatch, shared):
     """Paddle runs it, but paddle2onnx is missing."""
     file = pipeline_file(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -29,10 +29,8 @@ from hpi.export.triton.tensors import (
     tensor,
 )
 from hpi.io.validation import is_yaml
-from hpi.models.model import Model
 from hpi.models.readers import DESCRIPTIONS, Hints
 from hpi.models.spec import ModelSpec
-from hpi.pipelines.topdown import TopDownPipeline
 from hpi.predictor import Predictor
 from hpi.zoo import Zoo
 
@@ -104,7 +102,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Written:
-    """A model of a repository: its name, and what runs it there."""
+    """A model of a repository: its name, and what runs it there.
+
+    Example:
+        >>> Written("MoveNet-Thunder_256x256", "onnxruntime").runtime
+        'onnxruntime'
+    """
 
     name: str
     runtime: str
@@ -137,7 +140,7 @@ def export_triton(
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for model in export_triton("human_keypoint_detection_lite", f"{folder}/repository"):
-        ...         print(model.name, "on", model.runtime)  # doctest: +SKIP
+        ...         print(model.name, "on", model.runtime)
         human_keypoint_detection_lite on python
         PicoDet-S_person_416 on onnxruntime
         MoveNet-Thunder_256x256 on onnxruntime
@@ -146,21 +149,18 @@ def export_triton(
     content = _read(pipeline)
     _check_names(content.pipeline_name)
     _check_target(target)
-    with Predictor(fspath(pipeline), device="cpu", workers=1, calibrate=False) as predictor:
-        opened = predictor.pipelines[0]
-        assert isinstance(opened, TopDownPipeline)  # as a pipeline's YAML has it
-        assert opened.skeleton is not None
-        keypoints, models = len(opened.skeleton), opened.models
+    models = _find(content)
     _check_names(content.pipeline_name, *(model.spec.name for model in models))
     natives = [_native(model, settings) for model in models] if settings.native else []
     if settings.native == "tensorrt" and not any(native.runtime == "tensorrt" for native in natives):
         raise ConfigError(
             f"no TensorRT engine in FP32 was built on this machine for {models[1].spec.name}; build it by running "
-            f'hpi predict with --backend tensorrt --device gpu once, or take the backend "onnxruntime"'
+            'hpi predict with --backend tensorrt --device gpu once, or take the backend "onnxruntime"'
         )
+    keypoints = _count_keypoints(pipeline)
     target.parent.mkdir(parents=True, exist_ok=True)
     with staging_folder(target) as staging:
-        _write_pipeline(staging / content.pipeline_name, content, [model.spec for model in models], keypoints, settings)
+        _write_pipeline(staging / content.pipeline_name, content, models, keypoints, settings)
         for native in natives:
             native.write(staging)
         staging.rename(target)
@@ -175,6 +175,34 @@ def _read(pipeline: str | PathLike[str]) -> PipelineConfig:
             "YAML file. A model that finds people with their keypoints itself is served by hpi serve --model"
         )
     return read_pipeline(name)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A model, what its files do not say, and its ONNX graph."""
+
+    spec: ModelSpec
+    hints: Hints
+    graph: Path
+
+
+def _find(content: PipelineConfig) -> list[_Found]:
+    """The detector and the keypoint model; their graphs are converted where they have none."""
+    zoo, (detector, estimator) = Zoo.default(), (content.modules.ObjectDetection, content.modules.KeypointDetection)
+    found = []
+    for module, hints in ((detector, Hints(detector.kind)), (estimator, Hints(estimator.kind, estimator.skeleton))):
+        folder = None if module.model_dir is None else Path(module.model_dir)
+        spec = zoo.find(module.model_name, folder, hints)
+        found.append(_Found(spec, hints, ensure_onnx(spec.files, ArtifactCache(zoo.artifacts))))
+    return found
+
+
+def _count_keypoints(pipeline: str | PathLike[str]) -> int:
+    """How many keypoints a person has, by opening the pipeline, which also shows that its models go together."""
+    with Predictor(fspath(pipeline), device="cpu", workers=1, calibrate=False) as predictor:
+        skeleton = predictor.pipelines[0].skeleton
+    assert skeleton is not None  # as a pipeline ends with a keypoint model
+    return len(skeleton)
 
 
 def _check_target(target: Path) -> None:
@@ -197,24 +225,19 @@ def _check_names(*names: str) -> None:
 
 
 def _write_pipeline(
-    folder: Path, content: PipelineConfig, specs: list[ModelSpec], keypoints: int, settings: Settings
+    folder: Path, content: PipelineConfig, models: Sequence[_Found], keypoints: int, settings: Settings
 ) -> None:
     """The pipeline as a model in Python, with the files of its models, so that the server needs nothing else."""
     version = folder / VERSION
     version.mkdir(parents=True)
-    modules = content.modules
-    hints = (
-        Hints(modules.ObjectDetection.kind),
-        Hints(modules.KeypointDetection.kind, modules.KeypointDetection.skeleton),
-    )
     own: dict[str, Any] = content.model_dump(mode="json", by_alias=True, exclude_unset=True)
     own.pop("Serving", None)
-    for module, spec, hint in zip(own["SubModules"].values(), specs, hints, strict=True):
-        _copy_model(spec, hint, version / "models" / spec.name)
-        module["model_dir"] = f"models/{spec.name}"
-    if is_yaml(drawn := modules.KeypointDetection.skeleton or ""):
-        shutil.copyfile(drawn, version / "skeleton.yaml")
-        own["SubModules"]["KeypointDetection"]["skeleton"] = "skeleton.yaml"
+    for section, model in zip(("ObjectDetection", "KeypointDetection"), models, strict=True):
+        _copy_model(model, version / "models" / model.spec.name)
+        own["SubModules"][section]["model_dir"] = f"models/{model.spec.name}"
+    if is_yaml(drawn := models[1].hints.skeleton or ""):
+        shutil.copyfile(drawn, version / Path(drawn).name)
+        own["SubModules"]["KeypointDetection"]["skeleton"] = Path(drawn).name
     (version / PIPELINE_FILE).write_text(yaml.safe_dump(own, sort_keys=False), encoding="utf-8")
     (version / "model.py").write_text(MODEL_PY, encoding="utf-8")
     group = Settings(None, "cpu", settings.instances).group if settings.native else settings.group
@@ -241,36 +264,24 @@ def _queue(wait_us: int) -> dict[str, Any]:
     }
 
 
-def _copy_model(spec: ModelSpec, hints: Hints, target: Path) -> None:
+def _copy_model(model: _Found, target: Path) -> None:
     """The files that say what a model is, and its ONNX graph.
 
     Raises:
         ConfigError: the copy is not read as the model is.
     """
+    spec = model.spec
     target.mkdir(parents=True)
-    descriptions = [file for name in DESCRIPTIONS if (file := spec.folder / name).is_file()]
-    for file in {spec.yml, *descriptions}:
+    descriptions = (spec.folder / name for name in DESCRIPTIONS)
+    for file in {spec.yml, *(one for one in descriptions if one.is_file()), *onnx_files(model.graph)}:
         shutil.copyfile(file, target / file.name)
-    for file, name in _graph_files(spec):
-        shutil.copyfile(file, target / name)
-    copy = Zoo.default().find(spec.name, target, hints)
+    copy = Zoo.default().find(spec.name, target, model.hints)
     said = ("transform", "head", "labels", "skeleton")
     if different := [what for what in said if getattr(copy, what) != getattr(spec, what)]:
         raise ConfigError(
             f"{spec.folder}: files that say what the model is lie elsewhere, so that a copy has another "
             f"{' and '.join(different)}; write it into an hpi.yml beside the graph: hpi inspect --write"
         )
-
-
-def _graph_files(spec: ModelSpec) -> Iterator[tuple[Path, str]]:
-    """The ONNX graph of a model with the files of its weights, and the names that the copies get."""
-    graph, *weights = onnx_files(ensure_onnx(spec.files, _artifacts()))
-    yield graph, graph.name if spec.files.onnx else "inference.onnx"
-    yield from ((file, file.name) for file in weights)
-
-
-def _artifacts() -> ArtifactCache:
-    return ArtifactCache(Zoo.default().artifacts)
 
 
 @dataclass(frozen=True)
@@ -292,9 +303,9 @@ class _Native:
         (folder.parent / "warmup" / ONES).write_bytes(np.ones(MOST_FACTORS, np.float32).tobytes())
 
 
-def _native(model: Model, settings: Settings) -> _Native:
+def _native(model: _Found, settings: Settings) -> _Native:
     spec = model.spec
-    graph, *weights = onnx_files(ensure_onnx(spec.files, _artifacts()))
+    graph, *weights = onnx_files(model.graph)
     header = read_header(graph)
     _check_header(graph, header)
     plan = _plan_of(spec, graph) if settings.native == "tensorrt" else None
@@ -373,7 +384,7 @@ def _plan_of(spec: ModelSpec, graph: Path) -> Path | None:
     wanted = {"model": spec.name, "content": content, "variant": "fp32"}
     found = [
         entry.folder / "model.engine"
-        for entry in _artifacts().entries()
+        for entry in ArtifactCache(Zoo.default().artifacts).entries()
         if entry.kind == "tensorrt" and wanted.items() <= entry.key.items()
     ]
     return found[-1] if found else None

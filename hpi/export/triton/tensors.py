@@ -36,6 +36,10 @@ def pipeline_inputs() -> list[dict[str, Any]]:
     """Those of the pipeline: an image as pixels or as a file, and a threshold.
 
     A tensor has one type in Triton, so pixels and a file have a name each. Images of all sizes may share a batch.
+
+    Example:
+        >>> [one["name"] for one in pipeline_inputs()]
+        ['image', 'encoded', 'threshold']
     """
     optional = {"optional": True, "allow_ragged_batch": True}
     return [
@@ -50,6 +54,10 @@ def pipeline_outputs(keypoints: int) -> list[dict[str, Any]]:
 
     Args:
         keypoints: how many a person has.
+
+    Example:
+        >>> [(one["name"], one["dims"]) for one in pipeline_outputs(17)]
+        [('boxes', [-1, 4]), ('scores', [-1]), ('keypoints', [-1, 17, 3])]
     """
     return [
         tensor(BOXES, "float32", [-1, 4]),
