@@ -44,7 +44,8 @@ def test_the_files_are_those_that_triton_looks_for(repository):
     for name in (DETECTOR, KEYPOINTS):
         graph = repository / name / "1" / "model.onnx"
         assert graph.read_bytes() == Zoo.default().find(name).files.onnx.read_bytes()
-        assert np.fromfile(repository / name / "warmup" / "ones", np.float32).tolist() == [1, 1]
+    assert np.fromfile(repository / DETECTOR / "warmup" / "ones", np.float32).tolist() == [1, 1]
+    assert not (repository / KEYPOINTS / "warmup").exists()
     version = repository / PIPELINE / "1"
     content = yaml.safe_load((version / "pipeline.yaml").read_text())
     assert {module["model_dir"] for module in content["SubModules"].values()} == {
@@ -70,18 +71,18 @@ def test_the_configurations_fit_the_proto_and_the_onnx_files(home, tmp_path, nat
     ]  # fmt: skip
     assert whole.parameters["native"].string_value == (f"{native} on cpu" if native else "")
     for name in (DETECTOR, KEYPOINTS) if native else ():
-        assert_fits(folder / name, native)
+        assert_fits(folder / name, native, 3, joined=name == KEYPOINTS and native == "onnxruntime")
 
 
-def assert_fits(folder, native):
+def assert_fits(folder, native, instances, *, joined):
     """A native model's configuration names exactly the tensors of its graph."""
     config, header = parsed(folder), read_header(folder / "1" / "model.onnx")
     assert (config.name, config.backend, config.default_model_filename) == (folder.name, native, "model.onnx")
-    assert [(group.count, group.kind) for group in config.instance_group] == [(3, 2)]  # KIND_CPU
+    assert [(group.count, group.kind) for group in config.instance_group] == [(instances, 2)]  # KIND_CPU
     assert config.dynamic_batching.priority_levels == config.dynamic_batching.default_priority_level == 2
-    assert config.max_batch_size == (32 if folder.name == KEYPOINTS and native == "onnxruntime" else 0)
+    assert config.max_batch_size == (32 if joined else 0)
     batch = [None] if config.max_batch_size else []
-    types = {"float32": 11, "int32": 8}
+    types = {"float32": 11, "int32": 8, "int64": 9}
     for declared, values in ((config.input, header.inputs), (config.output, header.outputs)):
         assert [one.name for one in declared] == [value.name for value in values]
         for one, value in zip(declared, values, strict=True):
@@ -177,6 +178,27 @@ def test_a_pipeline_with_the_name_of_its_model(home, tmp_path):
     with pytest.raises(ConfigError, match="need different names"):
         export_triton(pipeline_file(tmp_path, pipeline_name=DETECTOR), tmp_path / "repository")
     assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "coco17.yaml"}
+
+
+@pytest.mark.full
+@pytest.mark.cluster
+def test_paddle_models_are_exported_as_onnx(home, tmp_path, shared):
+    """The copies find what the models find; they have no Paddle program."""
+    names = {"ObjectDetection": "PicoDet-S_pedestrian_320", "KeypointDetection": "PP-TinyPose_128x96"}
+    modules = {
+        section: {"model_name": name, "model_dir": str(shared / "models" / name)} for section, name in names.items()
+    }
+    file = pipeline_file(tmp_path, SubModules=modules)
+    export_triton(file, tmp_path / "repository")
+    for name in names.values():
+        assert_fits(tmp_path / "repository" / name, "onnxruntime", instances=1, joined=name.startswith("PP-TinyPose"))
+    found = []
+    for path in (file, tmp_path / "repository" / "mine" / "1" / "pipeline.yaml"):
+        with Predictor(path, device="cpu", backend="onnxruntime") as predictor:
+            found.append(next(predictor.predict(EXAMPLE)).instances)
+    np.testing.assert_array_equal(found[0].points, found[1].points)
+    np.testing.assert_array_equal(found[0].boxes, found[1].boxes)
+    assert len(found[0]) >= 2
 
 
 def test_a_model_of_which_no_onnx_graph_can_be_made(home, tmp_path, monkeypatch, shared):

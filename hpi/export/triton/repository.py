@@ -43,7 +43,7 @@ MAX_WAITING = 64
 WAIT_US = 2000
 """How long the first request of a batch waits for others, in microseconds; as the service's ``max_wait_ms``."""
 VERSION = "1"
-ONES, MOST_FACTORS = "ones", 2
+ONES, FACTORS = "ones", 2
 """File with the values of the inputs beside the image, in the folder where Triton looks for it, and how many they are:
 ``scale_factor`` and ``im_shape`` have two."""
 MODEL_PY = '''"""The pipeline; what it does is in the package hpi-pose."""
@@ -299,8 +299,9 @@ class _Native:
         for file, name in self.files:
             shutil.copyfile(file, folder / name)
         (folder.parent / "config.pbtxt").write_text(config_text(self.config), encoding="utf-8")
-        (folder.parent / "warmup").mkdir()
-        (folder.parent / "warmup" / ONES).write_bytes(np.ones(MOST_FACTORS, np.float32).tobytes())
+        if len(self.config["input"]) > 1:
+            (folder.parent / "warmup").mkdir()
+            (folder.parent / "warmup" / ONES).write_bytes(np.ones(FACTORS, np.float32).tobytes())
 
 
 def _native(model: _Found, settings: Settings) -> _Native:
