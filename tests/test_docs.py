@@ -32,7 +32,7 @@ def opens_models(name):
     """Whether an example of a module takes a second."""
     source = importlib.util.find_spec(name).origin
     text = "".join(line for line in Path(source).read_text().splitlines() if ">>> " in line or "... " in line)
-    return any(word in text for word in ("Predictor(", "BACKENDS[", "create_", "Opener(", "choose("))
+    return any(word in text for word in ("Predictor(", "BACKENDS[", "create_", "Opener(", "choose(", "export_triton("))
 
 
 EXAMPLES = [pytest.param(name, marks=pytest.mark.full) if opens_models(name) else name for name in MODULES]

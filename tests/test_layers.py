@@ -91,7 +91,7 @@ ROOMS = {
     "quantization": {"backends", "errors", "evaluation", "instances", "io", "models", "pipelines", "selection",
                      "sources"},
     "distributed": {"compat", "errors", "instances", "io", "predictor", "results", "serving", "sources", "streaming"},
-    "export": {"backends", "configs", "errors", "instances", "io", "models", "opening", "pipelines", "predictor",
+    "export": {"backends", "compat", "errors", "instances", "io", "models", "options", "predictor", "sources",
                "zoo"},
 }  # fmt: skip
 """What each room of ``hpi`` may know, from the bottom up; those that are missing here may know all of these.
@@ -99,7 +99,7 @@ ROOMS = {
 ``names``, ``sinks`` and ``results`` name each other's types only; ``results`` and ``predictor`` are entry points.
 """
 UPPER = {"cli", "compat", "serving", "__init__", "__main__"}
-ENTRY_POINTS = {"__init__", "distributed", "predictor", "results"}
+ENTRY_POINTS = {"__init__", "distributed", "export", "predictor", "results"}
 
 
 def files_of(room):

@@ -23,6 +23,7 @@ HAVE = {
     "PaddleX": lambda: False,
     "PaddleDetection": lambda: False,
     "Docker": lambda: False,
+    "a Triton server": lambda: False,  # tests/hpi/serving/test_triton_server.py runs these
     "an NVIDIA GPU": lambda: False,
     "the network": lambda: False,
     "the COCO data set": lambda: False,

@@ -21,7 +21,7 @@ from hpi.models.readers.skeletons import stated
 from hpi.models.spec import ModelSpec
 from hpi.skeletons import load_skeleton
 
-__all__ = ["READERS", "Hints", "Reader", "Reading", "read", "read_model"]
+__all__ = ["DESCRIPTIONS", "READERS", "Hints", "Reader", "Reading", "read", "read_model"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ GRAPHS = (
 )
 """Formats of a graph alone; the last one takes what no other does."""
 READERS = (OWN, *FOLDERS, *GRAPHS)
+DESCRIPTIONS = (
+    NAME, *paddle.YML_NAMES, mmdeploy.PIPELINE, mmdeploy.DEPLOY, mmdeploy.DETAIL, huggingface.PREPROCESSOR,
+    huggingface.CONFIG,
+)  # fmt: skip
+"""Names of the files beside a graph that say what it is."""
 
 
 def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Reading:
