@@ -23,6 +23,8 @@ HAVE = {
     "PaddleX": lambda: False,
     "PaddleDetection": lambda: False,
     "Docker": lambda: False,
+    "Kubernetes": lambda: False,
+    "an OpenTelemetry collector": lambda: False,  # tests/hpi/serving/test_tracing.py has one
     "an NVIDIA GPU": lambda: False,
     "the network": lambda: False,
     "the COCO data set": lambda: False,

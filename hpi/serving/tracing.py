@@ -117,6 +117,8 @@ class Trace:
             steps: of the pipeline, inside this stage.
             attributes: what is known of the stage.
         """
+        if not self._span.is_recording():  # of a request that is not among those that are traced
+            return
         stage = self._add(name, self._span, start, seconds, attributes)
         for one in steps:
             self._add(one.name, stage, one.start, one.seconds)
