@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import hpi
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 FROM_ENVIRONMENT = "env"
 """In the place of an address: the variables of OpenTelemetry, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``, have it."""
+
+CLOSE_S = 5
+"""How long a service that stops takes at most to send what is left, in seconds; it would try a collector for longer."""
 
 Attributes = Mapping[str, str | int]
 
@@ -35,6 +39,19 @@ def current_trace() -> Trace | None:
         True
     """
     return _current.get()
+
+
+def request_trace(
+    tracing: Tracing | None, name: str, carrier: Mapping[str, str]
+) -> AbstractContextManager[Trace | None]:
+    """Trace a request if requests are traced; see :meth:`Tracing.request`.
+
+    Example:
+        >>> with request_trace(None, "ModelInfer", {}) as trace:
+        ...     print(trace)
+        None
+    """
+    return nullcontext() if tracing is None else tracing.request(name, carrier)
 
 
 class Tracing:
@@ -94,8 +111,10 @@ class Tracing:
             yield trace
 
     def close(self) -> None:
-        """Send what has not been sent, and stop the thread."""
-        self._provider.shutdown()
+        """Send what has not been sent, for :data:`CLOSE_S` at most, and stop the thread."""
+        closing = Thread(target=self._provider.shutdown, name="hpi-traces", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
 
 class Trace:
