@@ -86,11 +86,13 @@ class Tracing:
             from opentelemetry.sdk.resources import OTELResourceDetector, Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+            processor = processor or _sender(otlp)
         except ImportError as error:
             raise ConfigError(f'traces need OpenTelemetry ({error}): pip install "hpi-pose[tracing]"') from error
         own = Resource.create({"service.name": "hpi", "service.version": hpi.__version__})
         self._provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()))
-        self._provider.add_span_processor(processor or _sender(otlp))
+        self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("hpi", hpi.__version__)
         self._propagator = TraceContextTextMapPropagator()
 

@@ -67,6 +67,7 @@ def test_an_alert_says_what_it_is_about():
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["compose.yaml", "gpu.yaml"])
 def test_the_compose_file_follows_its_schema(name):
     schemas = pytest.importorskip("check_jsonschema.builtin_schemas")

@@ -135,10 +135,13 @@ def test_a_frame_of_a_stream_has_a_trace_of_its_own(app, spans, rng):
         assert inside == {"frame", "decode", "queue", "infer", "detect", "keypoints"}
 
 
-def test_without_opentelemetry_the_error_says_what_to_install(monkeypatch):
+@pytest.mark.parametrize(
+    "missing", ["opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"]
+)
+def test_without_opentelemetry_the_error_says_what_to_install(monkeypatch, missing):
     from hpi.serving.tracing import Tracing
 
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r'traces need OpenTelemetry .*pip install "hpi-pose\[tracing\]"'):
         Tracing("env")
 
