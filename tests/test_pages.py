@@ -24,6 +24,8 @@ HAVE = {
     "PaddleDetection": lambda: False,
     "Docker": lambda: False,
     "a Triton server": lambda: False,  # tests/hpi/serving/test_triton_server.py runs these
+    "Kubernetes": lambda: False,
+    "an OpenTelemetry collector": lambda: False,  # tests/hpi/serving/test_tracing.py has one
     "an NVIDIA GPU": lambda: False,
     "the network": lambda: False,
     "the COCO data set": lambda: False,

@@ -15,6 +15,7 @@ from hpi.io.validation import nearest
 from hpi.kernels.boxes import clip_boxes
 from hpi.models.model import Model, Threshold
 from hpi.pipelines.base import Pipeline, Regions
+from hpi.pipelines.steps import step
 
 PEOPLE = ("person", "pedestrian")
 """Labels that are taken for people where the pipeline's YAML does not name its own."""
@@ -65,7 +66,10 @@ class TopDownPipeline(Pipeline):
         placed = detector.place(images)
         given = [None] * len(images) if regions is None else regions
         people = self.find_people(placed, given, threshold)
-        found = self._find_keypoints(placed if estimator.device.device == detector.device.device else images, people)
+        with step("keypoints"):
+            found = self._find_keypoints(
+                placed if estimator.device.device == detector.device.device else images, people
+            )
         return [
             of_frame.replaced(
                 boxes=boxes_inside(of_frame, image) if of_caller is None else of_frame.boxes,
@@ -103,9 +107,15 @@ class TopDownPipeline(Pipeline):
         thresholds = threshold if isinstance(threshold, Sequence) else [threshold] * len(images)
         unknown = [index for index, people in enumerate(given) if people is None]
         of_unknown = [images[index] for index in unknown]
-        found = self.models[0].run(of_unknown, None, [thresholds[index] for index in unknown])
+        found = self._detect(of_unknown, [thresholds[index] for index in unknown])
         detected = dict(zip(unknown, self.models[1].seen(of_unknown, [*map(self._select, found)]), strict=True))
         return [detected[index] if people is None else people for index, people in enumerate(given)]
+
+    def _detect(self, images: Sequence[Any], thresholds: Sequence[float | None]) -> list[Instances]:
+        if not images:
+            return []
+        with step("detect"):
+            return self.models[0].run(images, None, thresholds)
 
     def _select(self, found: Instances) -> Instances:
         """The people among what was detected."""

@@ -30,6 +30,7 @@ from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
 from hpi.serving.stream import ROUTE as STREAM
 from hpi.serving.stream import StreamHandler
+from hpi.serving.tracing import Tracing
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
@@ -54,9 +55,10 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         settings: limits and switches.
 
     Raises:
-        ConfigError: the predictor is a single model.
+        ConfigError: the predictor is a single model, or what traces need is not installed.
     """
     metrics = Metrics()
+    tracing = None if settings.otlp is None else Tracing(settings.otlp)
     service = PoseService(predictor, settings, metrics)
     memory = Memory(int(settings.max_memory_mb * MIB))
     handler = RequestHandler(service, settings, memory)
@@ -70,6 +72,8 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         yield
         await asyncio.to_thread(service.close)
         predictor.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="hpi: human keypoints",
@@ -81,7 +85,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     )
     # The endpoints check the token themselves; this documents it.
     secured = [Security(HTTPBearer(auto_error=False))] if settings.token else []
-    surround(app, settings, metrics)
+    surround(app, settings, metrics, tracing)
 
     @app.post(
         ROUTE,
@@ -95,8 +99,10 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         check_token(request, settings.token)
         clock = Clock(metrics)
         result = await handler.result(request, clock)
-        answer = Answer(logId=request.scope["log_id"], result=result)
-        return json_response(answer, headers={"Server-Timing": clock.server_timing()})
+        with clock.time("encode"):
+            response = json_response(Answer(logId=request.scope["log_id"], result=result))
+        response.headers["Server-Timing"] = clock.server_timing()
+        return response
 
     @app.websocket(STREAM)
     async def stream(socket: WebSocket) -> None:

@@ -1,12 +1,15 @@
-"""Counters and timings of the service, for Prometheus."""
+"""Counters and timings of the service, for Prometheus; the timings of a traced request are stages of its trace too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from hpi.pipelines.steps import Step
+from hpi.serving.tracing import Attributes, current_trace
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -78,17 +81,36 @@ class Clock:
         self._metrics = metrics
         self.seconds: dict[str, float] = {}
 
-    def note(self, stage: str, seconds: float) -> None:
-        """Add to the duration of a stage."""
+    def note(
+        self,
+        stage: str,
+        seconds: float,
+        start: float | None = None,
+        *,
+        steps: Sequence[Step] = (),
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Add to the duration of a stage.
+
+        Args:
+            stage: its name.
+            seconds: how long it took.
+            start: when it began, by :func:`time.perf_counter`, seconds; None: it has just ended.
+            steps: of the pipeline, inside this stage; only traces show them.
+            attributes: what traces show besides.
+        """
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         self._metrics.stage(stage, seconds)
+        trace = current_trace()
+        if trace is not None:
+            trace.stage(stage, perf_counter() - seconds if start is None else start, seconds, steps, attributes)
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
         """Time a ``with`` block."""
         start = perf_counter()
         yield
-        self.note(stage, perf_counter() - start)
+        self.note(stage, perf_counter() - start, start)
 
     def milliseconds(self) -> dict[str, float]:
         """The duration of each stage, in milliseconds."""

@@ -23,6 +23,7 @@ from hpi.serving.limits import RequestError
 from hpi.serving.metrics import Metrics
 from hpi.serving.requests import CLIENT_GONE
 from hpi.serving.settings import Settings
+from hpi.serving.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +31,12 @@ DRAIN_S = 2
 """Time limit for reading the rest of a refused body, in seconds."""
 
 _ANSWERS = {"http.response.start", "websocket.http.response.start", "websocket.accept"}
+_READS = {"GET", "HEAD", "OPTIONS"}
 _REQUEST_HEADERS = ("Authorization", "Content-Encoding", "Content-Type")
 _RESPONSE_HEADERS = ("Retry-After", "Server-Timing", "WWW-Authenticate")
 
 
-def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def surround(app: FastAPI, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
     """Add the middleware of a service to its application."""
     for kind in (RequestError, InputError, HTTPException, ClientDisconnect):
         app.add_exception_handler(kind, _answer_error)
@@ -48,6 +50,8 @@ def surround(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             expose_headers=_RESPONSE_HEADERS,
         )
     app.add_middleware(_BodyDrain)
+    if tracing is not None:
+        app.add_middleware(_Traces, tracing=tracing)
     app.add_middleware(_Observer, metrics=metrics)
 
 
@@ -171,8 +175,33 @@ class _Faults:
             await response(scope, receive, send)
 
 
+def _route(scope: Scope) -> str:
+    """The route of a request that was answered; not its path, of which there may be any number."""
+    return getattr(scope.get("route"), "path", "other")
+
+
+class _Traces:
+    """Traces requests and WebSockets, but not what is only read: probes, metrics and pages."""
+
+    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope.get("method", "GET")  # of a WebSocket too
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and method in _READS):
+            await self._app(scope, receive, send)
+            return
+        with self._tracing.request(method, Headers(scope=scope)) as trace:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                facts = {"http.request.method": method, "http.route": _route(scope), "hpi.log_id": scope["log_id"]}
+                trace.answered(f"{method} {_route(scope)}", scope["status"], facts)
+
+
 class _Observer:
-    """Gives each request its ``logId``; logs and counts its answer, that of a WebSocket when it is closed."""
+    """Gives each request its ``logId`` and ``status``; logs and counts answers, of a WebSocket when it is closed."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -182,19 +211,19 @@ class _Observer:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        scope["log_id"], status, start = str(uuid.uuid4()), HTTPStatus.INTERNAL_SERVER_ERROR.value, perf_counter()
+        scope["log_id"], start = str(uuid.uuid4()), perf_counter()
+        scope["status"] = HTTPStatus.INTERNAL_SERVER_ERROR.value
 
         async def observed(message: Message) -> None:
-            nonlocal status
             if message["type"] in _ANSWERS:
-                status = message.get("status", HTTPStatus.SWITCHING_PROTOCOLS.value)
+                scope["status"] = message.get("status", HTTPStatus.SWITCHING_PROTOCOLS.value)
             await send(message)
 
         try:
             await self._app(scope, receive, observed)
         finally:
-            route = getattr(scope.get("route"), "path", "other")  # not the path, of which there may be any number
-            self._metrics.requests.labels(route, str(status)).inc()
+            status = scope["status"]
+            self._metrics.requests.labels(_route(scope), str(status)).inc()
             milliseconds = round(1000 * (perf_counter() - start), 2)
             path = scope["raw_path"].decode("ascii", "replace")  # still escaped, so that it cannot forge log lines
             facts = {"logId": scope["log_id"], "method": scope.get("method", "GET"), "path": path, "status": status}

@@ -125,10 +125,10 @@ def app_of_worker() -> FastAPI:
     start_log(json_logs=request["json_logs"])
     try:
         predictor = _open(request["pipeline"], request["predictor"])
+        return create_app(predictor, Settings.model_validate(request["settings"]))
     except HpiError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says what to do, the traceback does not
         sys.exit(_STARTUP_FAILURE)
-    return create_app(predictor, Settings.model_validate(request["settings"]))
 
 
 def start_log(*, json_logs: bool) -> None:

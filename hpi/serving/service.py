@@ -18,6 +18,7 @@ from hpi.draw import draw_people
 from hpi.errors import ConfigError, InputError
 from hpi.instances import Frame, Instances
 from hpi.pipelines.base import Pipeline
+from hpi.pipelines.steps import Step, recorded_steps
 from hpi.pipelines.tracked import StreamState, TrackedPipeline, usual_tracker
 from hpi.predictor import Predictor
 from hpi.serving.batching import Batcher
@@ -59,17 +60,28 @@ class PoseRequest:
 
 @dataclass(frozen=True)
 class Timed:
-    """The people of an image, with how long it waited for its batch and how long that took, in seconds.
+    """The people of an image, and the batch that it was in.
+
+    Attributes:
+        people: that were found.
+        waited: how long the image waited for its batch, seconds.
+        start: when the batch began, by the clock of this process, seconds.
+        took: how long the batch took, seconds.
+        size: images in the batch.
+        steps: of the pipeline.
 
     Example:
-        >>> timed = Timed(Instances([0.5], boxes=[[0, 0, 8, 8]]), waited=0.5, took=0.25)
+        >>> timed = Timed(Instances([0.5], boxes=[[0, 0, 8, 8]]), waited=0.5, start=20.0, took=0.25, size=1, steps=())
         >>> len(timed.people), timed.waited + timed.took
         (1, 0.75)
     """
 
     people: Instances
     waited: float
+    start: float
     took: float
+    size: int
+    steps: Sequence[Step]
 
 
 class _Worker:
@@ -95,17 +107,21 @@ class _Worker:
 
     def __call__(self, requests: Sequence[PoseRequest]) -> list[Timed]:
         start = perf_counter()
-        found: dict[int, Instances] = {}
+        found: dict[int, tuple[Instances, Sequence[Step]]] = {}
         for tracking in dict.fromkeys(one.tracking for one in requests):
             rows = [row for row, one in enumerate(requests) if one.tracking == tracking]
             thresholds = [requests[row].threshold for row in rows]
-            people = self.pipeline(tracking).run(
-                [requests[row].frame for row in rows],
-                threshold=[self._threshold if one is None else one for one in thresholds],
-            )
-            found.update(zip(rows, people, strict=True))
+            with recorded_steps() as steps:
+                people = self.pipeline(tracking).run(
+                    [requests[row].frame for row in rows],
+                    threshold=[self._threshold if one is None else one for one in thresholds],
+                )
+            found.update({row: (of_row, steps) for row, of_row in zip(rows, people, strict=True)})
         took = perf_counter() - start
-        return [Timed(found[row], start - one.made, took) for row, one in enumerate(requests)]
+        return [
+            Timed(found[row][0], start - one.made, start, took, len(requests), found[row][1])
+            for row, one in enumerate(requests)
+        ]
 
 
 class PoseService:
@@ -215,8 +231,8 @@ class PoseService:
     async def outcome(self, job: Future[Timed], clock: Clock) -> Instances:
         """Wait for the people of an image; if that is cancelled, the image leaves the queue."""
         timed = await asyncio.wrap_future(job)
-        clock.note("queue", timed.waited)
-        clock.note("infer", timed.took)
+        clock.note("queue", timed.waited, timed.start - timed.waited)
+        clock.note("infer", timed.took, timed.start, steps=timed.steps, attributes={"hpi.batch_size": timed.size})
         return timed.people
 
     def prepare(self, tracking: Tracking) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from hpi.io.validation import Record, parse
+from hpi.serving.tracing import FROM_ENVIRONMENT
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -21,7 +22,15 @@ def _origin(text: str) -> str:
     return text.lower()
 
 
+def _collector(text: str) -> str:
+    """Check the address of a collector."""
+    if text != FROM_ENVIRONMENT and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", text):
+        raise ValueError(f"write the collector as http://127.0.0.1:4318, or {FROM_ENVIRONMENT}")
+    return text
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
+Collector = Annotated[str, AfterValidator(_collector)]
 
 
 class Settings(Record):
@@ -46,6 +55,8 @@ class Settings(Record):
         idle_s: a WebSocket is closed after so much time without a message.
         cors_origins: origins whose pages may use the service from a browser, such as ``https://example.org``; ``*`` for
             all of them.
+        otlp: address of the OpenTelemetry collector that traces go to, by OTLP over HTTP; ``env``: OpenTelemetry's
+            variables have it; None: nothing is traced.
 
     Example:
         >>> settings = Settings(max_batch=4, cors_origins=["https://Example.org"])
@@ -70,6 +81,7 @@ class Settings(Record):
     idle_s: Positive = 60
     token: str | None = None
     cors_origins: tuple[Origin, ...] = ()
+    otlp: Collector | None = None
 
 
 class _ServingSection(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from hpi.serving.requests import check_origin, check_token
 from hpi.serving.service import PoseRequest, PoseService, Timed
 from hpi.serving.settings import Settings
 from hpi.serving.stream_messages import FrameAnswer, FrameError, OptionsMessage, StreamPerson, stream_persons
+from hpi.serving.tracing import current_trace
 from hpi.tracking.base import Tracking
 from hpi.tracking.smoothing import Smoother
 
@@ -238,13 +239,19 @@ class _Stream:
             frame, self._newest = self._newest, None
             assert frame is not None
             try:
-                answer = await self._answer(frame)
+                with self._traced(frame.number):
+                    answer = await self._answer(frame)
             except Exception as error:  # noqa: BLE001 - it is the answer, and the stream goes on
                 await self._refuse(error, frame.number)
             else:
                 await self._send(answer)
             finally:
                 frame.body.clear()
+
+    def _traced(self, number: int) -> AbstractContextManager[None]:
+        """A frame has a trace of its own, since one of a stream of hours would be too long to read."""
+        trace = current_trace()
+        return nullcontext() if trace is None else trace.part("frame", {"hpi.frame": number})
 
     async def _answer(self, frame: _Frame) -> FrameAnswer:
         clock = Clock(self._metrics)

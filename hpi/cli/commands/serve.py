@@ -37,6 +37,14 @@ def serve(
         int, typer.Option("--workers", min=1, help="Processes, each with its own models and its own workers.")
     ] = 1,
     json_logs: Annotated[bool, typer.Option("--json_logs", help="Log one JSON object per line.")] = False,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|env",
+            help="Send traces to this OpenTelemetry collector, such as http://127.0.0.1:4318; env: to where the "
+            "variables OTEL_EXPORTER_OTLP_... say.",
+        ),
+    ] = None,
     max_batch: Annotated[
         int | None,
         typer.Option(
@@ -96,6 +104,7 @@ def serve(
         "allow_url": allow_url,
         "token": token,
         "cors_origins": cors or None,
+        "otlp": otlp,
     }
     from hpi.serving import serve as run_service
 

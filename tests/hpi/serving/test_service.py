@@ -73,7 +73,7 @@ def test_the_body_can_be_an_image_file(post):
     assert np.array_equal(keypoints(answer.json()), keypoints(post(json=as_json(IMAGE, visualize=False)).json()))
     assert "image" in post(content=IMAGE, headers=PNG, params={"visualize": "true"}).json()["result"]
     stages = dict(re.findall(r"(\w+);dur=([\d.]+)", answer.headers["server-timing"]))
-    assert set(stages) == {"decode", "queue", "infer"}
+    assert set(stages) == {"decode", "queue", "infer", "encode"}
     assert all(float(milliseconds) >= 0 for milliseconds in stages.values())
 
 
