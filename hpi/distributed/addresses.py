@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 from urllib.parse import unquote
 
-from hpi.errors import ConfigError, InputError
+from hpi.errors import ConfigError, InputError, InputNotFoundError
 from hpi.io.fetch import is_url, shown
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-}
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
 def is_remote(address: str) -> bool:
@@ -76,3 +71,30 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise InputError(f"{shown(url)}: {error}; give a path, or a URL such as s3://bucket/folder") from error
     return files, str(path)
+
+
+def open_file(address: str) -> IO[bytes]:
+    """Open a path, or a URL of fsspec, to read at any position.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    with explained(address):
+        if not is_remote(address):
+            return Path(address).open("rb")
+        files, path = filesystem(address)
+        opened: IO[bytes] = files.open(path, "rb")
+        return opened
+
+
+@contextmanager
+def explained(address: str) -> Iterator[None]:
+    """What goes wrong on a server or a disk as an error of this package."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"{shown(address)}: cannot be read: No such file") from error
+    except Exception as error:  # each client has errors of its own
+        raise InputError(f"{shown(address)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error

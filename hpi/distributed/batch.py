@@ -110,10 +110,12 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
 def _run_parts(job: Job) -> Callable[..., Generator[PartDone]]:
     """What does the parts: this machine, or a Ray cluster."""
     if job.ray is None:
-        from hpi.distributed.local import run_parts
-    else:
-        from hpi.distributed.ray_data import run_parts
-    return run_parts
+        from hpi.distributed import local
+
+        return local.run_parts
+    from hpi.distributed.ray_data import run_parts  # type: ignore[import-not-found]
+
+    return run_parts  # type: ignore[no-any-return]
 
 
 def _check_same(output: Output, job: Job) -> None:
@@ -132,8 +134,8 @@ def _check_same(output: Output, job: Job) -> None:
     if different := [name for name, value in job.identity.items() if before.get(name) != value]:
         lines = (f"{name} was {before.get(name)!r}, and is {job.identity[name]!r}" for name in different)
         raise ConfigError(
-            f"{output.address}: has the results of another batch: {'; '.join(lines)}. Give another --output, or the same "
-            "arguments to go on with that batch"
+            f"{output.address}: has the results of another batch: {'; '.join(lines)}. Give another --output, "
+            "or the same arguments to go on with that batch"
         )
 
 

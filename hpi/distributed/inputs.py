@@ -7,11 +7,9 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from hpi.distributed.addresses import absolute, filesystem, is_remote
+from hpi.distributed.addresses import absolute, explained, filesystem, is_remote, open_file
 from hpi.distributed.job import Part
 from hpi.errors import InputError
 from hpi.io.fetch import is_url, shown, url_path
@@ -141,7 +139,7 @@ def _list_remote(url: str) -> Iterator[str]:
         yield url
         return
     files, path = filesystem(url)
-    with _explained(url):
+    with explained(url):
         if not _MAGIC.isdisjoint(path):
             yield from _some(map(files.unstrip_protocol, sorted(files.glob(path))), url, "no file matches this pattern")
         elif files.isdir(path):
@@ -169,29 +167,9 @@ def _walk(files: Any, top: str) -> Iterator[str]:
 
 def _lines(address: str) -> Iterator[str]:
     """The paths and URLs in a list. Paths that are not absolute begin at the current folder."""
-    with _explained(address):
-        if is_remote(address):
-            files, path = filesystem(address)
-            opened = files.open(path, "rb")
-        else:
-            opened = Path(address).open("rb")
-        with opened as lines:
-            while line := lines.readline(LONGEST_LINE + 1):
-                if len(line) > LONGEST_LINE:
-                    raise InputError(
-                        f"{shown(address)}: a line of more than {LONGEST_LINE} bytes; is it a list of files?"
-                    )
-                if text := os.fsdecode(line).strip("\r\n"):
-                    yield absolute(text)
-
-
-@contextmanager
-def _explained(address: str) -> Iterator[None]:
-    """What goes wrong on a server or a disk as an error of this package."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # each client has errors of its own
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{shown(address)}: cannot be listed: {reason}") from error
+    with explained(address), open_file(address) as lines:
+        while line := lines.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise InputError(f"{shown(address)}: a line of more than {LONGEST_LINE} bytes; is it a list?")
+            if text := os.fsdecode(line).strip("\r\n"):
+                yield absolute(text)

@@ -1,4 +1,4 @@
-"""What a batch is: where files come from, what is done with them, where results go; and the parts that it is cut into."""
+"""What a batch is: where files come from, what is done with them, where results go; and its parts."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 TRIES = 3
 """How often a part is tried before it is given up: its process may have been killed by chance, or by the part."""
 CORES = 4
-"""Of each process where nobody says how many there are: more gain little in one process, and each has its own models."""
+"""Of each process, where nobody says how many there are: each has its own models, and more cores gain less and less."""
 ENDS_S = 5.0
 """Seconds that a process has to end by itself."""
 
@@ -78,7 +78,7 @@ def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
     try:
         while pool:
             for connection in wait(list(pool)):
-                process = pool.pop(connection)  # type: ignore[index]
+                process = pool.pop(connection)  # type: ignore[call-overload]
                 task, answer = process.task, process.receive()
                 if isinstance(answer, HpiError):
                     raise answer

@@ -40,9 +40,7 @@ class Output:
         self._folder = Path(address)
         self._files: Any = None
         if is_url(address):
-            raise InputError(
-                f"{shown(address)}: results cannot be written to http; give a folder, or s3:// and the like"
-            )
+            raise InputError(f"{shown(address)}: http takes no results; give a folder, or s3:// and the like")
         if is_remote(address):
             self._files, self._path = filesystem(address.rstrip("/"))
 

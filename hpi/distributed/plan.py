@@ -1,4 +1,4 @@
-"""The plan of a batch: the files of each part, listed once. It is a file of the output, so that every run has the same."""
+"""The plan of a batch: the files of each part. It is listed once and kept in the output, the same for every run."""
 
 from __future__ import annotations
 

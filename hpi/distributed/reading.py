@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import IO
 
-from hpi.distributed.addresses import filesystem, is_remote
+from hpi.distributed.addresses import explained, filesystem, is_remote, open_file
 from hpi.distributed.inputs import TAR_SUFFIX, suffix_of
 from hpi.distributed.tars import read_members
-from hpi.errors import InputError, InputNotFoundError
+from hpi.errors import InputError
 from hpi.io.fetch import is_url, shown
 from hpi.sources import Item, Stream
 from hpi.sources.files import MAX_IMAGE_BYTES, load_file, load_url
@@ -49,27 +47,13 @@ def open_remote_video(url: str, name: str) -> Stream:
         InputError: it is not a video, or cannot be read.
     """
     av = require_pyav(shown(url))
-    with ExitStack() as unused, _explained(url):
+    with ExitStack() as unused, explained(url):
         file = unused.enter_context(open_file(url))
         try:
             video = open_video(shown(url), file, options={"format_whitelist": SAFE_FORMATS})
         except av.FFmpegError as error:
             raise InputError(f"{shown(url)}: not a video, or a damaged one: {reason(error)}") from error
         return VideoFile(replace(video, on_close=unused.pop_all().close), name)
-
-
-def open_file(address: str) -> IO[bytes]:
-    """Open a path, or a URL of fsspec, to read at any position.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    with _explained(address):
-        if not is_remote(address):
-            return Path(address).open("rb")
-        files, path = filesystem(address)
-        opened: IO[bytes] = files.open(path, "rb")
-        return opened
 
 
 def _contents(files: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -106,22 +90,9 @@ def _load(file: str) -> bytes:
         return load_url(file)
     if not is_remote(file):
         return load_file(file)
-    with _explained(file):
+    with explained(file):
         files, path = filesystem(file)
         content: bytes = files.cat_file(path, start=0, end=MAX_IMAGE_BYTES + 1)
     if len(content) > MAX_IMAGE_BYTES:
         raise InputError(f"{shown(file)}: larger than the limit of {MAX_IMAGE_BYTES >> 20} MiB for image files")
     return content
-
-
-@contextmanager
-def _explained(address: str) -> Iterator[None]:
-    """What goes wrong on a server or a disk as an error of this package."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputNotFoundError(f"{shown(address)}: cannot be read: No such file") from error
-    except Exception as error:  # each client has errors of its own
-        raise InputError(f"{shown(address)}: cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -51,7 +51,7 @@ def read_members(file: IO[bytes], label: str) -> Iterator[tuple[str, bytes | Inp
         with tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:") as bundle:
             end = 0
             while (member := bundle.next()) is not None:
-                bundle.members.clear()  # else a tar of millions would fill the memory
+                bundle.members = []  # type: ignore[attr-defined]  # else millions would fill the memory
                 if member.offset < end:
                     raise InputError("a member begins before the one before ends")
                 end = member.offset_data + (0 if member.issparse() else member.size)
