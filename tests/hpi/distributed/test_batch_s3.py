@@ -38,8 +38,8 @@ def s3():
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         files = s3fs.S3FileSystem(use_listings_cache=False)
-        files.mkdir("in")
-        files.mkdir("out")
+        files.mkdir("images")
+        files.mkdir("results")
         yield files
         s3fs.S3FileSystem.clear_instance_cache()
         server.stop()
@@ -50,33 +50,33 @@ def pictures(s3, shared):
     """36 pictures, an empty one, and a tar; returns the pictures' places."""
     files = sorted(shared.glob("data/coco_val/images/*.jpg")) + sorted(shared.glob("data/photos/*.jpg"))
     for file in files:
-        s3.put_file(str(file), f"in/pictures/{file.parent.parent.name}/{file.name}")
-    s3.touch("in/pictures/empty.jpg")
-    s3.touch("in/pictures/notes.txt")
-    s3.touch("in/pictures/.hidden.jpg")
-    return {f"s3://in/pictures/{file.parent.parent.name}/{file.name}": file for file in files}
+        s3.put_file(str(file), f"images/pictures/{file.parent.parent.name}/{file.name}")
+    s3.touch("images/pictures/empty.jpg")
+    s3.touch("images/pictures/notes.txt")
+    s3.touch("images/pictures/.hidden.jpg")
+    return {f"s3://images/pictures/{file.parent.parent.name}/{file.name}": file for file in files}
 
 
 def test_listing(s3, pictures):
-    assert {*list_files(["s3://in/pictures"])} == {*pictures, "s3://in/pictures/empty.jpg"}
-    assert [*list_files(["s3://in/pictures/emp*"])] == ["s3://in/pictures/empty.jpg"]
-    s3.pipe_file("in/list.txt", b"s3://in/pictures/empty.jpg\n/a.jpg\n")
-    assert [*list_files(["@s3://in/list.txt"])] == ["s3://in/pictures/empty.jpg", "/a.jpg"]
-    for source in ("s3://in/nothing*", "@s3://in/none.txt"):
+    assert {*list_files(["s3://images/pictures"])} == {*pictures, "s3://images/pictures/empty.jpg"}
+    assert [*list_files(["s3://images/pictures/emp*"])] == ["s3://images/pictures/empty.jpg"]
+    s3.pipe_file("images/list.txt", b"s3://images/pictures/empty.jpg\n/a.jpg\n")
+    assert [*list_files(["@s3://images/list.txt"])] == ["s3://images/pictures/empty.jpg", "/a.jpg"]
+    for source in ("s3://images/nothing*", "@s3://images/none.txt"):
         with pytest.raises(InputError, match="no file matches|No such file"):
             list(list_files([source]))
 
 
 def test_what_cannot_be_read_is_an_error_in_its_place(pictures):
     first = next(iter(pictures))
-    urls = ["s3://in/missing.jpg", first, "s3://nowhere/a.jpg", "s3://in/pictures/empty.jpg"]
+    urls = ["s3://images/missing.jpg", first, "s3://nowhere/a.jpg", "s3://images/pictures/empty.jpg"]
     found = [*read_images(urls)]
     assert [isinstance(item.image, InputError) for item in found] == [True, False, True, True]
     assert [item.path for item in found] == urls
 
 
 def test_files_appear_whole(s3):
-    output = Output("s3://out/whole")
+    output = Output("s3://results/whole")
     with output.written("a/b.txt") as path:
         path.write_bytes(b"text")
     with pytest.raises(RuntimeError, match="stop"), output.written("a/c.txt") as path:
@@ -91,10 +91,10 @@ def test_files_appear_whole(s3):
 def test_a_killed_batch_goes_on(s3, pictures, lite, tmp_path, rng):
     with tarfile.open(tmp_path / "shard.tar", "w") as bundle:
         bundle.add(EXAMPLE, "basketball.png")
-    s3.put_file(str(tmp_path / "shard.tar"), "in/shard.tar")
-    command = [sys.executable, "-m", "hpi", "batch", "s3://in/pictures", "s3://in/shard.tar"]
-    command += ["--output", "s3://out/poses", "--part_size", "4", "--processes", "1"]
-    output, parts = Output("s3://out/poses"), int(rng.integers(1, 8))
+    s3.put_file(str(tmp_path / "shard.tar"), "images/shard.tar")
+    command = [sys.executable, "-m", "hpi", "batch", "s3://images/pictures", "s3://images/shard.tar"]
+    command += ["--output", "s3://results/poses", "--part_size", "4", "--processes", "1"]
+    output, parts = Output("s3://results/poses"), int(rng.integers(1, 8))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(output.names("images")) >= parts, f"{parts} parts")
     os.kill(process.pid, signal.SIGKILL)
@@ -102,11 +102,11 @@ def test_a_killed_batch_goes_on(s3, pictures, lite, tmp_path, rng):
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_S, check=False)
     assert done.returncode == 1, "an image is empty"
     assert "38 images" in done.stdout and "parts by earlier runs" in done.stdout, done.stderr
-    images = rows_of("s3://out/poses", IMAGES)
-    assert [row["file"] for row in images if row["status"] == "error"] == ["s3://in/pictures/empty.jpg"]
+    images = rows_of("s3://results/poses", IMAGES)
+    assert [row["file"] for row in images if row["status"] == "error"] == ["s3://images/pictures/empty.jpg"]
     places = {str(file): url for url, file in pictures.items()}
     results = [*lite.predict([*map(str, pictures.values()), str(EXAMPLE)])]
     for result in results:
-        place = places.get(result.path, "s3://in/shard.tar#basketball.png")
+        place = places.get(result.path, "s3://images/shard.tar#basketball.png")
         result.frame = replace(result.frame, path=place)
-    assert_same_rows("s3://out/poses", results)
+    assert_same_rows("s3://results/poses", results)
