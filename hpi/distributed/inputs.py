@@ -142,7 +142,9 @@ def _list_remote(url: str) -> Iterator[str]:
     files, path = filesystem(url)
     with explained(url):
         if not _MAGIC.isdisjoint(path):
-            yield from _some(map(files.unstrip_protocol, sorted(files.glob(path))), url, "no file matches this pattern")
+            matches = files.glob(path, detail=True).items()
+            names = sorted(name for name, info in matches if info["type"] == "file")
+            yield from _some(map(files.unstrip_protocol, names), url, "no file matches this pattern")
         elif files.isdir(path):
             yield from _some(_walk(files, path), url, "no images, videos or tars in this folder")
         else:

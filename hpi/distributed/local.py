@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from hpi.backends.cpu import default_threads
 from hpi.distributed.job import Job, Part, PartDone
 from hpi.distributed.worker import Worker
-from hpi.errors import BackendError, HpiError, InputError
+from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.options import AUTO, read_devices
 
 logger = logging.getLogger(__name__)
@@ -199,11 +199,12 @@ def _done(worker: Worker, part: Part) -> PartDone:
     """What came of a part; a part that fails is no reason to end.
 
     Raises:
-        InputError: the results cannot be written, so no other part can.
+        ConfigError: an argument is wrong, for other parts too.
+        InputError: the results cannot be written, those of other parts neither.
     """
     try:
         return worker.run(part)
-    except InputError:
+    except (ConfigError, InputError):
         raise
     except Exception as error:
         logger.exception("part %d", part.number)

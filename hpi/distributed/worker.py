@@ -50,9 +50,10 @@ class Worker:
     """
 
     def __init__(self, job: Job, *, threads: int | None = None, device: str | None = None) -> None:
-        share = {"threads": threads, "device": device}
         given = job.predictor.keywords
-        arguments: dict[str, Any] = {name: value for name, value in share.items() if value and not given.get(name)}
+        arguments: dict[str, Any] = {}
+        if threads is not None and given.get("threads") is None:  # with a number of workers, these are of each
+            arguments["threads"] = max(1, threads // (given.get("workers") or 1))
         if device is not None:  # one of those that the job names
             arguments["device"] = device
         if given.get("objective") in {None, "auto"}:

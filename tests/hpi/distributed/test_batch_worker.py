@@ -209,6 +209,26 @@ def test_an_output_of_another_batch_is_left_alone(folder, job, tmp_path, monkeyp
         run_batch(job(folder))
 
 
+@pytest.mark.parametrize(
+    ("given", "threads", "device", "expected"),
+    [
+        ({}, 3, None, {"threads": 3}),
+        ({"threads": 2, "device": "cpu"}, 8, None, {}),
+        ({"workers": 2, "threads": None}, 5, None, {"threads": 2}),
+        ({"device": "gpu:0,1"}, 4, "gpu:1", {"threads": 4, "device": "gpu:1"}),
+    ],
+)
+def test_a_worker_takes_its_share(lite, tmp_path, given, threads, device, expected):
+    seen = {}
+
+    def open_models(**arguments):
+        seen.update(arguments)
+        return Lent(lite)
+
+    Worker(Job(("/a",), str(tmp_path), partial(open_models, **given)), threads=threads, device=device)
+    assert seen == {**given, **expected, "objective": "throughput", "calibrate": False}
+
+
 def test_two_runs_do_not_write_at_the_same_time(folder, job, tmp_path):
     from filelock import FileLock
 
