@@ -90,7 +90,8 @@ ROOMS = {
                    "results", "skeletons", "sources", "tracking"},
     "quantization": {"backends", "errors", "evaluation", "instances", "io", "models", "pipelines", "selection",
                      "sources"},
-    "distributed": {"compat", "errors", "instances", "io", "predictor", "results", "serving", "sources", "streaming"},
+    "distributed": {"backends", "errors", "instances", "io", "options", "predictor", "results", "selection", "serving",
+                    "sources", "streaming", "tracking"},
     "export": {"backends", "compat", "errors", "instances", "io", "models", "options", "predictor", "sources",
                "zoo"},
 }  # fmt: skip
@@ -99,7 +100,7 @@ ROOMS = {
 ``names``, ``sinks`` and ``results`` name each other's types only; ``results`` and ``predictor`` are entry points.
 """
 UPPER = {"cli", "compat", "serving", "__init__", "__main__"}
-ENTRY_POINTS = {"__init__", "distributed", "export", "predictor", "results"}
+ENTRY_POINTS = {"__init__", "export", "predictor", "results"}
 
 
 def files_of(room):
