@@ -205,13 +205,14 @@ class Predictor:
             )
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
-            hints = _hints(kind, skeleton, description)
+            hints, spec = _hints(kind, skeleton, description), None
             if model_dir is None and self.name not in self._opener.zoo.models:
                 model_dir = self._as_path(name)
                 self._arguments = str(model_dir), self._arguments[1]
-                self.name = self._opener.zoo.name_of(model_dir, hints)
+                spec = self._opener.zoo.of_path(model_dir, hints)
+                self.name = spec.name
             options = resolve(given, configured.options)
-            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options, hints),)
+            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options, hints, spec),)
             self.pipelines = self._open_pipelines()
             of_keypoints = (flip, use_udp, crop, use_dark)
             if any(option is not None for option in of_keypoints) and not self._finds_keypoints:
@@ -275,7 +276,7 @@ class Predictor:
             return cls(config["pipeline_name"], config=config, **options)
         if det_kind is not None:
             raise ConfigError(f"det_kind is {det_kind!r}, but no detector is given")
-        name = Zoo.default().name_of(Path(keypoint_model_dir), hints)
+        name = Zoo.default().of_path(Path(keypoint_model_dir), hints).name
         predictor = cls(name, model_dir=keypoint_model_dir, kind=kind, skeleton=skeleton, **options)
         if not predictor._finds_keypoints:
             predictor.close()

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from hpi import Predictor
 from hpi.errors import ConfigError, ModelError
 from hpi.models.readers import Hints, read
+from hpi.models.readers import graph as graph_files
 from hpi.models.readers.skeletons import skeletons_of
 from hpi.skeletons import load_skeleton, skeleton_names
 
+from planted import save_planted
 from support import quick_first
 
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
@@ -21,6 +24,8 @@ BGR = {"color": "bgr", "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12,
 UNIT = {"std": [255.0, 255.0, 255.0]}
 CROP = {"type": "top_down", "size": [192, 256]}
 UDP = {"type": "heatmap", "decoder": "dark_udp", "align": "corners"}
+SQUARE = ("N", 3, 64, 64)
+NOBODY = np.zeros((1, 1, 17, 3), np.float32)
 MIDDLE = {"type": "letterbox", "position": "center", "size": [640, 640]}
 
 
@@ -610,3 +615,17 @@ def damaged(content, rng):
         case 2:
             return content[:at] + content[at + int(rng.integers(1, 20)) :]
     return content[:at] + some + content[at + 4 :]
+
+
+# The header of a graph
+
+
+def test_the_header_of_a_lone_graph_is_read_once_when_it_opens(tmp_path, monkeypatch):
+    read_so_far = []
+    read_header = graph_files.read_header
+    monkeypatch.setattr(graph_files, "read_header", lambda path: read_so_far.append(path) or read_header(path))
+    file = save_planted(tmp_path / "rtmo.onnx", {"dets": np.zeros((1, 1, 5), np.float32), "keypoints": NOBODY}, SQUARE)
+    with Predictor(file, backend="onnxruntime", skeleton="coco17") as predictor:
+        predictor.side_by_side()
+        assert predictor.name == "rtmo"
+    assert read_so_far == [file]

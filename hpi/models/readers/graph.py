@@ -155,6 +155,20 @@ def graph_of(path: Path) -> Path:
     return only_graph(folder_of(path))
 
 
+def lone_graph(path: Path) -> Graph | None:
+    """An ONNX file, or the only one in a folder, read; None where there is none.
+
+    Raises:
+        ModelError: there are several, or it is damaged.
+
+    Example:
+        >>> lone_graph(Path("configs")) is None
+        True
+    """
+    has_graph = path.suffix == ".onnx" if path.is_file() else bool(graphs_in(path))
+    return Graph.read(graph_of(path)) if has_graph else None
+
+
 def only_graph(folder: Path) -> Path:
     """The one ONNX graph of a folder, or of the folder ``onnx`` in it, where ``model.onnx`` is the one.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hpi.backends.onnx_header import Value
@@ -17,7 +16,7 @@ from hpi.heads.yolox import STRIDES
 from hpi.io.validation import nearest
 from hpi.models.description import NAME
 from hpi.models.readers.coco_classes import COCO_CLASSES
-from hpi.models.readers.graph import Graph, graph_of, graphs_in, reading_of
+from hpi.models.readers.graph import Graph, reading_of
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import skeleton_of, skeletons_of
 from hpi.skeletons import COCO, load_skeleton
@@ -81,21 +80,11 @@ class Kind:
     fits: Callable[[Graph, int | None], Iterator[Fit]]
 
 
-def is_plain(path: Path) -> bool:
-    """Whether a path is an ONNX file, or a folder with one.
-
-    Example:
-        >>> is_plain(Path("configs"))
-        False
-    """
-    return path.suffix == ".onnx" if path.is_file() else bool(graphs_in(path))
-
-
-def read_plain(path: Path, name: str | None, hints: Hints) -> Reading:
-    """Read an ONNX file, or a folder with just one.
+def read_plain(graph: Graph, name: str | None, hints: Hints) -> Reading:
+    """Read a graph without anything that says what it is.
 
     Args:
-        path: the file or folder.
+        graph: the graph.
         name: what to call the model.
         hints: which family it is of, and which skeleton it has, where its shapes leave that open.
 
@@ -103,7 +92,6 @@ def read_plain(path: Path, name: str | None, hints: Hints) -> Reading:
         ModelError: it is of no known family, may be of several, or is not of the one that is asked for.
         ConfigError: there is no such family or skeleton.
     """
-    graph = Graph.read(graph_of(path))
     fit = _the_one(graph, _all(graph, hints))
     content = {**fit.content, "input": {**graph.input_section, **fit.content["input"]}}
     because = [str(graph), f"these are {fit.what}"]
