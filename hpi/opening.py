@@ -232,7 +232,7 @@ class Opener:
         try:
             own = ModelOptions(options.flip, options.use_udp, options.crop, options.use_dark)
             model = open_model(spec, choice.session, own)
-            if spec.skeleton_is_stated:
+            if spec.skeleton_is is not None:
                 _ = model.skeleton  # whether it fits shows now, not at the first image
         except BaseException:
             choice.session.close()

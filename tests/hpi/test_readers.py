@@ -64,6 +64,27 @@ def test_an_sdk_folder_of_an_rtmdet(tmp_path):
     }  # fmt: skip
 
 
+def test_an_sdk_folder_of_an_rtmdet_without_suppression(tmp_path, rng):
+    assert written(files.rtmdet_raw(tmp_path)) == {
+        "input": BGR, "transform": {"type": "letterbox", "size": [320, 320], "sides": "rounded"},
+        "head": {"type": "rtmdet", "iou_threshold": 0.55, "most": 90},
+        "classes": ["person"], "threshold": 0.3,
+    }  # fmt: skip
+    with Predictor(tmp_path, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(rng.integers(0, 256, (320, 320, 3), np.uint8))
+    np.testing.assert_allclose(result.instances.boxes, [[80, 40, 160, 200]], atol=1e-3)
+    assert result.instances.scores.tolist() == pytest.approx([0.9])
+
+
+def test_an_sdk_folder_of_an_rtmdet_whose_levels_are_joined(tmp_path):
+    """As the graphs that rtmlib's pages link to."""
+    files.rtmdet_raw(tmp_path)
+    files.save_graph(
+        tmp_path / "end2end.onnx", {str(side): (1, side, side, 5) for side in (40, 20, 10)}, (1, 3, 320, 320)
+    )
+    assert written(tmp_path)["head"] == {"type": "rtmdet", "iou_threshold": 0.55, "most": 90}
+
+
 def test_an_sdk_folder_of_a_vitpose(tmp_path):
     assert written(files.vitpose_sdk(tmp_path)) == {
         "input": RGB, "transform": {**CROP, "udp": True}, "head": UDP, "skeleton": "coco17",
@@ -349,6 +370,23 @@ def sdk(change):
     return make
 
 
+def raw(change):
+    """An RTMDet without suppression, whose params are changed."""
+
+    def make(folder):
+        files.rtmdet_raw(folder)
+        content = json.loads((folder / "pipeline.json").read_text())
+        change(content["pipeline"]["tasks"][2]["params"])
+        files.write_json(folder / "pipeline.json", content)
+
+    return make
+
+
+def raw_graph(folder):
+    files.rtmdet_raw(folder)
+    files.save_graph(folder / "end2end.onnx", {"dets": ("N", "M", 5), "labels": ("N", "M")}, (1, 3, 320, 320))
+
+
 def put(name, text):
     """An RTMPose with another file."""
 
@@ -441,6 +479,15 @@ WRONG = {
     "a path that leaves": (deploy(net="../end2end.onnx"), {}, "not in this folder"),
     "another path that leaves": (deploy(net="/etc/end2end.onnx"), {}, "not in this folder"),
     "no graph": (deploy(net="other.onnx"), {}, "net other.onnx is missing, there is end2end.onnx"),
+    "no strides": (raw(lambda params: params.pop("anchor_generator")), {},
+                   r"params of RTMDetSepBNHead: field 'anchor_generator' is missing"),
+    "no NMS threshold": (raw(lambda params: params["nms"].pop("iou_threshold")), {}, "iou_threshold' is missing"),
+    "no score threshold": (raw(lambda params: params.pop("score_thr")), {}, "score_thr' is missing"),
+    "points in the middle": (raw(lambda params: params["anchor_generator"].update(offset=0.5)), {}, "offset"),
+    "four strides": (raw(lambda params: params["anchor_generator"].update(strides=[8, 16, 32, 64])), {}, "strides"),
+    "other strides": (raw(lambda params: params["anchor_generator"].update(strides=[4, 8, 16])), {},
+                      r"needs outputs of the strides 4, 8, 16: three of classes .* but it takes"),
+    "a finished graph": (raw_graph, {}, "needs outputs of the strides 8, 16, 32.* gives dets"),
     "a wrong skeleton": (files.rtmpose, {"skeleton": "hand21"}, "hand21 has 21 keypoints, but the model finds 17; "
                          "known of 17 are ap10k17, coco17"),
     "a kind with the same head": (files.rtmdet, {"kind": "yolox"}, "is no yolox: its outputs are read as dets"),
@@ -546,7 +593,7 @@ def paths(content, path=()):
         yield from paths(value, (*path, key))
 
 
-@pytest.mark.parametrize("made", quick_first(["rtmpose", "huggingface", "rtmdet", "vitpose_sdk"], 1))
+@pytest.mark.parametrize("made", quick_first(["rtmpose", "huggingface", "rtmdet", "rtmdet_raw", "vitpose_sdk"], 1))
 def test_odd_values_in_any_place_are_read_or_a_model_error(tmp_path, rng, made):
     folder = getattr(files, made)(tmp_path / "model")
     targets = {file: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}

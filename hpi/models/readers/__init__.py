@@ -21,7 +21,7 @@ from hpi.models.readers import huggingface, mmdeploy, own, paddle, plain_onnx, u
 from hpi.models.readers.graph import Graph, lone_graph
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import stated
-from hpi.models.spec import ModelSpec
+from hpi.models.spec import ASKED_FOR, STATED, ModelSpec
 from hpi.skeletons import load_skeleton
 
 __all__ = ["READERS", "Hints", "Reader", "Reading", "read", "read_model"]
@@ -98,8 +98,8 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
         plain_onnx.check_kind(hints.kind)
     try:
         if hints.description is not None:
-            return own.read_described(path, name, hints.description)
-        return _as_hinted(_read_path(path, name, hints), hints)
+            return _of_skeleton(own.read_described(path, name, hints.description))
+        return _of_skeleton(_as_hinted(_read_path(path, name, hints), hints))
     except ModelError:
         raise
     except OSError as error:
@@ -153,10 +153,19 @@ def _as_hinted(reading: Reading, hints: Hints) -> Reading:
     skeleton = load_skeleton(hints.skeleton)
     if not spec.head.finds_keypoints:
         raise ModelError(f"{spec.yml}: a detector has no skeleton; leave {hints.skeleton} out")
-    if spec.skeleton_is_stated and spec.skeleton is not None and spec.skeleton.name != skeleton.name:
+    if spec.skeleton_is == STATED and spec.skeleton is not None and spec.skeleton.name != skeleton.name:
         raise ModelError(f"{spec.yml}: names the skeleton {spec.skeleton.name}, but {skeleton.name} was asked for")
     named = reading.description and reading.description.model_copy(update={"skeleton": stated(hints.skeleton)})
-    return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is_stated=True), description=named)
+    return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is=ASKED_FOR), description=named)
+
+
+def _of_skeleton(reading: Reading) -> Reading:
+    """A reading whose head knows what the skeleton says."""
+    spec = reading.spec
+    try:
+        return replace(reading, spec=replace(spec, head=spec.head.of_skeleton(spec.skeleton)))
+    except ValueError as error:
+        raise ModelError(f"{spec.yml}: head: {error}") from error
 
 
 def _is_kind(spec: ModelSpec, kind: str) -> bool:

@@ -246,7 +246,7 @@ def _yolo26(graph: Graph, asked: int | None) -> Iterator[Fit]:
 def _multipose(graph: Graph, asked: int | None) -> Iterator[Fit]:
     rows, *others = graph.outputs
     takes_it = graph.size is None and graph.image.dtype == "int32" and graph.layout == "nhwc"
-    if takes_it and not others and (rows.shape is None or _like(rows, None, 6, 56)):
+    if takes_it and not others and (rows.shape is None or graph.gives((None, 6, 56))):
         transform = {"type": "long_side", "length": 256, "multiple": 32}
         content = {"input": {}, "transform": transform, "head": {"type": "multipose"}}
         what = "six people with 17 keypoints each (MoveNet MultiPose)"
@@ -276,16 +276,7 @@ def _gives_dets(graph: Graph) -> bool:
 
 def _gives(graph: Graph, *shapes: tuple[int | None, ...]) -> bool:
     """Whether a graph takes images as most do, and gives outputs of just these shapes."""
-    if graph.layout != "nchw" or graph.image.dtype != "float32" or len(graph.outputs) != len(shapes):
-        return False
-    return all(_like(value, *shape) for value, shape in zip(graph.outputs, shapes, strict=True))
-
-
-def _like(value: Value, *sides: int | None) -> bool:
-    """Whether an output has so many sides, each of the given length where one is given."""
-    if value.shape is None or len(value.shape) != len(sides):
-        return False
-    return all(want in {None, side} or side is None for side, want in zip(value.shape, sides, strict=True))
+    return graph.layout == "nchw" and graph.image.dtype == "float32" and graph.gives(*shapes)
 
 
 def _sides(value: Value) -> tuple[int | None, ...]:
