@@ -589,7 +589,7 @@ class Predictor:
             ConfigError: there are none.
         """
         path = Path(name).absolute()
-        if not path.exists():
+        if not self.name or not path.exists():
             names = [*pipeline_names(), *self._opener.zoo.models]
             raise ConfigError(
                 why_not_fetched(self.name)
@@ -666,6 +666,10 @@ def _hints(
     skeleton: str | PathLike[str] | None,
     description: Description | Mapping[str, Any] | None = None,
 ) -> Hints:
+    if not isinstance(kind, str | None):
+        raise ConfigError(f"kind is {kind!r}: give a name, such as 'simcc'")
+    if not isinstance(skeleton, str | PathLike | None):
+        raise ConfigError(f"skeleton is {skeleton!r}: give a name, such as 'coco17', or the path of a YAML file")
     if description is None:
         return Hints(kind, None if skeleton is None else fspath(skeleton))
     if kind is not None or skeleton is not None:

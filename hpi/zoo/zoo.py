@@ -273,6 +273,8 @@ def why_not_fetched(name: str) -> str | None:
         >>> why_not_fetched("yolox-m_humanart") is None
         True
     """
+    if "://" in name:
+        return f"{name}: this is an address; download it, and give the path of the file"
     if not _OF_ULTRALYTICS.fullmatch(name):
         return None
     stem = name.removesuffix(".pt")

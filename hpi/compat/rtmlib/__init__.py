@@ -38,7 +38,7 @@ __all__ = [
 def __getattr__(name: str) -> NoReturn:
     """Say of a class of rtmlib that is not offered what to use.
 
-    >>> from hpi.compat.rtmlib import RFDETR
+    >>> from hpi.compat.rtmlib import RFDETR  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ImportError: hpi.compat.rtmlib does not offer RFDETR, the detector RF-DETR; ...
     """

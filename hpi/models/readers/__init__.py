@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from hpi.errors import ModelError
+from hpi.errors import HpiError, ModelError
 from hpi.heads.dets import DetsHead
 from hpi.heads.heatmap import HeatmapHead
 from hpi.models.description import NAME
 from hpi.models.readers import huggingface, mmdeploy, own, paddle, plain_onnx, ultralytics
+from hpi.models.readers.foreign import what_to_do
 from hpi.models.readers.graph import Graph, lone_graph
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import stated
@@ -100,7 +101,7 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
         if hints.description is not None:
             return _of_skeleton(own.read_described(path, name, hints.description))
         return _of_skeleton(_as_hinted(_read_path(path, name, hints), hints))
-    except ModelError:
+    except HpiError:
         raise
     except OSError as error:
         raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
@@ -130,6 +131,8 @@ def _reader_of(path: Path) -> Reader[Path] | None:
 
 def _read_unknown(path: Path, name: str | None, hints: Hints) -> Reading:
     """What Paddle's reader makes of a path: a folder in a folder, or the reason why it is none."""
+    if path.is_file() and not paddle.is_part(path):
+        raise ModelError(f"{path}: {what_to_do(path)}")
     try:
         return paddle.read_paddle(path, name, hints)
     except ModelError as error:

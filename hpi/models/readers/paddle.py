@@ -500,6 +500,16 @@ def _measured_by(content: InferenceYml) -> str | None:
     return COCO if content.has(EvalAffine) and content.metric == "COCO" else None
 
 
+def is_part(file: Path) -> bool:
+    """Whether a file may be one of a Paddle model, by its name.
+
+    Example:
+        >>> is_part(Path("inference.pdmodel")), is_part(Path("best.pt"))
+        (True, False)
+    """
+    return file.suffix in {*_SUFFIXES, ".pdparams"}
+
+
 def _find_folder(path: Path) -> Path:
     """The model folder that a path stands for: itself, that of a file, or the only one inside."""
     if path.is_file():

@@ -118,9 +118,10 @@ def check_kind(kind: str) -> None:
         hpi.errors.ConfigError: unknown kind 'simc'; did you mean 'simcc'?
     """
     if kind not in KINDS:
-        meant = nearest(kind, KINDS)
+        meant = nearest(str(kind), {*KINDS, *_MODELS})
         raise ConfigError(
-            f"unknown kind {kind!r}; " + (f"did you mean {meant!r}?" if meant else f"known are {', '.join(KINDS)}")
+            f"unknown kind {kind!r}; "
+            + (f"did you mean {_MODELS.get(meant, meant)!r}?" if meant else f"known are {', '.join(KINDS)}")
         )
 
 
@@ -139,7 +140,10 @@ def _all(graph: Graph, hints: Hints) -> list[Fit]:
         return found
     posing = [fit for fit in found if fit.keypoints != 0]
     if not posing:
-        raise ModelError(f"{graph.path}: a skeleton was asked for, but these are {found[0].what}: {graph}")
+        raise ModelError(
+            f"{graph.path}: the skeleton {hints.skeleton} was asked for, but these are {found[0].what}: {graph}; leave "
+            "it out, or name one that fits"
+        )
     return [fit for fit in posing if fit.keypoints in {asked, None}] or posing
 
 
@@ -304,3 +308,8 @@ KINDS: dict[str, Kind] = {
     "multipose": Kind("[1, 6, 56], and takes int32 images of any size", frozenset({"multipose"}), _multipose),
 }
 """The families that can be distinguished, by the names that ``kind=`` takes."""
+_MODELS = {
+    "rtmpose": "simcc", "rtmw": "simcc", "dwpose": "simcc", "yolov8": "yolo", "yolo11": "yolo", "yolov8-pose": "yolo",
+    "yolo11-pose": "yolo", "yolo26-pose": "yolo26", "movenet-multipose": "multipose",
+}  # fmt: skip
+"""The kinds of models that somebody may name instead."""
