@@ -529,7 +529,7 @@ WRONG = {
                         r"boxes of a YOLOX \(kind='yolox'\) or .*RTMDet \(kind='rtmdet'\).*inspect .*--kind yolox"),
     "52 classes or 17 keypoints": (plain({"output0": (1, 56, 8400)}, (1, 3, 640, 640)), {},
                                    r"boxes of 52 classes .*hpi\.yml.* or people with 17 keypoints .*skeleton='coco17'"),
-    "a skeleton of boxes": (plain({"output0": (1, 300, 6)}, (1, 3, 640, 640)), {"skeleton": "coco17"}, "skeleton coco17 was asked for"),
+    "a skeleton of boxes": (plain({"output0": (1, 300, 6)}, (1, 3, 640, 640)), {"skeleton": "coco17"}, "coco17 was"),
     "any size": (plain({"simcc_x": (1, 26, 384), "simcc_y": (1, 26, 512)}, ("N", 3, "h", "w")), {},
                  "no fixed height and width"),
     "half precision": (plain(SIMCC26, dtype=TensorProto.FLOAT16), {}, "takes float16; export it with float32"),
