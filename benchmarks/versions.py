@@ -160,7 +160,7 @@ def _config(name: str) -> Config:
     if not keypoint_model:
         return pipeline_config(name, None, None)
     folders = [Path(folder).absolute() for folder in (detector, keypoint_model)]
-    return pipeline_config("human_keypoint_detection", *(f"{Zoo.default().name_of(one)}={one}" for one in folders))
+    return pipeline_config("human_keypoint_detection", *(f"{Zoo.default().of_path(one).name}={one}" for one in folders))
 
 
 def _names(config: Config) -> list[str]:

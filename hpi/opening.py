@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 class Source:
     """Which model to open: its name, where its files are if not in the zoo, how to run it, and what its files lack.
 
+    Attributes:
+        spec: what its files were read as; None: they are still to be found and read.
+
     Example:
         >>> source = Source("MoveNet-Thunder_256x256", None, Resolved(device="cpu"))
         >>> source.options.device, source.options.precision
@@ -46,6 +49,7 @@ class Source:
     model_dir: str | PathLike[str] | None
     options: Resolved
     hints: Hints = field(default_factory=Hints)
+    spec: ModelSpec | None = None
 
     def beside_detector(self) -> Source:
         """The same keypoint model where the options are a whole pipeline's: INT8 is for the detector."""
@@ -228,7 +232,7 @@ class Opener:
         try:
             own = ModelOptions(options.flip, options.use_udp, options.crop, options.use_dark)
             model = open_model(spec, choice.session, own)
-            if spec.skeleton_is_stated:
+            if spec.skeleton_is is not None:
                 _ = model.skeleton  # whether it fits shows now, not at the first image
         except BaseException:
             choice.session.close()
@@ -238,7 +242,7 @@ class Opener:
 
     def _find(self, source: Source) -> ModelSpec:
         folder = None if source.model_dir is None else Path(source.model_dir)
-        spec = self.zoo.find(source.name, folder, source.hints)
+        spec = source.spec or self.zoo.find(source.name, folder, source.hints)
         return self.zoo.with_int8(spec) if INT8 in _precisions(source.options) else spec
 
     def _request(

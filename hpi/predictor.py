@@ -205,13 +205,14 @@ class Predictor:
             )
         configured = parse(HpiConfig, hpi_config or {}, "hpi_config")
         if pipeline is None:
-            hints = _hints(kind, skeleton, description)
+            hints, spec = _hints(kind, skeleton, description), None
             if model_dir is None and self.name not in self._opener.zoo.models:
                 model_dir = self._as_path(name)
                 self._arguments = str(model_dir), self._arguments[1]
-                self.name = self._opener.zoo.name_of(model_dir, hints)
+                spec = self._opener.zoo.of_path(model_dir, hints)
+                self.name = spec.name
             options = resolve(given, configured.options)
-            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options, hints),)
+            self._sources: tuple[Source, ...] = (Source(self.name, model_dir, options, hints, spec),)
             self.pipelines = self._open_pipelines()
             of_keypoints = (flip, use_udp, crop, use_dark)
             if any(option is not None for option in of_keypoints) and not self._finds_keypoints:
@@ -275,7 +276,7 @@ class Predictor:
             return cls(config["pipeline_name"], config=config, **options)
         if det_kind is not None:
             raise ConfigError(f"det_kind is {det_kind!r}, but no detector is given")
-        name = Zoo.default().name_of(Path(keypoint_model_dir), hints)
+        name = Zoo.default().of_path(Path(keypoint_model_dir), hints).name
         predictor = cls(name, model_dir=keypoint_model_dir, kind=kind, skeleton=skeleton, **options)
         if not predictor._finds_keypoints:
             predictor.close()
@@ -588,7 +589,7 @@ class Predictor:
             ConfigError: there are none.
         """
         path = Path(name).absolute()
-        if not path.exists():
+        if not self.name or not path.exists():
             names = [*pipeline_names(), *self._opener.zoo.models]
             raise ConfigError(
                 why_not_fetched(self.name)
@@ -662,6 +663,10 @@ def _hints(
     skeleton: str | PathLike[str] | None,
     description: Description | Mapping[str, Any] | None = None,
 ) -> Hints:
+    if not isinstance(kind, str | None):
+        raise ConfigError(f"kind is {kind!r}: give a name, such as 'simcc'")
+    if not isinstance(skeleton, str | PathLike | None):
+        raise ConfigError(f"skeleton is {skeleton!r}: give a name, such as 'coco17', or the path of a YAML file")
     if description is None:
         return Hints(kind, None if skeleton is None else fspath(skeleton))
     if kind is not None or skeleton is not None:

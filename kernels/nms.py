@@ -30,6 +30,7 @@ class NmsSpec:
         iou_threshold: a candidate that overlaps a better one of its class by more than this is dropped.
         per_class: most boxes of one class in an image.
         per_image: most boxes of an image.
+        candidates: how many of an image are compared, the best ones of all classes; None: all.
 
     Example:
         >>> NmsSpec(score_threshold=0.3, iou_threshold=0.6, per_class=100, per_image=100).iou_threshold
@@ -40,6 +41,7 @@ class NmsSpec:
     iou_threshold: float
     per_class: int
     per_image: int
+    candidates: int | None = None
 
 
 def multiclass_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> Float32:
@@ -62,17 +64,17 @@ def multiclass_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> Float32:
         array([[ 0.  ,  0.75,  0.  ,  0.  , 10.  ,  9.  ],
                [ 0.  ,  0.25, 20.  , 20.  , 30.  , 30.  ]], dtype=float32)
     """
-    similarity = box_similarity(boxes)
+    classes, rows = np.divmod(best_first(scores.ravel(), spec.score_threshold, spec.candidates), len(boxes))
     most = min(spec.per_class, spec.per_image)  # one class alone may fill the image
-    of_classes = [
-        suppress(of_class, similarity, above=spec.score_threshold, alike=spec.iou_threshold, most=most)
-        for of_class in scores
-    ]
-    kept = np.concatenate(of_classes)
-    classes = np.repeat(np.arange(len(scores)), [len(of_class) for of_class in of_classes])
-    best = np.argsort(-scores[classes, kept], kind="stable")[: spec.per_image]
-    kept, classes = kept[best], classes[best]
-    return np.column_stack([classes.astype(np.float32), scores[classes, kept], boxes[kept]])
+    kept = []
+    for of_class in np.unique(classes):
+        mine = np.flatnonzero(classes == of_class)
+        similarity = box_similarity(boxes[rows[mine]])
+        of_mine = scores[of_class, rows[mine]]
+        kept.append(mine[suppress(of_mine, similarity, above=-np.inf, alike=spec.iou_threshold, most=most)])
+    best = np.sort(np.concatenate([np.empty(0, np.intp), *kept]))[: spec.per_image]
+    classes, rows = classes[best], rows[best]
+    return np.column_stack([classes.astype(np.float32), scores[classes, rows], boxes[rows]])
 
 
 def batched_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> tuple[Float32, NDArray[np.int32]]:
@@ -97,6 +99,17 @@ def batched_nms(boxes: Float32, scores: Float32, spec: NmsSpec) -> tuple[Float32
     return np.concatenate(rows), np.array([len(of_image) for of_image in rows], np.int32)
 
 
+def best_first(scores: Float32, above: float, most: int | None = None) -> Rows:
+    """The rows of those that score above a threshold, best first, so many at most; for equal scores the first.
+
+    Example:
+        >>> best_first(np.float32([0.5, 0.9, 0.2, 0.9]), above=0.3, most=2)
+        array([1, 3])
+    """
+    rows = np.flatnonzero(scores > above)
+    return rows[np.argsort(-scores[rows], kind="stable")[:most]]
+
+
 def suppress(scores: Float32, similarity: Similarity, *, above: float, alike: float, most: int) -> Rows:
     """Keep the best of similar candidates, greedily.
 
@@ -115,8 +128,7 @@ def suppress(scores: Float32, similarity: Similarity, *, above: float, alike: fl
         >>> suppress(np.float32([0.5, 0.9, 0.2]), lambda a, b: -abs(at[a, None] - at[b]), above=0.1, alike=-1, most=10)
         array([1, 2])
     """
-    candidates = np.flatnonzero(scores > above)
-    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    candidates = best_first(scores, above)
     kept = np.empty(0, np.intp)
     for start in range(0, len(candidates), _BLOCK):
         if len(kept) >= most:
@@ -153,11 +165,13 @@ def oks_similarity(
     Example:
         >>> keypoints, boxes = np.array([[[5, 5]], [[5, 6]]], np.float32), np.array([[0, 0, 9, 9]] * 2, np.float32)
         >>> oks_similarity(keypoints, boxes, [0.06])(np.array([0]), np.array([0, 1])).round(2)
-        array([[1.  , 0.65]])
+        array([[1.  , 0.65]], dtype=float32)
     """
     areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
     every = np.ones(keypoints.shape[1], np.bool_)
-    return _of_class(lambda ones, others: oks(keypoints[ones], areas[ones], keypoints[others], sigmas, every), classes)
+    return _of_class(
+        lambda ones, others: oks(keypoints[ones], areas[ones], keypoints[others], sigmas, every, np.float32), classes
+    )
 
 
 def _of_class(similarity: Similarity, classes: NDArray[np.int64] | None) -> Similarity:

@@ -131,6 +131,25 @@ def rtmdet(folder: Path) -> Path:
     return save_mmdeploy(folder, pipeline(letterbox(), "mmdet", "ResizeBBox", params), "Detector", training)
 
 
+RAW = {
+    "score_thr": 0.05, "nms": {"type": "nms", "iou_threshold": 0.55}, "max_per_img": 90, "nms_pre": 1000,
+    "min_bbox_size": 0, "anchor_generator": {"type": "MlvlPointGenerator", "offset": 0, "strides": [8, 16, 32]},
+}  # fmt: skip
+
+
+def rtmdet_raw(folder: Path) -> Path:
+    """The same without suppression in the graph: classes and distances of three levels."""
+    outputs = {}
+    for name, count, nothing in (("cls", 1, -20), ("bbox", 4, 0)):
+        for level, stride in enumerate((8, 16, 32)):
+            outputs[f"{name}_{level}"] = np.full((1, count, 320 // stride, 320 // stride), nothing, np.float32)
+    outputs["cls_1"][0, 0, 5, 6] = np.log(9)  # row 5, column 6: the point (96, 80)
+    outputs["bbox_1"][0, :, 5, 6] = 16, 40, 64, 120
+    save_planted(folder / "end2end.onnx", outputs, ("N", 3, 320, 320))
+    training = "projects/rtmpose/rtmdet/person/rtmdet_nano_320-8xb32_coco-person.py"
+    return save_mmdeploy(folder, pipeline(letterbox(), "mmdet", "RTMDetSepBNHead", RAW), "Detector", training)
+
+
 def planted_heatmaps(keypoints: int = 17, size: tuple[int, int] = (48, 64)) -> dict[str, np.ndarray]:
     """Heatmaps with keypoint ``k`` in the cell ``(10 + k, 20 + 2k)``."""
     x, y = 10 + np.arange(keypoints), 20 + 2 * np.arange(keypoints)

@@ -199,7 +199,7 @@ def _finds_people(model: str, folder: Path | None, hints: Hints) -> bool:
     is_entry = is_yaml(model) and Path(model).name != NAME
     if folder is None and model not in zoo.models and not is_entry and Path(model).exists():
         folder = Path(model)
-        model = zoo.name_of(folder, hints)
+        model = zoo.of_path(folder, hints).name
     return zoo.find(zoo.add(Path(model)).name if is_entry else model, folder, hints).is_bottom_up
 
 

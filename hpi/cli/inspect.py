@@ -16,12 +16,12 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import SessionOptions
 from hpi.backends.gpu import gpu_count
 from hpi.cli.tables import new_table
-from hpi.errors import ConfigError
+from hpi.errors import ConfigError, ConfigNotFoundError
 from hpi.io.files import save
 from hpi.models.description import NAME
 from hpi.models.readers import Hints, Reading, read
 from hpi.models.readers.graph import graphs_in
-from hpi.zoo import Zoo
+from hpi.zoo import Zoo, suggestion, why_not_fetched
 
 
 def inspect(model: str, hints: Hints, *, write: bool, force: bool, as_json: bool) -> None:
@@ -43,8 +43,13 @@ def inspect(model: str, hints: Hints, *, write: bool, force: bool, as_json: bool
             raise ConfigError(f"{model} opens by its name; --write is for a model of your own, given by its path")
         hints = Hints(hints.kind or config.kind, hints.skeleton or config.skeleton)
         reading = read(zoo.find(model).folder, model, hints)
-    else:
+    elif model and Path(model).exists():
         reading = read(Path(model).absolute(), hints=hints)
+    else:
+        raise ConfigNotFoundError(
+            why_not_fetched(model)
+            or f"{model!r} is not a known model, and no folder or file; {suggestion(model, zoo.models)}"
+        )
     file = write_description(reading, force=force) if write else None
     about = {**describe(reading), "written": file and str(file)}
     if as_json:

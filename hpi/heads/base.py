@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpi.errors import ConfigError
-from hpi.instances import Instances
+from hpi.instances import Instances, Skeleton
 from hpi.io.validation import Record
 
 if TYPE_CHECKING:
@@ -91,6 +91,14 @@ class Head(Record):
         Raises:
             ValueError: the outputs are not what this head reads; the message says what they should be.
         """
+
+    def of_skeleton(self, skeleton: Skeleton | None) -> Head:
+        """The head of a model with such keypoints; None: nobody says which they are.
+
+        Raises:
+            ValueError: it needs to know something of them that the skeleton does not say.
+        """
+        return self
 
     def keypoints_in(self, outputs: Sequence[Any]) -> int | None:
         """How many keypoints the outputs are for; None of a head without keypoints."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RtmdetHead(SuppressingHead):
     """Three levels ``[N, h, w, C + 4]``: the logit of each class, then left, top, right and bottom.
 
+    Or six outputs, as mmdetection has them: three of logits ``[N, C, h, w]``, then three of distances ``[N, 4, h, w]``.
+
     These are distances in pixels of the input from ``(column, row) * stride``, the corner of the cell and not its
     middle. The stride is the input's width divided by that of the level. The thresholds are those of mmdetection.
 
@@ -33,14 +35,29 @@ class RtmdetHead(SuppressingHead):
     iou_threshold: Overlap = 0.6
     task: ClassVar[Task] = "object_detection"
     reads: ClassVar[int] = 3
+    reads_also: ClassVar[int] = 3
 
     def decode(  # noqa: D102
         self, outputs: Sequence[Any], count: int, size: tuple[int, int], kernels: CudaKernels | None = None
     ) -> tuple[Instances, Items]:
-        _check(outputs, count, size)
-        boxes = np.concatenate([_boxes(level[..., -4:], size) for level in outputs], axis=1)
-        logits = np.concatenate([level[..., :-4].reshape(count, -1, level.shape[3] - 4) for level in outputs], axis=1)
+        levels = _joined(outputs) if len(outputs) == 6 else outputs
+        _check(levels, count, size)
+        boxes = np.concatenate([_boxes(level[..., -4:], size) for level in levels], axis=1)
+        logits = np.concatenate([level[..., :-4].reshape(count, -1, level.shape[3] - 4) for level in levels], axis=1)
         return self.best_boxes(boxes, sigmoid(logits.transpose(0, 2, 1)))
+
+
+def _joined(outputs: Sequence[Any]) -> list[Any]:
+    """Logits and distances of each level as one array ``[N, h, w, C + 4]``."""
+    levels = []
+    for logits, distances in zip(outputs[:3], outputs[3:], strict=True):
+        if logits.ndim != 4 or distances.shape != (len(logits), 4, *logits.shape[2:]):
+            raise ValueError(
+                f"{logits.dtype} {logits.shape}, and the third after it, {distances.dtype} {distances.shape}, are not "
+                "logits [N, classes, height, width] and distances [N, 4, height, width] of one level"
+            )
+        levels.append(np.concatenate([logits, distances], axis=1).transpose(0, 2, 3, 1))
+    return levels
 
 
 def _check(levels: Sequence[Any], count: int, size: tuple[int, int]) -> None:

@@ -24,6 +24,7 @@ class SuppressingHead(Head):
         score_threshold: candidates must score above it.
         iou_threshold: a candidate that overlaps a better one of its class by more than this is dropped.
         most: how many are kept of an image.
+        candidates: how many of an image are compared, the best ones; the time that suppression takes is bounded by it.
 
     Example:
         >>> from hpi.heads.yolox import YoloxHead
@@ -34,6 +35,7 @@ class SuppressingHead(Head):
     score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05
     iou_threshold: Overlap = 0.65
     most: Annotated[int, Field(gt=0, le=10_000)] = 100
+    candidates: Annotated[int, Field(gt=0, le=100_000)] = 2000
 
     def best_boxes(self, boxes: Float32, scores: Float32) -> tuple[Instances, Items]:
         """The boxes that survive, class by class.
@@ -42,7 +44,7 @@ class SuppressingHead(Head):
             boxes: ``[N, A, 4]`` float32, pixels of the input.
             scores: ``[N, C, A]`` float32.
         """
-        spec = NmsSpec(self.score_threshold, self.iou_threshold, self.most, self.most)
+        spec = NmsSpec(self.score_threshold, self.iou_threshold, self.most, self.most, self.candidates)
         rows, counts = batched_nms(boxes, reported(scores), spec)
         return instances_of(rows), np.repeat(np.arange(len(counts)), counts)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from hpi.heads.base import Head
 from hpi.heads.suppressing import Overlap, SuppressingHead, reported
 from hpi.instances import Instances
+from hpi.kernels.nms import best_first
 
 Float32 = NDArray[np.float32]
 
@@ -21,6 +22,7 @@ class YoloCandidates(SuppressingHead):
     Attributes:
         iou_threshold: as of :class:`~hpi.heads.suppressing.SuppressingHead`.
         most: likewise.
+        candidates: likewise.
 
     Example:
         >>> from hpi.heads.yolo_boxes import YoloBoxesHead
@@ -31,11 +33,11 @@ class YoloCandidates(SuppressingHead):
     iou_threshold: Overlap = 0.7
     most: Annotated[int, Field(gt=0, le=10_000)] = 300
 
-    def candidates(self, values: Float32, classes: int) -> tuple[Instances, Float32]:
-        """Those of an image that score enough, and what is said of each after its classes ``[M, ...]``."""
+    def candidates_of(self, values: Float32, classes: int) -> tuple[Instances, Float32]:
+        """The best of an image that score enough, and what is said of each after its classes ``[M, ...]``."""
         of_classes = values[4 : 4 + classes]
         scores = reported(of_classes.max(axis=0))
-        chosen = np.flatnonzero(scores > self.score_threshold)
+        chosen = best_first(scores, self.score_threshold, self.candidates)
         found = values[:, chosen].T
         half = found[:, 2:4] / 2
         boxes = np.concatenate([found[:, :2] - half, found[:, :2] + half], axis=1)

@@ -53,7 +53,7 @@ class YoloBoxesHead(YoloCandidates):
         return Instances.concatenate(found), np.repeat(np.arange(count), [len(boxes) for boxes in found])
 
     def _decode_one(self, columns: Float32) -> Instances:
-        found, _ = self.candidates(columns, len(columns) - 4)
+        found, _ = self.candidates_of(columns, len(columns) - 4)
         assert found.boxes is not None
         similarity = box_similarity(found.boxes, found.class_ids)
         kept = suppress(found.scores, similarity, above=self.score_threshold, alike=self.iou_threshold, most=self.most)

@@ -11,9 +11,8 @@ from pydantic import Field
 from hpi.heads.base import Items, Task
 from hpi.heads.checks import check_output
 from hpi.heads.yolo import Float32, YoloCandidates, YoloKeypoints
-from hpi.instances import Instances
+from hpi.instances import Instances, Skeleton
 from hpi.kernels.nms import Similarity, box_similarity, oks_similarity, suppress
-from hpi.kernels.oks import USUAL_SIGMA
 
 if TYPE_CHECKING:
     from hpi.kernels.cuda import CudaKernels
@@ -28,7 +27,7 @@ class YoloPoseHead(YoloCandidates, YoloKeypoints):
     Attributes:
         classes: how many, C.
         suppress: what ``iou_threshold`` is compared with: the overlap of ``box``es, or the ``oks`` of the keypoints.
-        sigmas: of OKS, one a keypoint; without them 0.06 for each.
+        sigmas: of OKS, one a keypoint; by default those of the skeleton.
 
     Example:
         >>> columns = np.zeros((1, 11, 84), np.float32)  # a class, two keypoints
@@ -53,11 +52,22 @@ class YoloPoseHead(YoloCandidates, YoloKeypoints):
         found = [self._decode_one(of_image, keypoints) for of_image in columns]
         return Instances.concatenate(found), np.repeat(np.arange(count), [len(people) for people in found])
 
+    def of_skeleton(self, skeleton: Skeleton | None) -> YoloPoseHead:  # noqa: D102
+        if self.suppress == "box" or self.sigmas:
+            return self
+        if skeleton is None or skeleton.sigmas is None:
+            named = f"the skeleton {skeleton.name} has none" if skeleton else "nothing names its skeleton"
+            raise ValueError(
+                f"suppress: oks needs the sigmas of the keypoints, and {named}; give sigmas, one for each keypoint, or "
+                "suppress: box"
+            )
+        return self.model_copy(update={"sigmas": skeleton.sigmas})
+
     def keypoints_in(self, outputs: Sequence[Any]) -> int:  # noqa: D102
         (columns,) = outputs
         check_output(columns, (None, None, None), f"people {self._layout}")
         keypoints = self.count_in(columns.shape[1] - 4 - self.classes, columns.shape, self._layout)
-        if self.sigmas and len(self.sigmas) != keypoints:
+        if (self.sigmas or self.suppress == "oks") and len(self.sigmas) != keypoints:
             raise ValueError(f"float32 {columns.shape}, has {keypoints} keypoints, but sigmas are {len(self.sigmas)}")
         return keypoints
 
@@ -66,7 +76,7 @@ class YoloPoseHead(YoloCandidates, YoloKeypoints):
         return f"[N, 4 + {self.classes} + {self.dimensions} x {self.keypoints or 'keypoints'}, candidates]"
 
     def _decode_one(self, columns: Float32, keypoints: int) -> Instances:
-        people = self.with_keypoints(*self.candidates(columns, self.classes), keypoints)
+        people = self.with_keypoints(*self.candidates_of(columns, self.classes), keypoints)
         similarity = self._similarity(people)
         kept = suppress(people.scores, similarity, above=self.score_threshold, alike=self.iou_threshold, most=self.most)
         return people[kept]
@@ -75,5 +85,4 @@ class YoloPoseHead(YoloCandidates, YoloKeypoints):
         assert people.boxes is not None and people.keypoints is not None
         if self.suppress == "box":
             return box_similarity(people.boxes, people.class_ids)
-        sigmas = self.sigmas or (USUAL_SIGMA,) * people.keypoints.shape[1]
-        return oks_similarity(people.keypoints, people.boxes, sigmas, people.class_ids)
+        return oks_similarity(people.keypoints, people.boxes, self.sigmas, people.class_ids)

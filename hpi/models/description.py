@@ -21,7 +21,7 @@ from hpi.heads import HEADS
 from hpi.heads.base import Head
 from hpi.instances import Skeleton
 from hpi.io.validation import Record, is_yaml, nearest
-from hpi.models.spec import ModelSpec
+from hpi.models.spec import STATED, ModelSpec
 from hpi.skeletons import load_skeleton
 from hpi.transforms import (
     CenteredLetterbox,
@@ -292,7 +292,7 @@ def spec_of(description: Description, source: Path, onnx: Path, name: str | None
         labels=description.classes,
         draw_threshold=description.threshold,
         skeleton=skeleton_beside(description.skeleton, source),
-        skeleton_is_stated=description.skeleton is not None,
+        skeleton_is=None if description.skeleton is None else STATED,
         name_is_stated=stated is not None,
         normalization=normalization,
         image_input=description.input.name,

@@ -12,7 +12,7 @@ from hpi.backends.base import Array, Session
 from hpi.errors import ConfigError, ModelError
 from hpi.instances import Skeleton
 from hpi.models.model import Model, ModelOptions
-from hpi.models.spec import ModelSpec
+from hpi.models.spec import ASKED_FOR, ModelSpec
 from hpi.transforms import Prepared
 
 CLEAREST = 0.8
@@ -46,7 +46,7 @@ class KeypointModel(Model):
         """What is known of the keypoints that the model finds; numbered ones where nobody knows.
 
         Raises:
-            ModelError: the model's yml names a skeleton of another number of keypoints.
+            ModelError: its files name a skeleton of another number of keypoints, or such a one was asked for.
         """
         if (count := self._keypoints) is None:
             nothing = np.zeros((64, 64, 3), np.uint8)
@@ -56,11 +56,10 @@ class KeypointModel(Model):
         named = self.spec.skeleton
         if named is not None and len(named) == count:
             return named
-        if named is not None and self.spec.skeleton_is_stated:
-            raise ModelError(
-                f"{self.spec.yml}: names the skeleton {named.name} of {len(named)} keypoints, but the model finds "
-                f"{count}; name one of {count} keypoints"
-            )
+        if named is not None and self.spec.skeleton_is is not None:
+            wrong = f"the skeleton {named.name} of {len(named)} keypoints"
+            said = f"{wrong} was asked for" if self.spec.skeleton_is == ASKED_FOR else f"names {wrong}"
+            raise ModelError(f"{self.spec.yml}: {said}, but the model finds {count}; name one of {count} keypoints")
         return Skeleton.numbered(count)
 
     def feeds(self, prepared: Prepared) -> dict[str, Array]:  # noqa: D102

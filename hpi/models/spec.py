@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Literal
 
 from hpi.backends.base import ModelFiles, Normalization
 from hpi.heads.base import Head, Task
@@ -11,6 +12,9 @@ from hpi.heads.embedded_boxes import EmbeddedBoxesHead
 from hpi.instances import Skeleton
 from hpi.models.int8 import Int8Artifact
 from hpi.transforms import Transform
+
+STATED: Final = "stated"
+ASKED_FOR: Final = "asked for"
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class ModelSpec:
         labels: of detectors: the name of each class.
         draw_threshold: of models that find people or objects themselves: the score to keep above by default.
         skeleton: of keypoint models: what is known of the keypoints; None where nobody says.
-        skeleton_is_stated: whether the model's own files name it, so that it must fit.
+        skeleton_is: ``"stated"`` by the model's own files, or ``"asked for"`` by the caller: then it must fit. None: it
+            is known of models of that name, and taken where it fits.
         name_is_stated: whether somebody has given the name; otherwise it is that of the folder.
         normalization: of the images, where the runtimes are not to do it; None: that of the files.
         image_input: name of the input that takes images; None: the only one, or ``image``.
@@ -49,7 +54,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     draw_threshold: float
     skeleton: Skeleton | None = None
-    skeleton_is_stated: bool = False
+    skeleton_is: Literal["stated", "asked for"] | None = None
     name_is_stated: bool = True
     normalization: Normalization | None = None
     image_input: str | None = None

@@ -160,24 +160,27 @@ class Zoo:
                 return spec.with_int8(Int8Artifact.read(folder, spec.files.content))
         return spec
 
-    def name_of(self, folder: Path, hints: Hints | None = None) -> str:
-        """What to call the model of a folder: as its yml says, else as the folder.
+    def of_path(self, folder: Path, hints: Hints | None = None) -> ModelSpec:
+        """Read the model of a folder or file, called as its files say, else as the folder.
 
         A folder may by chance have the name of a known model with another input; then that does not become the name.
 
         Raises:
-            ModelError: the folder cannot be read.
+            ModelError: the folder cannot be read, or states the name of another model.
 
         Example:
             >>> zoo = Zoo.default()
-            >>> zoo.name_of(zoo.find("MoveNet-Thunder_256x256").folder)
+            >>> zoo.of_path(zoo.find("MoveNet-Thunder_256x256").folder).name
             'MoveNet-Thunder_256x256'
         """
         spec = read_model(folder, hints=hints)
-        config = self.models.get(spec.name)
-        if spec.name_is_stated or config is None or _is_of(spec, config):
-            return spec.name
-        return "{} of {}x{}".format(spec.name, *reversed(spec.input_size))
+        config = None if hints and hints.description else self.models.get(spec.name)
+        if config is None:
+            return spec
+        if spec.name_is_stated or _is_of(spec, config):
+            return self._as_known(spec, config)
+        name = "{} of {}x{}".format(spec.name, *reversed(spec.input_size))
+        return replace(spec, name=name, files=replace(spec.files, name=name))
 
     def _folder(self, name: str) -> Path:
         return self.home / "models" / name
@@ -190,16 +193,18 @@ class Zoo:
             return read_model(folder, name, given)
         usual = (*given.usual, *((config.skeleton,) if config.skeleton else ()))
         spec = read_model(folder, name, Hints(given.kind or config.kind, given.skeleton, usual))
-        if spec.skeleton is None:
-            spec = replace(spec, skeleton=self.skeleton_of(name))
+        return self._as_known(spec, config)
+
+    def _as_known(self, spec: ModelSpec, config: ModelConfig) -> ModelSpec:
+        """A model that agrees with what is known of it, with the skeleton that is known."""
         if not _is_of(spec, config):
             width, height = spec.input_size
             raise ModelError(
                 f"{spec.yml}: this is a model for {spec.task} with an input of {height}x{width} (height x width), but "
-                f"{name} is one for {config.task} with {'x'.join(map(str, config.input_size))}; give the folder of "
-                f"{name}, or the model's own name"
+                f"{config.name} is one for {config.task} with {'x'.join(map(str, config.input_size))}; give the folder "
+                f"of {config.name}, or the model's own name"
             )
-        return spec
+        return spec if spec.skeleton is not None else replace(spec, skeleton=self.skeleton_of(config.name))
 
     @cached_property
     def _temporary(self) -> tempfile.TemporaryDirectory[str]:
@@ -268,6 +273,8 @@ def why_not_fetched(name: str) -> str | None:
         >>> why_not_fetched("yolox-m_humanart") is None
         True
     """
+    if "://" in name:
+        return f"{name}: this is an address; download it, and give the path of the file"
     if not _OF_ULTRALYTICS.fullmatch(name):
         return None
     stem = name.removesuffix(".pt")

@@ -1,6 +1,7 @@
 """Files of other programs open by their path alone, and give what their outputs say: planted ones, computed by hand."""
 
 import json
+import re
 
 import model_files as files
 import numpy as np
@@ -9,9 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from hpi import ConfigError, ModelError, Predictor
+from hpi.benchmarks.graphs import save_graph
 from hpi.cli.app import app
 
-from support import EXAMPLE
+from planted import save_planted
+from support import EXAMPLE, run_hpi
 
 BOX = [39.0, 77.0, 160.0, 478.0]
 KNOWN = {"device": "cpu", "backend": "onnxruntime"}
@@ -206,7 +209,102 @@ def test_inspect_writes_a_file_once(tmp_path):
 
 def test_inspect_of_nothing(tmp_path):
     done = run("inspect", tmp_path / "missing")
-    assert (done.exit_code, "no such model folder" in done.stderr) == (1, True)
+    assert (done.exit_code, "no folder or file" in done.stderr) == (2, True)
+
+
+SIMCC = {"simcc_x": ("N", 26, 384), "simcc_y": ("N", 26, 512)}
+DESCRIBED = "{transform: {type: top_down, size: [192, 256]}, head: {type: simcc}}"
+ODD_FILES = {
+    "ok.onnx": lambda path: files.save_graph(path, SIMCC),
+    "sdk": files.rtmpose,
+    "detector": files.rtmdet,
+    "own": lambda path: files.save_graph(path / "model.onnx", SIMCC) and (path / "hpi.yml").write_text(DESCRIBED),
+    "empty": lambda path: path.mkdir(),
+    "zipped.onnx": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(400)),
+    "zero.onnx": lambda path: path.write_bytes(b""),
+    "best.pt": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(400)),
+    "pose.tflite": lambda path: path.write_bytes(b"\x1c\0\0\0TFL3"),
+    "sdk.zip": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(400)),
+    "gray.onnx": lambda path: files.save_graph(path, {"heatmaps": (1, 17, 64, 48)}, (1, 1, 256, 192)),
+    "three.onnx": lambda path: files.save_graph(path, {**SIMCC, "simcc_z": (1, 26, 384)}),
+    "two.yaml": lambda path: path.write_text("keypoints: [a, b]"),
+    "broken.yaml": lambda path: path.write_text("keypoints: [a, b"),
+}
+ODD_CASES = [
+    ("", {}, "no folder or file"),
+    ("missing.onnx", {}, "no folder or file"),
+    ("rtmpose-mm", {}, "did you mean rtmpose-m"),
+    ("yolo11n-pose.pt", {}, "yolo export model=yolo11n-pose.pt format=onnx"),
+    ("https://example.org/rtmpose.onnx", {}, "an address; download it"),
+    ("empty", {}, "Other formats need"),
+    ("zipped.onnx", {}, "archive .zip.; unpack it"),
+    ("zero.onnx", {}, "empty; fetch it again"),
+    ("best.pt", {}, "weights of PyTorch .*export"),
+    ("pose.tflite", {}, "of TensorFlow Lite, .*give the ONNX file"),
+    ("sdk.zip", {}, "archive; unpack it, and give the folder"),
+    ("two.yaml", {}, "give an .onnx file|unknown field"),
+    ("gray.onnx", {}, r"none of its inputs takes images \[N, 3, height, width\]"),
+    ("three.onnx", {}, "no known family: .*simcc gives simcc_x"),
+    ("ok.onnx", {"kind": "rtmpose"}, "unknown kind 'rtmpose'; did you mean 'simcc'"),
+    ("ok.onnx", {"kind": "YOLOv8"}, "did you mean 'yolo'"),
+    ("ok.onnx", {"kind": "movenet"}, "known are simcc"),
+    ("ok.onnx", {"kind": ""}, "known are simcc"),
+    ("ok.onnx", {"kind": "vitpose"}, "it is no vitpose: .*vitpose gives heatmaps"),
+    ("ok.onnx", {"skeleton": "COCO"}, "did you mean 'coco17'"),
+    ("ok.onnx", {"skeleton": "missing.yaml"}, "^(error: )?missing.yaml: cannot be read: No such file"),
+    ("ok.onnx", {"skeleton": "broken.yaml"}, "broken.yaml: not valid YAML"),
+    ("ok.onnx", {"skeleton": "two.yaml"}, "two.yaml has 2 keypoints, but the model finds 26; known of 26 are halpe26"),
+    ("detector", {"skeleton": "coco17"}, "a detector has no skeleton; leave coco17 out"),
+    ("sdk/missing.onnx", {}, "no folder or file"),
+    ("own", {"kind": "rtmo"}, "is no rtmo: its outputs are read as simcc; leave kind out"),
+]
+
+
+@pytest.mark.parametrize(("path", "hints", "said"), ODD_CASES)
+def test_wrong_files_and_hints_are_explained(tmp_path, monkeypatch, path, hints, said):
+    monkeypatch.chdir(tmp_path)
+    for name, make in ODD_FILES.items():
+        if name in {path.partition("/")[0], *hints.values()}:
+            make(tmp_path / name)
+    with pytest.raises((ConfigError, ModelError), match=said):
+        Predictor(path, **hints, **KNOWN)
+    done = run("inspect", path, *(text for name, value in hints.items() for text in (f"--{name}", value)))
+    assert done.exit_code in {1, 2} and "Traceback" not in done.stderr
+    assert re.search(said, " ".join(done.stderr.split()))
+
+
+@pytest.mark.parametrize(
+    ("hints", "said"),
+    [
+        ({"kind": 5}, "kind is 5: give a name"),
+        ({"skeleton": 17}, "skeleton is 17: give a name, .* or the path"),
+        ({"description": "hpi.yml"}, "description: .*valid dictionary"),
+        ({"description": {}}, "'transform' is missing"),
+    ],
+)
+def test_hints_of_other_types_are_explained(tmp_path, hints, said):
+    with pytest.raises(ConfigError, match=said):
+        Predictor(files.save_graph(tmp_path / "ok.onnx", SIMCC), **hints, **KNOWN)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", ["simcc", "rtmo", "yolo-pose", "rtmdet"])
+def test_tune_measures_every_family_and_explain_shows_it(tmp_path, family):
+    path, home = tmp_path / f"{family}.onnx", {"HPI_HOME": str(tmp_path / "home"), "HPI_CALIBRATE": "0"}
+    if family == "yolo-pose":
+        rows = np.zeros((1, 56, 84), np.float32)
+        rows[0, :5, 7], rows[0, 5:, 7] = (30, 30, 20, 20, 0.9), np.linspace(1, 60, 51)
+        save_planted(path, {"output0": rows}, (1, 3, 64, 64), metadata=files.metadata("pose", imgsz="[64, 64]"))
+    else:
+        save_graph(family, path)
+    hints = {"rtmdet": ["--kind", "rtmdet"], "yolo-pose": []}.get(family, ["--skeleton", "coco17"])
+    before = run_hpi("explain", "--model", path, *hints, cwd=tmp_path, **home)
+    assert before.returncode == 0 and "no measurements of this model" in before.stdout
+    tuned = run_hpi("tune", "--model", path, *hints, "--budget", "1", cwd=tmp_path, **home)
+    assert tuned.returncode == 0, tuned.stderr
+    assert f"{family}: " in tuned.stdout and "(before: " in tuned.stdout
+    after = run_hpi("explain", "--model", path, *hints, cwd=tmp_path, **home)
+    assert after.returncode == 0 and "measured on this machine" in after.stdout
 
 
 @pytest.mark.full
@@ -214,7 +312,7 @@ def test_inspect_of_a_known_model():
     done = run("inspect", "MoveNet-Thunder_256x256")
     assert "PaddleX or PaddleDetection folder" in done.stdout
     done = run("inspect", "MoveNet-Thunder_256x256", "--write")
-    assert (done.exit_code, "needs no hpi.yml" in done.stderr) == (2, True)
+    assert (done.exit_code, "opens by its name" in done.stderr) == (2, True)
 
 
 @pytest.mark.full

@@ -408,15 +408,25 @@ def test_a_file_of_a_model_stands_for_its_folder(folder, home, name):
     assert read_model(folder / name).folder == folder
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.tar", b"x" * 600), ("a.pt", b"x")])
-def test_a_lone_file_is_an_error_that_says_what_to_give(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ModelError, match=rf"{name}: .*give the folder that holds inference\.yml"):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("a.pdmodel", r"give the folder that holds inference\.yml"),
+        ("a.tar", "an archive; unpack it"),
+        ("a.pt", "weights of PyTorch .*export it to ONNX"),
+        ("a.engine", "of TensorRT, .*give the ONNX file"),
+        ("a.xml", "of OpenVINO, .*give the ONNX file"),
+        ("a.txt", "no model; give an .onnx file, or the folder"),
+    ],
+)
+def test_a_lone_file_is_an_error_that_says_what_to_give(tmp_path, name, what):
+    (tmp_path / name).write_bytes(b"x" * 600)
+    with pytest.raises(ModelError, match=f"{name}: .*{what}"):
         read_model(tmp_path / name)
 
 
 def test_an_archive_is_to_be_unpacked(my_archive):
-    with pytest.raises(ModelError, match=r"archive \(tar\); unpack it"):
+    with pytest.raises(ModelError, match="archive; unpack it, and give the folder"):
         read_model(my_archive)
 
 

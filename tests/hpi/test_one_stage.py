@@ -163,6 +163,57 @@ def test_a_skeleton_of_another_number_of_keypoints_is_an_error(tmp_path):
         Predictor(save(tmp_path, "yolo26_pose", skeleton="hand21"), backend="onnxruntime")
 
 
+@pytest.mark.parametrize("how", ["skeleton", "description"])
+def test_the_error_says_that_a_skeleton_was_asked_for(tmp_path, how):
+    file = save_planted(tmp_path / "yolo.onnx", PLANTED["yolo26_pose"], ("N", 3, HIGH, WIDE))
+    said = {"transform": {"type": "letterbox", "size": SIZE}, "head": {"type": "yolo26_pose"}}
+    asked = {"description": {**said, "skeleton": "hand21"}}
+    if how == "skeleton":
+        (tmp_path / NAME).write_text(yaml.safe_dump({**said, "transform": {"type": "letterbox", "size": list(SIZE)}}))
+        asked = {"skeleton": "hand21"}
+    with pytest.raises(ModelError, match="the skeleton hand21 of 21 keypoints was asked for, but the model finds 2"):
+        Predictor(file, backend="onnxruntime", **asked)
+
+
+def test_oks_in_an_hpi_yml_needs_sigmas_that_somebody_says(tmp_path, rng):
+    folder = save(tmp_path, "yolo_pose", skeleton=None, head={"type": "yolo_pose", "suppress": "oks"})
+    with pytest.raises(ModelError, match=r"hpi\.yml: head: suppress: oks needs the sigmas .* nothing names its skel"):
+        Predictor(folder, backend="onnxruntime")
+    save(tmp_path, "yolo_pose", head={"type": "yolo_pose", "suppress": "oks", "sigmas": [0.06, 0.06]})
+    with Predictor(folder, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(images(rng)[0])
+    assert result.scores.tolist() == pytest.approx([SCORE])
+
+
+# Several classes
+
+
+def of_classes(*classes):
+    """YOLO26 rows, one of each class, beside each other."""
+    rows = np.zeros((1, len(classes), 12), np.float32)
+    rows[0, :] = *BOX, SCORE, 0, *FLAT
+    rows[0, :, 5] = classes
+    rows[0, :, 4] -= np.arange(len(classes), dtype=np.float32) / 100
+    return {"output0": rows}
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        (["dog", "Person"], [1, 1]),
+        (["person", "dog"], [0]),
+        (["cat", "dog"], [1, 0, 1]),
+        ([], [1, 0, 1]),
+    ],
+)
+def test_of_a_model_of_several_classes_people_are_kept(tmp_path, rng, labels, kept):
+    """Of one that knows no people, such as of animals, everything."""
+    folder = save(tmp_path, "yolo26_pose", of_classes(1, 0, 1), classes=labels)
+    with Predictor(folder, backend="onnxruntime") as predictor:
+        found = [result.instances for result in predictor.predict(images(rng), batch_size=3)]
+    assert [people.class_ids.tolist() for people in found] == [kept] * 3
+
+
 def test_too_few_outputs_are_an_error(tmp_path):
     with pytest.raises((ModelError, BackendError), match="has 1 outputs, but rtmdet are read from 3"):
         Predictor(save(tmp_path, "rtmdet", {"a": level(8)}), backend="onnxruntime").warmup()

@@ -13,11 +13,12 @@ from hpi.heads.yolo26_pose import Yolo26PoseHead
 from hpi.heads.yolo_boxes import YoloBoxesHead
 from hpi.heads.yolo_pose import YoloPoseHead
 from hpi.heads.yolox import YoloxHead
+from hpi.skeletons import load_skeleton
 
 SIZE = (64, 96)
 CELLS = 8 * 12 + 4 * 6 + 2 * 3
 """Of the strides 8, 16 and 32 in an input of that size."""
-KEEP_ALL = {"score_threshold": 0.0, "iou_threshold": 1.0, "most": 10_000}
+KEEP_ALL = {"score_threshold": 0.0, "iou_threshold": 1.0, "most": 10_000, "candidates": 100_000}
 
 
 def zeros(*shape):
@@ -70,11 +71,11 @@ def test_rtmdet_is_read_cell_by_cell(rng):
     np.testing.assert_allclose(found.boxes[order[0]], expected[order[1], 2:], atol=1e-4)
 
 
-@pytest.mark.parametrize("suppress", ["box", "oks"])
+@pytest.mark.parametrize("suppress", [{"suppress": "box"}, {"suppress": "oks", "sigmas": (0.06,) * 5}])
 def test_yolo_pose_is_read_column_by_column(rng, suppress):
     columns = rng.uniform(5, 60, (2, 4 + 2 + 3 * 5, CELLS)).astype(np.float32)
     columns[:, 4:6] = rng.uniform(0.01, 1, (2, 2, CELLS))
-    head = YoloPoseHead(classes=2, keypoints=5, suppress=suppress, **KEEP_ALL)
+    head = YoloPoseHead(classes=2, keypoints=5, **suppress, **KEEP_ALL)
     found, items = head.decode([columns], 2, SIZE)
     assert items.tolist() == [0] * CELLS + [1] * CELLS
     for item in range(2):
@@ -88,6 +89,58 @@ def test_yolo_pose_is_read_column_by_column(rng, suppress):
 
 
 # Planted values
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_rtmdet_with_classes_and_distances_in_outputs_of_their_own(rng, classes):
+    """As mmdeploy's SDK takes them."""
+    sizes = [(96 // stride, 64 // stride) for stride in (8, 16, 32)]
+    levels = [rng.normal(0, 2, (2, *size, classes + 4)).astype(np.float32) for size in sizes]
+    split = [level.transpose(0, 3, 1, 2) for level in levels]
+    outputs = [level[:, :classes] for level in split] + [level[:, classes:] for level in split]
+    found, items = RtmdetHead(**KEEP_ALL).decode(outputs, 2, SIZE)
+    expected, of_expected = RtmdetHead(**KEEP_ALL).decode(levels, 2, SIZE)
+    assert np.array_equal(items, of_expected)
+    assert np.array_equal(found.boxes, expected.boxes) and np.array_equal(found.class_ids, expected.class_ids)
+
+
+@pytest.mark.parametrize("kind", ["yolo_boxes", "yolo_pose", "yolox", "rtmdet"])
+def test_suppression_compares_so_many_candidates_at_most(monkeypatch, kind):
+    """Where a network says yes everywhere."""
+    compared = []
+    monkeypatch.setattr("hpi.kernels.nms.box_iou", lambda a, b: compared.append(len(b)) or np.zeros((len(a), len(b))))
+    side = 640
+    cells = sum((side // stride) ** 2 for stride in (8, 16, 32))
+    outputs = {
+        "yolo_boxes": [np.full((1, 5, cells), 0.9, np.float32)],
+        "yolo_pose": [np.full((1, 56, cells), 0.9, np.float32)],
+        "yolox": [np.full((1, cells, 6), 0.9, np.float32)],
+        "rtmdet": [np.full((1, side // stride, side // stride, 5), 9, np.float32) for stride in (8, 16, 32)],
+    }
+    found, _ = HEADS[kind](candidates=130, most=10_000).decode(outputs[kind], 1, (side, side))
+    assert len(found) == 130
+    assert sum(compared) <= 2 * 130
+
+
+# What OKS needs to know
+
+
+def test_oks_takes_the_sigmas_of_the_skeleton():
+    skeleton = load_skeleton("coco17")
+    assert YoloPoseHead(suppress="oks").of_skeleton(skeleton).sigmas == skeleton.sigmas
+    own = YoloPoseHead(suppress="oks", sigmas=(0.1,) * 17)
+    assert own.of_skeleton(skeleton) is own
+    by_box = YoloPoseHead()
+    assert by_box.of_skeleton(None) is by_box
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "message"),
+    [(None, "nothing names its skeleton"), (load_skeleton("lapa106_face"), "the skeleton lapa106_face has none")],
+)
+def test_oks_without_sigmas_is_an_error_that_says_what_to_give(skeleton, message):
+    with pytest.raises(ValueError, match=f"suppress: oks needs the sigmas .*{message}; give sigmas, .* suppress: box"):
+        YoloPoseHead(suppress="oks").of_skeleton(skeleton)
 
 
 def test_yolo_boxes_of_a_class_suppress_each_other_only():
@@ -247,6 +300,8 @@ def test_what_a_head_cannot_read_is_said(kind, change):
         (YoloPoseHead(keypoints=17), [zeros(1, 5 + 21 * 3, CELLS)], "3 each of 17 keypoints"),
         (YoloPoseHead(classes=2, keypoints=17), [zeros(1, 56, CELLS)], r"4 \+ 2 \+ 3 x 17, candidates"),
         (YoloPoseHead(sigmas=(0.1,)), [zeros(1, 56, CELLS)], "17 keypoints, but sigmas are 1"),
+        (YoloPoseHead(suppress="oks"), [zeros(1, 56, CELLS)], "17 keypoints, but sigmas are 0"),
+        (RtmdetHead(), [zeros(1, 1, 12, 8)] * 3 + [zeros(1, 5, 12, 8)] * 3, "distances .N, 4, height, width. of one"),
         (Yolo26BoxesHead(), [zeros(1, 300, 57)], r"\[1, M, 6\]"),
         (Yolo26PoseHead(), [zeros(1, 300, 6)], "0 values for keypoints"),
         (Yolo26PoseHead(keypoints=21), [zeros(1, 300, 57)], r"\[N, M, 6 \+ 3 x 21\]"),

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from hpi import Predictor
 from hpi.errors import ConfigError, ModelError
 from hpi.models.readers import Hints, read
+from hpi.models.readers import graph as graph_files
 from hpi.models.readers.skeletons import skeletons_of
 from hpi.skeletons import load_skeleton, skeleton_names
 
+from planted import save_planted
 from support import quick_first
 
 RGB = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
@@ -21,6 +24,8 @@ BGR = {"color": "bgr", "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12,
 UNIT = {"std": [255.0, 255.0, 255.0]}
 CROP = {"type": "top_down", "size": [192, 256]}
 UDP = {"type": "heatmap", "decoder": "dark_udp", "align": "corners"}
+SQUARE = ("N", 3, 64, 64)
+NOBODY = np.zeros((1, 1, 17, 3), np.float32)
 MIDDLE = {"type": "letterbox", "position": "center", "size": [640, 640]}
 
 
@@ -57,6 +62,27 @@ def test_an_sdk_folder_of_an_rtmdet(tmp_path):
         "head": {"type": "dets"},
         "classes": ["person"], "threshold": 0.3,
     }  # fmt: skip
+
+
+def test_an_sdk_folder_of_an_rtmdet_without_suppression(tmp_path, rng):
+    assert written(files.rtmdet_raw(tmp_path)) == {
+        "input": BGR, "transform": {"type": "letterbox", "size": [320, 320], "sides": "rounded"},
+        "head": {"type": "rtmdet", "iou_threshold": 0.55, "most": 90},
+        "classes": ["person"], "threshold": 0.3,
+    }  # fmt: skip
+    with Predictor(tmp_path, backend="onnxruntime") as predictor:
+        (result,) = predictor.predict(rng.integers(0, 256, (320, 320, 3), np.uint8))
+    np.testing.assert_allclose(result.instances.boxes, [[80, 40, 160, 200]], atol=1e-3)
+    assert result.instances.scores.tolist() == pytest.approx([0.9])
+
+
+def test_an_sdk_folder_of_an_rtmdet_whose_levels_are_joined(tmp_path):
+    """As the graphs that rtmlib's pages link to."""
+    files.rtmdet_raw(tmp_path)
+    files.save_graph(
+        tmp_path / "end2end.onnx", {str(side): (1, side, side, 5) for side in (40, 20, 10)}, (1, 3, 320, 320)
+    )
+    assert written(tmp_path)["head"] == {"type": "rtmdet", "iou_threshold": 0.55, "most": 90}
 
 
 def test_an_sdk_folder_of_a_vitpose(tmp_path):
@@ -344,6 +370,23 @@ def sdk(change):
     return make
 
 
+def raw(change):
+    """An RTMDet without suppression, whose params are changed."""
+
+    def make(folder):
+        files.rtmdet_raw(folder)
+        content = json.loads((folder / "pipeline.json").read_text())
+        change(content["pipeline"]["tasks"][2]["params"])
+        files.write_json(folder / "pipeline.json", content)
+
+    return make
+
+
+def raw_graph(folder):
+    files.rtmdet_raw(folder)
+    files.save_graph(folder / "end2end.onnx", {"dets": ("N", "M", 5), "labels": ("N", "M")}, (1, 3, 320, 320))
+
+
 def put(name, text):
     """An RTMPose with another file."""
 
@@ -436,6 +479,15 @@ WRONG = {
     "a path that leaves": (deploy(net="../end2end.onnx"), {}, "not in this folder"),
     "another path that leaves": (deploy(net="/etc/end2end.onnx"), {}, "not in this folder"),
     "no graph": (deploy(net="other.onnx"), {}, "net other.onnx is missing, there is end2end.onnx"),
+    "no strides": (raw(lambda params: params.pop("anchor_generator")), {},
+                   r"params of RTMDetSepBNHead: field 'anchor_generator' is missing"),
+    "no NMS threshold": (raw(lambda params: params["nms"].pop("iou_threshold")), {}, "iou_threshold' is missing"),
+    "no score threshold": (raw(lambda params: params.pop("score_thr")), {}, "score_thr' is missing"),
+    "points in the middle": (raw(lambda params: params["anchor_generator"].update(offset=0.5)), {}, "offset"),
+    "four strides": (raw(lambda params: params["anchor_generator"].update(strides=[8, 16, 32, 64])), {}, "strides"),
+    "other strides": (raw(lambda params: params["anchor_generator"].update(strides=[4, 8, 16])), {},
+                      r"needs outputs of the strides 4, 8, 16: three of classes .* but it takes"),
+    "a finished graph": (raw_graph, {}, "needs outputs of the strides 8, 16, 32.* gives dets"),
     "a wrong skeleton": (files.rtmpose, {"skeleton": "hand21"}, "hand21 has 21 keypoints, but the model finds 17; "
                          "known of 17 are ap10k17, coco17"),
     "a kind with the same head": (files.rtmdet, {"kind": "yolox"}, "is no yolox: its outputs are read as dets"),
@@ -477,7 +529,7 @@ WRONG = {
                         r"boxes of a YOLOX \(kind='yolox'\) or .*RTMDet \(kind='rtmdet'\).*inspect .*--kind yolox"),
     "52 classes or 17 keypoints": (plain({"output0": (1, 56, 8400)}, (1, 3, 640, 640)), {},
                                    r"boxes of 52 classes .*hpi\.yml.* or people with 17 keypoints .*skeleton='coco17'"),
-    "a skeleton of boxes": (plain({"output0": (1, 300, 6)}, (1, 3, 640, 640)), {"skeleton": "coco17"}, "skeleton was"),
+    "a skeleton of boxes": (plain({"output0": (1, 300, 6)}, (1, 3, 640, 640)), {"skeleton": "coco17"}, "coco17 was"),
     "any size": (plain({"simcc_x": (1, 26, 384), "simcc_y": (1, 26, 512)}, ("N", 3, "h", "w")), {},
                  "no fixed height and width"),
     "half precision": (plain(SIMCC26, dtype=TensorProto.FLOAT16), {}, "takes float16; export it with float32"),
@@ -541,7 +593,7 @@ def paths(content, path=()):
         yield from paths(value, (*path, key))
 
 
-@pytest.mark.parametrize("made", quick_first(["rtmpose", "huggingface", "rtmdet", "vitpose_sdk"], 1))
+@pytest.mark.parametrize("made", quick_first(["rtmpose", "huggingface", "rtmdet", "rtmdet_raw", "vitpose_sdk"], 1))
 def test_odd_values_in_any_place_are_read_or_a_model_error(tmp_path, rng, made):
     folder = getattr(files, made)(tmp_path / "model")
     targets = {file: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
@@ -610,3 +662,17 @@ def damaged(content, rng):
         case 2:
             return content[:at] + content[at + int(rng.integers(1, 20)) :]
     return content[:at] + some + content[at + 4 :]
+
+
+# The header of a graph
+
+
+def test_the_header_of_a_lone_graph_is_read_once_when_it_opens(tmp_path, monkeypatch):
+    read_so_far = []
+    read_header = graph_files.read_header
+    monkeypatch.setattr(graph_files, "read_header", lambda path: read_so_far.append(path) or read_header(path))
+    file = save_planted(tmp_path / "rtmo.onnx", {"dets": np.zeros((1, 1, 5), np.float32), "keypoints": NOBODY}, SQUARE)
+    with Predictor(file, backend="onnxruntime", skeleton="coco17") as predictor:
+        predictor.side_by_side()
+        assert predictor.name == "rtmo"
+    assert read_so_far == [file]

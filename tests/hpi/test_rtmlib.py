@@ -340,6 +340,17 @@ def test_what_is_no_image_or_box_is_explained(coco, picture):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("Wholebody3d", "Wholebody finds"), ("RTMPose3d", "RTMPose finds"), ("RFDETR", "hpi.Predictor takes boxes")],
+)
+def test_to_import_a_class_that_is_not_offered_says_what_to_use(name, instead):
+    with pytest.raises(ImportError, match=f"does not offer {name}, .*{instead}"):
+        exec(f"from hpi.compat.rtmlib import {name}")
+    with pytest.raises(ImportError, match="cannot import name 'Bodies'"):
+        exec("from hpi.compat.rtmlib import Bodies")
+
+
 def test_errors_of_the_detector_are_raised(tmp_path, coco):
     solution = partial(Body, det=save_places(tmp_path / "yolox.onnx"), pose=coco)
     with PoseTracker(solution) as tracker, pytest.raises(InputError, match="image is NoneType"):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpi.kernels.boxes import box_iou
-from hpi.kernels.nms import NmsSpec, batched_nms, box_similarity, multiclass_nms, oks_similarity, suppress
+from hpi.kernels.nms import NmsSpec, batched_nms, best_first, box_similarity, multiclass_nms, oks_similarity, suppress
 
 SPEC = NmsSpec(score_threshold=0.1, iou_threshold=0.5, per_class=1000, per_image=100)
 
@@ -73,6 +73,23 @@ def test_a_batch_equals_its_images_one_by_one(rng):
     assert counts.tolist() == [len(one) for one in alone]
     assert counts[1] == 0
     assert np.array_equal(rows, np.concatenate(alone))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 120), st.integers(1, 3), st.integers(1, 80))
+def test_only_the_best_candidates_of_an_image_are_compared(seed, count, classes, candidates):
+    boxes, scores = scattered(np.random.default_rng(seed), count, classes)
+    best = np.argsort(-scores.ravel(), kind="stable")[:candidates]
+    only = np.zeros_like(scores)
+    only.ravel()[best] = scores.ravel()[best]
+    rows = multiclass_nms(boxes, scores, NmsSpec(0.1, 0.5, 1000, 100, candidates))
+    assert np.array_equal(rows, one_by_one(boxes, only, SPEC))
+
+
+def test_the_best_come_first_and_of_equal_ones_the_first():
+    scores = np.float32([0.5, 0.9, 0.1, 0.5, 0.9])
+    assert best_first(scores, 0.1).tolist() == [1, 4, 0, 3]
+    assert best_first(scores, 0.1, 3).tolist() == [1, 4, 0]
+    assert best_first(scores, 0.9).tolist() == []
 
 
 def oks_of_two(person, other, area, sigmas):

@@ -34,6 +34,22 @@ def test_keypoints_that_are_not_compared_do_not_matter(rng):
     assert oks(person, np.array([100]), moved, sigmas, np.array([True, True, True])) == pytest.approx(2 / 3)
 
 
+def test_float32_is_right_to_a_millionth(rng):
+    people, others = rng.uniform(0, 2000, (2, 9, 17, 2)).astype(np.float32)
+    people[:3] = others[:3] + rng.normal(0, 5, (3, 17, 2)).astype(np.float32)
+    areas, sigmas, every = rng.uniform(500, 50000, 9), rng.uniform(0.02, 0.2, 17), np.array([True] * 17)
+    exact = oks(people, areas, others, sigmas, every)
+    found = oks(people, areas, others, sigmas, every, np.float32)
+    assert found.dtype == np.float32 and exact[:3].max() > 0.1
+    np.testing.assert_allclose(found, exact, atol=1e-6)
+
+
+def test_people_endlessly_far_apart_are_not_alike():
+    person, other = np.zeros((1, 3, 2), np.float32), np.full((1, 3, 2), 3e38, np.float32)
+    everything = np.array([True] * 3)
+    assert oks(person, np.ones(1), other, [0.05] * 3, everything, np.float32).tolist() == [[0]]
+
+
 def test_of_nobody():
     nobody, one = np.empty((0, 3, 2)), np.zeros((1, 3, 2))
     everything = np.array([True] * 3)

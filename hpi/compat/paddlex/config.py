@@ -319,7 +319,7 @@ def pipeline_of_folders(
 
 def _module(zoo: Zoo, folder: str | PathLike[str], hints: Hints) -> dict[str, Any]:
     said = {name: value for name, value in (("kind", hints.kind), ("skeleton", hints.skeleton)) if value is not None}
-    return {"model_name": zoo.name_of(Path(folder), hints), "model_dir": fspath(folder), **said}
+    return {"model_name": zoo.of_path(Path(folder), hints).name, "model_dir": fspath(folder), **said}
 
 
 def tolerant(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A reader is a pair of functions. One says whether files have its format. The other makes a
 :class:`~hpi.models.readers.reading.Reading` of them, and raises a ModelError where something is missing or contradicts.
-A new format needs its file and a line here.
+A new format needs its file and a line here. Those of a lone graph are given the graph instead of a path: its header is
+read once.
 """
 
 from __future__ import annotations
@@ -10,29 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from hpi.errors import ModelError
+from hpi.errors import HpiError, ModelError
 from hpi.heads.dets import DetsHead
 from hpi.heads.heatmap import HeatmapHead
 from hpi.models.description import NAME
 from hpi.models.readers import huggingface, mmdeploy, own, paddle, plain_onnx, ultralytics
+from hpi.models.readers.foreign import what_to_do
+from hpi.models.readers.graph import Graph, lone_graph
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import stated
-from hpi.models.spec import ModelSpec
+from hpi.models.spec import ASKED_FOR, STATED, ModelSpec
 from hpi.skeletons import load_skeleton
 
 __all__ = ["DESCRIPTIONS", "READERS", "Hints", "Reader", "Reading", "read", "read_model"]
 
 
+Files = TypeVar("Files", Path, Graph)
+
+
 @dataclass(frozen=True)
-class Reader:
-    """One format.
+class Reader(Generic[Files]):
+    """One format, of a path or of a graph that lies alone.
 
     Attributes:
         format: what it is called.
         needs: what there must be, in a few words.
-        has: whether a path has this format; looks at names only, and of a lone graph at its metadata.
-        read: path, name and hints become a reading.
+        has: whether it is this one; of a path by the names of files, of a graph by its metadata.
+        read: the path or the graph, name and hints become a reading.
 
     Example:
         >>> READERS[0].format, READERS[-1].format
@@ -41,8 +48,8 @@ class Reader:
 
     format: str
     needs: str
-    has: Callable[[Path], bool]
-    read: Callable[[Path, str | None, Hints], Reading]
+    has: Callable[[Files], bool]
+    read: Callable[[Files, str | None, Hints], Reading]
 
 
 OWN = Reader(own.FORMAT, f"{NAME} and a graph", own.is_own, own.read_own)
@@ -61,7 +68,7 @@ FOLDERS = (
 """Formats that a file beside the graph tells from each other."""
 GRAPHS = (
     Reader(ultralytics.FORMAT, "its metadata", ultralytics.is_ultralytics, ultralytics.read_ultralytics),
-    Reader(plain_onnx.FORMAT, "a known family", plain_onnx.is_plain, plain_onnx.read_plain),
+    Reader(plain_onnx.FORMAT, "a known family", lambda graph: True, plain_onnx.read_plain),
 )
 """Formats of a graph alone; the last one takes what no other does."""
 READERS = (OWN, *FOLDERS, *GRAPHS)
@@ -97,17 +104,25 @@ def read(path: Path, name: str | None = None, hints: Hints | None = None) -> Rea
         plain_onnx.check_kind(hints.kind)
     try:
         if hints.description is not None:
-            return own.read_described(path, name, hints.description)
-        reader = _reader_of(path)
-        return _as_hinted(reader.read(path, name, hints) if reader else _read_unknown(path, name, hints), hints)
-    except ModelError:
+            return _of_skeleton(own.read_described(path, name, hints.description))
+        return _of_skeleton(_as_hinted(_read_path(path, name, hints), hints))
+    except HpiError:
         raise
     except OSError as error:
         raise ModelError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from error
 
 
-def _reader_of(path: Path) -> Reader | None:
-    """The reader of a path; None where no format fits."""
+def _read_path(path: Path, name: str | None, hints: Hints) -> Reading:
+    """A reading by the one format that fits."""
+    if (reader := _reader_of(path)) is not None:
+        return reader.read(path, name, hints)
+    if (graph := lone_graph(path)) is not None:
+        return next(reader for reader in GRAPHS if reader.has(graph)).read(graph, name, hints)
+    return _read_unknown(path, name, hints)
+
+
+def _reader_of(path: Path) -> Reader[Path] | None:
+    """The reader of the files beside a graph; None where there are none."""
     if OWN.has(path):
         return OWN
     found = [reader for reader in FOLDERS if reader.has(path)]
@@ -116,11 +131,13 @@ def _reader_of(path: Path) -> Reader | None:
         raise ModelError(
             f"{path}: has the files of {named}; keep those of one, or write an {NAME}, which outranks them"
         )
-    return next((reader for reader in (*found, *GRAPHS) if path.exists() and reader.has(path)), None)
+    return found[0] if found and path.exists() else None
 
 
 def _read_unknown(path: Path, name: str | None, hints: Hints) -> Reading:
     """What Paddle's reader makes of a path: a folder in a folder, or the reason why it is none."""
+    if path.is_file() and not paddle.is_part(path):
+        raise ModelError(f"{path}: {what_to_do(path)}")
     try:
         return paddle.read_paddle(path, name, hints)
     except ModelError as error:
@@ -144,10 +161,19 @@ def _as_hinted(reading: Reading, hints: Hints) -> Reading:
     skeleton = load_skeleton(hints.skeleton)
     if not spec.head.finds_keypoints:
         raise ModelError(f"{spec.yml}: a detector has no skeleton; leave {hints.skeleton} out")
-    if spec.skeleton_is_stated and spec.skeleton is not None and spec.skeleton.name != skeleton.name:
+    if spec.skeleton_is == STATED and spec.skeleton is not None and spec.skeleton.name != skeleton.name:
         raise ModelError(f"{spec.yml}: names the skeleton {spec.skeleton.name}, but {skeleton.name} was asked for")
     named = reading.description and reading.description.model_copy(update={"skeleton": stated(hints.skeleton)})
-    return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is_stated=True), description=named)
+    return replace(reading, spec=replace(spec, skeleton=skeleton, skeleton_is=ASKED_FOR), description=named)
+
+
+def _of_skeleton(reading: Reading) -> Reading:
+    """A reading whose head knows what the skeleton says."""
+    spec = reading.spec
+    try:
+        return replace(reading, spec=replace(spec, head=spec.head.of_skeleton(spec.skeleton)))
+    except ValueError as error:
+        raise ModelError(f"{spec.yml}: head: {error}") from error
 
 
 def _is_kind(spec: ModelSpec, kind: str) -> bool:

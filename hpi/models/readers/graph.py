@@ -98,6 +98,10 @@ class Graph:
         """Its outputs."""
         return self.header.outputs
 
+    def gives(self, *shapes: tuple[int | None, ...]) -> bool:
+        """Whether its outputs have just these shapes; None, and a free side, may be anything."""
+        return len(self.outputs) == len(shapes) and all(map(_is_like, self.outputs, shapes))
+
     @property
     def input_section(self) -> dict[str, Any]:
         """What a description says of the input, as far as the graph says it: nothing where that is the usual."""
@@ -155,6 +159,20 @@ def graph_of(path: Path) -> Path:
     return only_graph(folder_of(path))
 
 
+def lone_graph(path: Path) -> Graph | None:
+    """An ONNX file, or the only one in a folder, read; None where there is none.
+
+    Raises:
+        ModelError: there are several, or it is damaged.
+
+    Example:
+        >>> lone_graph(Path("configs")) is None
+        True
+    """
+    has_graph = path.suffix == ".onnx" if path.is_file() else bool(graphs_in(path))
+    return Graph.read(graph_of(path)) if has_graph else None
+
+
 def only_graph(folder: Path) -> Path:
     """The one ONNX graph of a folder, or of the folder ``onnx`` in it, where ``model.onnx`` is the one.
 
@@ -188,6 +206,13 @@ def check_graph(graph: Path) -> None:
     for file in onnx_files(graph):
         if problem := problem_with(file):
             raise ModelError(f"{file}: {problem}")
+
+
+def _is_like(value: Value, sides: tuple[int | None, ...]) -> bool:
+    """Whether an output has so many sides, each of the given length where one is given."""
+    if value.shape is None or len(value.shape) != len(sides):
+        return False
+    return all(want in {None, side} or side is None for side, want in zip(value.shape, sides, strict=True))
 
 
 def _short(text: str, most: int = 400) -> str:

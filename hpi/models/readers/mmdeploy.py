@@ -31,7 +31,7 @@ CLASSES = {"person": {"person", "human", "humanart"}, "hand": {"hand", "onehand1
 
 _COMPONENTS = {
     "SimCCLabelDecode": "PoseDetector", "TopdownHeatmapSimpleHeadDecode": "PoseDetector", "UNKNOWN": "PoseDetector",
-    "ResizeBBox": "Detector",
+    "ResizeBBox": "Detector", "RTMDetSepBNHead": "Detector",
 }  # fmt: skip
 """What is known of postprocessing, and the task of each; that of RTMO has no name in mmdeploy."""
 _WITHOUT_EFFECT = {
@@ -170,6 +170,24 @@ class Codec(_Part):
     blur_kernel_size: Literal[11] = 11
     post_process: Text = "default"
     heatmap_type: Text = "gaussian"
+
+
+class _Suppression(_Part):
+    iou_threshold: Annotated[float, Field(ge=0, le=1)]
+
+
+class _Points(_Part):
+    strides: Annotated[tuple[Side, ...], Field(min_length=3, max_length=3)]
+    offset: Literal[0] = 0
+
+
+class RawBoxes(_Part):
+    """What matters of ``params`` of an RTMDet whose graph suppresses nothing: its ``test_cfg``, and where cells are."""
+
+    score_thr: Annotated[float, Field(ge=0, lt=1)]
+    nms: _Suppression
+    max_per_img: Annotated[int, Field(gt=0, le=10_000)]
+    anchor_generator: _Points
 
 
 def is_mmdeploy(path: Path) -> bool:
@@ -359,10 +377,33 @@ def _head(post: Task, codec: Codec, net: Task, graph: Graph, source: Path) -> tu
             (dets,) = _outputs(net, graph, where, dets=3)
             labels = [value for value in graph.outputs if value.name == "labels"]
             return _reading_outputs({"type": "dets"}, graph, dets, *labels), 0
+        case "RTMDetSepBNHead", _:
+            said = parse(RawBoxes, post.params, f"{source}: params of {post.component}", ModelError)
+            return _levels_of(said, graph, where), 0
         case _, "YOLOXPoseAnnotationProcessor":
             dets, keypoints = _outputs(net, graph, where, dets=3, keypoints=4)
             return _reading_outputs({"type": "rtmo"}, graph, dets, keypoints), _side(keypoints, 2)
     raise ModelError(f"{where}: the codec {codec.type} is not read")
+
+
+def _levels_of(said: RawBoxes, graph: Graph, where: str) -> dict[str, Any]:
+    """The head of an RTMDet that gives classes and distances of three levels."""
+    strides = said.anchor_generator.strides
+    width, height = graph.size or (None, None)
+    sizes = [(height and height // stride, width and width // stride) for stride in strides]
+    split = [(None, None, *size) for size in sizes] + [(None, 4, *size) for size in sizes]
+    joined = [(None, *size, None) for size in sizes]
+    if not graph.gives(*split) and not graph.gives(*joined):
+        raise ModelError(
+            f"{where}: needs outputs of the strides {', '.join(map(str, strides))}: three of classes "
+            f"[N, classes, height, width], then three of distances [N, 4, height, width]; but {graph}"
+        )
+    return {
+        "type": "rtmdet",
+        "score_threshold": said.score_thr,
+        "iou_threshold": said.nms.iou_threshold,
+        "most": said.max_per_img,
+    }
 
 
 def _heatmaps(codec: Codec, where: str) -> dict[str, Any]:

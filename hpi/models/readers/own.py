@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hpi.errors import ModelError
@@ -9,6 +10,7 @@ from hpi.io.validation import read_yaml
 from hpi.models.description import NAME, Description, spec_of
 from hpi.models.readers.graph import folder_of, graph_of, reading_of
 from hpi.models.readers.reading import Hints, Reading
+from hpi.models.spec import ASKED_FOR
 
 FORMAT = f"ONNX graph with {NAME}"
 DESCRIBED = "ONNX graph with a description"
@@ -64,4 +66,7 @@ def read_described(path: Path, name: str | None, description: Description) -> Re
         (192, 256)
     """
     graph = graph_of(path)
-    return Reading(DESCRIBED, spec_of(description, graph, graph, name), ("it is described",), description)
+    spec = spec_of(description, graph, graph, name)
+    if spec.skeleton is not None:
+        spec = replace(spec, skeleton_is=ASKED_FOR)
+    return Reading(DESCRIBED, spec, ("it is described",), description)

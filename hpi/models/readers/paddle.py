@@ -29,7 +29,7 @@ from hpi.heads.tags import TagsHead
 from hpi.io.validation import Record, nearest, parse, read_yaml
 from hpi.models.description import skeleton_beside
 from hpi.models.readers.reading import Hints, Reading
-from hpi.models.spec import ModelSpec
+from hpi.models.spec import STATED, ModelSpec
 from hpi.skeletons import COCO
 from hpi.transforms import (
     CROPS,
@@ -399,7 +399,7 @@ def _read_folder(folder: Path, name: str | None) -> ModelSpec:
         labels=tuple(content.label_list),
         draw_threshold=_draw_threshold(content, tracker, head),
         skeleton=skeleton_beside(content.own.skeleton or _measured_by(content), yml),
-        skeleton_is_stated=content.own.skeleton is not None,
+        skeleton_is=None if content.own.skeleton is None else STATED,
         name_is_stated=bool(name or stated),
         normalization=normalization,
         image_input=content.own.image_input,
@@ -498,6 +498,16 @@ def _head(content: InferenceYml, tracker: TrackerSection | None, yml: Path) -> H
 def _measured_by(content: InferenceYml) -> str | None:
     """The skeleton whose AP PaddleDetection measures a model by that finds people itself."""
     return COCO if content.has(EvalAffine) and content.metric == "COCO" else None
+
+
+def is_part(file: Path) -> bool:
+    """Whether a file may be one of a Paddle model, by its name.
+
+    Example:
+        >>> is_part(Path("inference.pdmodel")), is_part(Path("best.pt"))
+        (True, False)
+    """
+    return file.suffix in {*_SUFFIXES, ".pdparams"}
 
 
 def _find_folder(path: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hpi.backends.onnx_header import Value
@@ -17,7 +16,7 @@ from hpi.heads.yolox import STRIDES
 from hpi.io.validation import nearest
 from hpi.models.description import NAME
 from hpi.models.readers.coco_classes import COCO_CLASSES
-from hpi.models.readers.graph import Graph, graph_of, graphs_in, reading_of
+from hpi.models.readers.graph import Graph, reading_of
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import skeleton_of, skeletons_of
 from hpi.skeletons import COCO, load_skeleton
@@ -81,21 +80,11 @@ class Kind:
     fits: Callable[[Graph, int | None], Iterator[Fit]]
 
 
-def is_plain(path: Path) -> bool:
-    """Whether a path is an ONNX file, or a folder with one.
-
-    Example:
-        >>> is_plain(Path("configs"))
-        False
-    """
-    return path.suffix == ".onnx" if path.is_file() else bool(graphs_in(path))
-
-
-def read_plain(path: Path, name: str | None, hints: Hints) -> Reading:
-    """Read an ONNX file, or a folder with just one.
+def read_plain(graph: Graph, name: str | None, hints: Hints) -> Reading:
+    """Read a graph without anything that says what it is.
 
     Args:
-        path: the file or folder.
+        graph: the graph.
         name: what to call the model.
         hints: which family it is of, and which skeleton it has, where its shapes leave that open.
 
@@ -103,7 +92,6 @@ def read_plain(path: Path, name: str | None, hints: Hints) -> Reading:
         ModelError: it is of no known family, may be of several, or is not of the one that is asked for.
         ConfigError: there is no such family or skeleton.
     """
-    graph = Graph.read(graph_of(path))
     fit = _the_one(graph, _all(graph, hints))
     content = {**fit.content, "input": {**graph.input_section, **fit.content["input"]}}
     because = [str(graph), f"these are {fit.what}"]
@@ -130,9 +118,10 @@ def check_kind(kind: str) -> None:
         hpi.errors.ConfigError: unknown kind 'simc'; did you mean 'simcc'?
     """
     if kind not in KINDS:
-        meant = nearest(kind, KINDS)
+        meant = nearest(str(kind), {*KINDS, *_MODELS})
         raise ConfigError(
-            f"unknown kind {kind!r}; " + (f"did you mean {meant!r}?" if meant else f"known are {', '.join(KINDS)}")
+            f"unknown kind {kind!r}; "
+            + (f"did you mean {_MODELS.get(meant, meant)!r}?" if meant else f"known are {', '.join(KINDS)}")
         )
 
 
@@ -151,7 +140,10 @@ def _all(graph: Graph, hints: Hints) -> list[Fit]:
         return found
     posing = [fit for fit in found if fit.keypoints != 0]
     if not posing:
-        raise ModelError(f"{graph.path}: a skeleton was asked for, but these are {found[0].what}: {graph}")
+        raise ModelError(
+            f"{graph.path}: the skeleton {hints.skeleton} was asked for, but these are {found[0].what}: {graph}; leave "
+            "it out, or name one that fits"
+        )
     return [fit for fit in posing if fit.keypoints in {asked, None}] or posing
 
 
@@ -258,7 +250,7 @@ def _yolo26(graph: Graph, asked: int | None) -> Iterator[Fit]:
 def _multipose(graph: Graph, asked: int | None) -> Iterator[Fit]:
     rows, *others = graph.outputs
     takes_it = graph.size is None and graph.image.dtype == "int32" and graph.layout == "nhwc"
-    if takes_it and not others and (rows.shape is None or _like(rows, None, 6, 56)):
+    if takes_it and not others and (rows.shape is None or graph.gives((None, 6, 56))):
         transform = {"type": "long_side", "length": 256, "multiple": 32}
         content = {"input": {}, "transform": transform, "head": {"type": "multipose"}}
         what = "six people with 17 keypoints each (MoveNet MultiPose)"
@@ -288,16 +280,7 @@ def _gives_dets(graph: Graph) -> bool:
 
 def _gives(graph: Graph, *shapes: tuple[int | None, ...]) -> bool:
     """Whether a graph takes images as most do, and gives outputs of just these shapes."""
-    if graph.layout != "nchw" or graph.image.dtype != "float32" or len(graph.outputs) != len(shapes):
-        return False
-    return all(_like(value, *shape) for value, shape in zip(graph.outputs, shapes, strict=True))
-
-
-def _like(value: Value, *sides: int | None) -> bool:
-    """Whether an output has so many sides, each of the given length where one is given."""
-    if value.shape is None or len(value.shape) != len(sides):
-        return False
-    return all(want in {None, side} or side is None for side, want in zip(value.shape, sides, strict=True))
+    return graph.layout == "nchw" and graph.image.dtype == "float32" and graph.gives(*shapes)
 
 
 def _sides(value: Value) -> tuple[int | None, ...]:
@@ -325,3 +308,8 @@ KINDS: dict[str, Kind] = {
     "multipose": Kind("[1, 6, 56], and takes int32 images of any size", frozenset({"multipose"}), _multipose),
 }
 """The families that can be distinguished, by the names that ``kind=`` takes."""
+_MODELS = {
+    "rtmpose": "simcc", "rtmw": "simcc", "dwpose": "simcc", "yolov8": "yolo", "yolo11": "yolo", "yolov8-pose": "yolo",
+    "yolo11-pose": "yolo", "yolo26-pose": "yolo26", "movenet-multipose": "multipose",
+}  # fmt: skip
+"""The kinds of models that somebody may name instead."""

@@ -8,14 +8,13 @@ files of yours and never fetched.
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpi.errors import ModelError
 from hpi.io.validation import parse
-from hpi.models.readers.graph import Graph, Size, graph_of, graphs_in, reading_of
+from hpi.models.readers.graph import Graph, Size, reading_of
 from hpi.models.readers.plain_onnx import CENTER, UNIT
 from hpi.models.readers.reading import Hints, Reading
 from hpi.models.readers.skeletons import skeleton_of
@@ -67,36 +66,29 @@ class Metadata(BaseModel):
         return tuple(self.names.get(index, str(index)) for index in range(max(self.names) + 1))
 
 
-def is_ultralytics(path: Path) -> bool:
-    """Whether a path is an ONNX file that Ultralytics exported, or a folder with one.
-
-    Raises:
-        ModelError: the file is damaged.
+def is_ultralytics(graph: Graph) -> bool:
+    """Whether Ultralytics exported a graph.
 
     Example:
         >>> from hpi.zoo import Zoo
-        >>> is_ultralytics(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx)
+        >>> is_ultralytics(Graph.read(Zoo.default().find("MoveNet-Thunder_256x256").files.onnx))
         False
     """
-    graphs = [path] if path.suffix == ".onnx" and path.is_file() else graphs_in(path) if path.is_dir() else []
-    if len(graphs) != 1:
-        return False
-    metadata = Graph.read(graphs[0]).header.metadata
+    metadata = graph.header.metadata
     return metadata.get("author") == "Ultralytics" or {"task", "names", "stride"} <= metadata.keys()
 
 
-def read_ultralytics(path: Path, name: str | None, hints: Hints) -> Reading:
-    """Read an ONNX file that Ultralytics exported, or a folder with one.
+def read_ultralytics(graph: Graph, name: str | None, hints: Hints) -> Reading:
+    """Read a graph that Ultralytics exported.
 
     Args:
-        path: the file or folder.
+        graph: the graph.
         name: what to call the model.
         hints: its skeleton, where its metadata do not say it.
 
     Raises:
         ModelError: the metadata are damaged, contradict the outputs, or are of a task other than pose and detection.
     """
-    graph = Graph.read(graph_of(path))
     said = parse(Metadata, _literals(graph), f"{graph.path}: metadata", ModelError)
     if said.task not in TASKS:
         raise ModelError(
