@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError, model_validator
-from pydantic_core import PydanticCustomError, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from hpi.errors import InputError
 from hpi.serving.encoded import from_base64
 from hpi.serving.inference_protocol.errors import bad_request
-from hpi.serving.inference_protocol.tensors import InputTensor, selected
+from hpi.serving.inference_protocol.tensors import InputTensor, check_parameters, selected
 from hpi.serving.limits import RequestError
 
 HEADER = "Inference-Header-Content-Length"
@@ -29,19 +29,15 @@ _MOST_OF = {b",": 112, b"[": 112, b":": 112, b"{": 400}
 _MOST_PER_BYTE = 6
 """The same for the text itself: four where one letter of a string needs them, and what its base64 stands for."""
 
-_UNSUPPORTED = ("classification", "shared_memory_region")
-"""Parameters of Triton's extensions that would change what is read or answered."""
-
 
 class _Parameters(BaseModel):
-    """Parameters; those that are not listed have no effect, except that some of Triton's are refused."""
+    """Parameters; those that are not listed have no effect, except that some are refused."""
 
     @model_validator(mode="before")
     @classmethod
     def _check(cls, given: object) -> object:
-        for name in _UNSUPPORTED:
-            if isinstance(given, dict) and name in given:
-                raise PydanticCustomError("unsupported", f"'{name}' is not supported")
+        if isinstance(given, dict):
+            check_parameters(given)
         return given
 
 

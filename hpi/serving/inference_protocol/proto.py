@@ -1,8 +1,8 @@
 """The protobuf messages of the protocol, in a descriptor pool of their own.
 
-Other packages, such as ``tritonclient``, have messages of the same names in the pool that a process shares, where each name
-may stand for one message only. The descriptors are those of ``open_inference_grpc.proto``; after a change of it make them
-anew, in this folder::
+Other packages, such as ``tritonclient``, have messages of the same names in the pool that a process shares, where a
+name may stand for one message only. The descriptors are those of ``open_inference_grpc.proto``. After a change of it,
+make them anew in this folder::
 
     python -m grpc_tools.protoc -I. --descriptor_set_out=open_inference_grpc.binpb open_inference_grpc.proto
 """
@@ -14,8 +14,8 @@ from importlib.resources import files
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError
 
 from hpi.serving.inference_protocol.errors import bad_request
 
@@ -30,6 +30,7 @@ _PER_FIELD = 512
 _PER_BYTE = 8
 """The same for a byte of a packed list of numbers, each of which takes a byte or more in the message."""
 _LONGEST_VARINT = 10
+_DAMAGED = "the message is damaged"
 
 
 @cache
@@ -42,12 +43,12 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 
 @cache
-def message(name: str) -> type[Any]:
+def message(name: str) -> Any:
     """The class of a message.
 
     Example:
-        >>> message("ServerLiveResponse")(live=True).SerializeToString()
-        b'\\x08\\x01'
+        >>> message("ServerLiveResponse")(live=True).live
+        True
     """
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"inference.{name}"))
 
@@ -66,10 +67,9 @@ def parse(name: str, content: bytes) -> Any:
         hpi.serving.limits.RequestError: not a ModelReadyRequest of the protocol
     """
     try:
-        parsed: Message = message(name).FromString(content)
+        return message(name).FromString(content)
     except DecodeError as error:
         raise bad_request(f"not a {name} of the protocol") from error
-    return parsed
 
 
 def size_once_parsed(name: str, content: bytes) -> int:
@@ -94,7 +94,7 @@ class _Walk:
         self._content = content
         self._fields = 0
 
-    def size(self, kind: Descriptor | None, start: int, end: int) -> int:
+    def size(self, kind: Descriptor, start: int, end: int) -> int:
         """The size of the part of the content that is a message of a kind."""
         size, position = 0, start
         while position < end:
@@ -108,7 +108,7 @@ class _Walk:
             position += length
         return size
 
-    def _content_size(self, field: FieldDescriptor | None, wire_type: int, start: int, length: int) -> int:
+    def _content_size(self, field: Any, wire_type: int, start: int, length: int) -> int:
         if wire_type != _LENGTH or field is None or field.type in {field.TYPE_BYTES, field.TYPE_STRING}:
             return length
         if field.message_type is not None:
@@ -124,9 +124,9 @@ class _Walk:
         elif wire_type in {_FIXED32, _FIXED64}:
             length = 4 if wire_type == _FIXED32 else 8
         else:
-            raise self._damaged()
+            raise bad_request(_DAMAGED)
         if length > end - position:
-            raise self._damaged()
+            raise bad_request(_DAMAGED)
         return length, position
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
@@ -136,4 +136,4 @@ class _Walk:
             value |= (byte & 0x7F) << 7 * place
             if byte < 0x80:
                 return value, position + place + 1
-        raise self._damaged()
+        raise bad_request(_DAMAGED)

@@ -9,21 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import HTTPConnection
 
 from hpi.errors import HpiError
+from hpi.instances import Instances
 from hpi.serving.inference_protocol.errors import bad_request, grpc_code, shown_message
 from hpi.serving.inference_protocol.handler import VERSION, InferenceHandler, server_metadata
 from hpi.serving.inference_protocol.proto import SERVICE, message, parse, size_once_parsed
-from hpi.serving.inference_protocol.tensors import InputTensor, PoseInputs, output_arrays, read_inputs, selected
+from hpi.serving.inference_protocol.tensors import (
+    InputTensor,
+    PoseInputs,
+    check_parameters,
+    output_arrays,
+    read_inputs,
+    selected,
+)
 from hpi.serving.limits import MIB, RequestError, too_late
 from hpi.serving.listening import address_of
 from hpi.serving.metrics import Clock
@@ -31,7 +40,7 @@ from hpi.serving.middleware import explain
 from hpi.serving.requests import check_token
 
 Messages = AsyncIterator[bytes]
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = Any  # grpc.aio.ServicerContext, of which there are no types
 Method = Callable[[Messages, Context], Awaitable[Any]]
 
 logger = logging.getLogger(__name__)
@@ -42,6 +51,9 @@ MAX_CONNECTIONS = 1000
 _HANDSHAKE_MS = 10_000
 _WINDOW = 64 << 10
 """What a client may send ahead of a message that is not taken in yet, in bytes."""
+
+_MOST_INPUTS, _MOST_DIMENSIONS = 8, 8
+"""What is looked at; more than that is wrong in any case."""
 
 _CONTENTS = {"UINT8": "uint_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 """Where an input has its elements one by one, by its data type."""
@@ -65,7 +77,7 @@ class RpcServer:
         self._largest = int(handler.settings.max_body_mb * MIB)
         budget = handler.settings.max_memory_mb * MIB / 2
         self._arriving = asyncio.Semaphore(max(1, int(budget / self._most_of_arriving)))
-        self._server: grpc.aio.Server | None = None
+        self._server: Any = None
 
     @property
     def _most_of_arriving(self) -> int:
@@ -78,6 +90,8 @@ class RpcServer:
         Raises:
             HpiError: the address cannot be listened on.
         """
+        import grpc
+
         options = {
             "grpc.max_receive_message_length": self._largest,
             "grpc.max_allowed_incoming_connections": MAX_CONNECTIONS,
@@ -104,7 +118,10 @@ class RpcServer:
         if self._server is not None:
             await self._server.stop(self._grace_s)
 
-    def _methods(self) -> grpc.GenericRpcHandler:
+    def _methods(self) -> Any:
+        """What gRPC calls, by the names of the service's methods."""
+        import grpc
+
         methods: Mapping[str, Method] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
@@ -115,7 +132,8 @@ class RpcServer:
         }
         handlers = {
             name: grpc.stream_unary_rpc_method_handler(
-                self._observed(f"/{SERVICE}/{name}", method), response_serializer=lambda answer: answer.SerializeToString()
+                self._observed(f"/{SERVICE}/{name}", method),
+                response_serializer=_serialized,
             )
             for name, method in methods.items()
         }
@@ -123,6 +141,7 @@ class RpcServer:
 
     def _observed(self, path: str, method: Method) -> Method:
         """A method whose errors are gRPC's, and whose calls are logged and counted like requests over HTTP."""
+        from grpc import StatusCode
 
         async def observed(messages: Messages, context: Context) -> Any:
             log_id, start, code = str(uuid.uuid4()), perf_counter(), "CANCELLED"
@@ -132,7 +151,7 @@ class RpcServer:
             except Exception as error:  # noqa: BLE001 - it is the answer
                 status, text, _ = explain(error, log_id)
                 code = grpc_code(status)
-                await context.abort(grpc.StatusCode[code], shown_message(status, text, log_id))
+                await context.abort(StatusCode[code], shown_message(status, text, log_id))
             else:
                 return answer
             finally:
@@ -163,34 +182,104 @@ class RpcServer:
         return message("ModelMetadataResponse")(**self._handler.model_metadata())
 
     async def _check_named(self, messages: Messages, name: str) -> None:
-        content = await self._received(messages)
-        with self._handler.memory.held(len(content) + size_once_parsed(name, content)):
-            request = parse(name, content)
-            self._handler.check_model(request.name, request.version)
+        async with self._arrived(messages) as content:
+            with self._handler.memory.held(size_once_parsed(name, content)):
+                request = parse(name, content)
+                self._handler.check_model(request.name, request.version)
 
     async def _model_infer(self, messages: Messages, context: Context) -> Any:
         handler, clock = self._handler, Clock(self._handler.metrics)
         _check_token(context, handler.settings.token)
         handler.limit.check()  # before the whole message is received
-        content = await self._received(messages)
-        with handler.memory.held(len(content)):
-            request = await self._read(content)
-            del content
+        async with self._arrived(messages) as content:
+            with handler.memory.held(len(content) + size_once_parsed("ModelInferRequest", content)):
+                request = await asyncio.to_thread(_read, handler, content)
+            del content  # its memory counts on, for the image
             with handler.limit.admitted():
                 people = await self._find(request.inputs, clock)
         return _response(handler.name, request, output_arrays(people))
 
-    async def _received(self, messages: Messages) -> bytes:
-        """The message of a call, once there is memory for the largest."""
+    async def _find(self, inputs: PoseInputs, clock: Clock) -> Instances:
+        deadline_s = self._handler.settings.deadline_s
         try:
-            return await asyncio.wait_for(self._receive(messages), self._handler.settings.read_s)
+            return await asyncio.wait_for(self._handler.find(inputs, clock), deadline_s)
         except asyncio.TimeoutError as error:
-            text = f"the message did not arrive within {self._handler.settings.read_s:g} s"
-            raise RequestError(HTTPStatus.REQUEST_TIMEOUT, text) from error
+            raise too_late(deadline_s) from error
+
+    @asynccontextmanager
+    async def _arrived(self, messages: Messages) -> AsyncIterator[bytes]:
+        """The message of a call, whose memory counts for the duration of a ``with`` block."""
+        read_s = self._handler.settings.read_s
+        try:
+            content = await asyncio.wait_for(self._receive(messages), read_s)
+        except asyncio.TimeoutError as error:
+            raise RequestError(HTTPStatus.REQUEST_TIMEOUT, f"the message did not arrive within {read_s:g} s") from error
+        size = len(content)
+        try:
+            yield content
+        finally:
+            self._handler.memory.give(size)
 
     async def _receive(self, messages: Messages) -> bytes:
+        """A message, whose memory is taken."""
+        memory = self._handler.memory
         async with self._arriving:
-            with self._handler.memory.held(self._most_of_arriving):
-                async for content in messages:
-                    return content
-        raise bad_request("the call has no message")
+            with memory.held(self._most_of_arriving):
+                content = await anext(messages, None)
+            if content is None:
+                raise bad_request("no message came, or one that is too large")
+            memory.take(len(content))
+        return content
+
+
+@dataclass(frozen=True)
+class _Request:
+    inputs: PoseInputs
+    outputs: Sequence[str]
+    id: str
+    is_raw: bool
+
+
+def _read(handler: InferenceHandler, content: bytes) -> _Request:
+    request = parse("ModelInferRequest", content)
+    handler.check_model(request.model_name, request.model_version)
+    for place in (request, *request.inputs, *request.outputs):
+        check_parameters(place.parameters)
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise bad_request(f"raw_input_contents has {len(raw)} tensors, but there are {len(request.inputs)} inputs")
+    tensors = [
+        _tensor(one, raw[position] if raw else None) for position, one in enumerate(request.inputs[:_MOST_INPUTS])
+    ]
+    outputs = selected([one.name for one in request.outputs])
+    return _Request(read_inputs(tensors, handler.settings.max_pixels), outputs, request.id, is_raw=bool(raw))
+
+
+def _tensor(one: Any, raw: bytes | None) -> InputTensor:
+    if raw is not None and one.HasField("contents"):
+        raise bad_request(f"input {one.name[:60]!a}: give its data either in raw_input_contents or in its contents")
+    values = getattr(one.contents, _CONTENTS[one.datatype]) if one.datatype in _CONTENTS else ()
+    return InputTensor(one.name, one.datatype, tuple(one.shape[:_MOST_DIMENSIONS]), raw, values)
+
+
+def _response(name: str, request: _Request, arrays: Mapping[str, NDArray[np.float32]]) -> Any:
+    """An answer, whose tensors are raw if those of the request are."""
+    answer = message("ModelInferResponse")(model_name=name, model_version=VERSION, id=request.id)
+    for output in request.outputs:
+        array = arrays[output]
+        tensor = answer.outputs.add(name=output, datatype="FP32", shape=array.shape)
+        if request.is_raw:
+            answer.raw_output_contents.append(array.tobytes())
+        else:
+            tensor.contents.fp32_contents.extend(array.ravel().tolist())
+    return answer
+
+
+def _serialized(answer: Any) -> bytes:
+    return bytes(answer.SerializeToString())
+
+
+def _check_token(context: Context, token: str | None) -> None:
+    sent = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+    headers = [(b"authorization", str(value).encode("latin-1", "replace")) for value in sent]
+    check_token(HTTPConnection({"type": "http", "headers": headers}), token)

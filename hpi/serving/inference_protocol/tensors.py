@@ -1,13 +1,13 @@
 """The tensors of a request and of an answer: an image and a threshold in, people out.
 
-Data types and layout are those of the protocol: elements in the order of the rows, little endian; an element of ``BYTES``
-is its length in four bytes and its content.
+Data types and layout are those of the protocol: elements in the order of the rows, little endian. An element of
+``BYTES`` is its length in four bytes and its content.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -30,6 +30,27 @@ OUTPUTS = ("boxes", "scores", "keypoints")
 
 _LENGTH = 4
 """Bytes of the length of an element of ``BYTES``."""
+
+
+_UNSUPPORTED = ("classification", "shared_memory_region")
+"""Parameters of Triton's extensions that would change what is read or answered."""
+
+
+def check_parameters(names: Collection[str]) -> None:
+    """Check the parameters of a request or of a tensor; those that are unknown have no effect.
+
+    Raises:
+        RequestError: 400, one would change what is read or answered.
+
+    Example:
+        >>> check_parameters(["priority"])
+        >>> check_parameters(["classification"])
+        Traceback (most recent call last):
+        hpi.serving.limits.RequestError: the parameter 'classification' is not supported
+    """
+    for name in _UNSUPPORTED:
+        if name in names:
+            raise bad_request(f"the parameter '{name}' is not supported")
 
 
 def output_metadata(keypoints: int) -> tuple[dict[str, Any], ...]:
