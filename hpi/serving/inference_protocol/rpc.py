@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1000
 """Limit of open connections."""
 
+_MORE_CALLS = 100
 _HANDSHAKE_MS = 10_000
 _WINDOW = 64 << 10
 """What a client may send ahead of a message that is not taken in yet, in bytes."""
@@ -101,7 +102,8 @@ class RpcServer:
             "grpc.compression_enabled_algorithms_bitset": 1,
             "grpc.http2.lookahead_bytes": _WINDOW,
             "grpc.http2.bdp_probe": 0,  # it would widen that
-            "grpc.max_concurrent_streams": self._handler.settings.max_requests,
+            # Calls beyond it wait at the client; those that are too many are to be answered.
+            "grpc.max_concurrent_streams": self._handler.settings.max_requests + _MORE_CALLS,
         }
         server = grpc.aio.server(options=list(options.items()))
         server.add_generic_rpc_handlers([self._methods()])
