@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from http import HTTPStatus
 from time import perf_counter
+from traceback import clear_frames
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -100,10 +101,23 @@ def error_message(error: Exception, log_id: str) -> tuple[http_protocol.Message,
 def explain(error: Exception, log_id: str) -> tuple[int, str, dict[str, str]]:
     """The HTTP status, message and headers for an error. An internal one is logged, and its details stay in the log.
 
+    The frames of the error are cleared: an error and the task that it ended refer to each other, so that the images in
+    its frames would stay in memory until the garbage collector comes.
+
     Example:
         >>> explain(InputError("the image: the file is empty"), "1")
         (<HTTPStatus.UNPROCESSABLE_ENTITY: 422>, 'the image: the file is empty', {})
     """
+    try:
+        return _explained(error, log_id)
+    finally:
+        one: BaseException | None = error
+        while one is not None:
+            clear_frames(one.__traceback__)
+            one = one.__context__
+
+
+def _explained(error: Exception, log_id: str) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, RequestError):
         return error.status, str(error), error.headers
     if isinstance(error, InputError):

@@ -27,8 +27,9 @@ MAX_FIELDS = 1000
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _PER_FIELD = 512
 """What a field takes at most once parsed, besides its content, in bytes."""
-_PER_BYTE = 8
-"""The same for a byte of a packed list of numbers, each of which takes a byte or more in the message."""
+MAX_PACKED = 4 << 20
+"""Limit of the lists of numbers in a message, in bytes: a number of one byte may take 32 once parsed."""
+_PER_PACKED = 32
 _LONGEST_VARINT = 10
 _DAMAGED = "the message is damaged"
 
@@ -78,7 +79,7 @@ def size_once_parsed(name: str, content: bytes) -> int:
     Some bytes of a message may stand for many times their size, so it is looked through first.
 
     Raises:
-        RequestError: 400, it is damaged, or has more than :data:`MAX_FIELDS` fields.
+        RequestError: 400, it is damaged, or has more than :data:`MAX_FIELDS` fields or :data:`MAX_PACKED` of numbers.
 
     Example:
         >>> size_once_parsed("ModelReadyRequest", message("ModelReadyRequest")(name="pose").SerializeToString())
@@ -93,6 +94,7 @@ class _Walk:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._fields = 0
+        self._packed = 0
 
     def size(self, kind: Descriptor, start: int, end: int) -> int:
         """The size of the part of the content that is a message of a kind."""
@@ -113,7 +115,12 @@ class _Walk:
             return length
         if field.message_type is not None:
             return self.size(field.message_type, start, start + length)
-        return _PER_BYTE * length
+        self._packed += length
+        if self._packed > MAX_PACKED:
+            raise bad_request(
+                f"the message has more than {MAX_PACKED >> 20} MiB of numbers; send tensors as raw contents"
+            )
+        return _PER_PACKED * length
 
     def _length(self, wire_type: int, position: int, end: int) -> tuple[int, int]:
         """The length of a field's content, and where that begins."""

@@ -39,9 +39,8 @@ from hpi.serving.metrics import Clock
 from hpi.serving.middleware import explain
 from hpi.serving.requests import check_token
 
-Messages = AsyncIterator[bytes]
 Context = Any  # grpc.aio.ServicerContext, of which there are no types
-Method = Callable[[Messages, Context], Awaitable[Any]]
+Method = Callable[[Context], Awaitable[Any]]
 
 logger = logging.getLogger(__name__)
 
@@ -141,21 +140,18 @@ class RpcServer:
         }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    def _observed(self, path: str, method: Method) -> Method:
+    def _observed(self, path: str, method: Method) -> Callable[[Any, Context], Awaitable[Any]]:
         """A method whose errors are gRPC's, and whose calls are logged and counted like requests over HTTP."""
         from grpc import StatusCode
 
-        async def observed(messages: Messages, context: Context) -> Any:
-            log_id, start, code = str(uuid.uuid4()), perf_counter(), "CANCELLED"
+        async def observed(_: Any, context: Context) -> Any:
+            log_id, start, code, answer = str(uuid.uuid4()), perf_counter(), "CANCELLED", None
             try:
-                answer = await method(messages, context)
+                answer = await method(context)
                 code = "OK"
             except Exception as error:  # noqa: BLE001 - it is the answer
                 status, text, _ = explain(error, log_id)
                 code = grpc_code(status)
-                await context.abort(StatusCode[code], shown_message(status, text, log_id))
-            else:
-                return answer
             finally:
                 self._handler.metrics.requests.labels(path, code).inc()
                 milliseconds = round(1000 * (perf_counter() - start), 2)
@@ -163,37 +159,40 @@ class RpcServer:
                 logger.info(
                     "%s %s %s %s %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}
                 )
+            if answer is None:  # not where the error is handled, since gRPC keeps what it is told, with its context
+                await context.abort(StatusCode[code], shown_message(status, text, log_id))
+            return answer
 
         return observed
 
-    async def _server_live(self, _: Messages, __: Context) -> Any:
+    async def _server_live(self, _: Context) -> Any:
         return message("ServerLiveResponse")(live=True)
 
-    async def _server_ready(self, _: Messages, __: Context) -> Any:
+    async def _server_ready(self, _: Context) -> Any:
         return message("ServerReadyResponse")(ready=self._handler.is_ready())
 
-    async def _server_metadata(self, _: Messages, __: Context) -> Any:
+    async def _server_metadata(self, _: Context) -> Any:
         return message("ServerMetadataResponse")(**{**server_metadata(), "extensions": []})
 
-    async def _model_ready(self, messages: Messages, __: Context) -> Any:
-        await self._check_named(messages, "ModelReadyRequest")
+    async def _model_ready(self, context: Context) -> Any:
+        await self._check_named(context, "ModelReadyRequest")
         return message("ModelReadyResponse")(ready=self._handler.is_ready())
 
-    async def _model_metadata(self, messages: Messages, __: Context) -> Any:
-        await self._check_named(messages, "ModelMetadataRequest")
+    async def _model_metadata(self, context: Context) -> Any:
+        await self._check_named(context, "ModelMetadataRequest")
         return message("ModelMetadataResponse")(**self._handler.model_metadata())
 
-    async def _check_named(self, messages: Messages, name: str) -> None:
-        async with self._arrived(messages) as content:
+    async def _check_named(self, context: Context, name: str) -> None:
+        async with self._arrived(context) as content:
             with self._handler.memory.held(size_once_parsed(name, content)):
                 request = parse(name, content)
                 self._handler.check_model(request.name, request.version)
 
-    async def _model_infer(self, messages: Messages, context: Context) -> Any:
+    async def _model_infer(self, context: Context) -> Any:
         handler, clock = self._handler, Clock(self._handler.metrics)
         _check_token(context, handler.settings.token)
         handler.limit.check()  # before the whole message is received
-        async with self._arrived(messages) as content:
+        async with self._arrived(context) as content:
             with handler.memory.held(len(content) + size_once_parsed("ModelInferRequest", content)):
                 request = await asyncio.to_thread(_read, handler, content)
             del content  # its memory counts on, for the image
@@ -209,11 +208,11 @@ class RpcServer:
             raise too_late(deadline_s) from error
 
     @asynccontextmanager
-    async def _arrived(self, messages: Messages) -> AsyncIterator[bytes]:
+    async def _arrived(self, context: Context) -> AsyncIterator[bytes]:
         """The message of a call, whose memory counts for the duration of a ``with`` block."""
         read_s = self._handler.settings.read_s
         try:
-            content = await asyncio.wait_for(self._receive(messages), read_s)
+            content = await asyncio.wait_for(self._receive(context), read_s)
         except asyncio.TimeoutError as error:
             raise RequestError(HTTPStatus.REQUEST_TIMEOUT, f"the message did not arrive within {read_s:g} s") from error
         size = len(content)
@@ -222,13 +221,13 @@ class RpcServer:
         finally:
             self._handler.memory.give(size)
 
-    async def _receive(self, messages: Messages) -> bytes:
+    async def _receive(self, context: Context) -> bytes:
         """A message, whose memory is taken."""
         memory = self._handler.memory
         async with self._arriving:
             with memory.held(self._most_of_arriving):
-                content = await anext(messages, None)
-            if content is None:
+                content = await context.read()  # the iterator would keep the message
+            if not isinstance(content, bytes):
                 raise bad_request("no message came, or one that is too large")
             memory.take(len(content))
         return content

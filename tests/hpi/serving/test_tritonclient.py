@@ -331,7 +331,8 @@ def test_large_and_hostile_messages_do_not_take_more_memory_than_the_limit(start
     side = 2300
     contents = [
         request(pixels(shape=[side, side, 3]), raw=[bytes(3 * side * side)]),
-        request(*[{}] * 5_000_000),
+        request(*[{}] * 1_000_000),
+        request(pixels(contents={"uint_contents": [0] * (4 << 20)})),
         request(pixels(contents={"uint_contents": [0] * (15 << 20)})),
         request(pixels(shape=[1] * (15 << 20)), raw=[b""]),
     ]
