@@ -142,19 +142,17 @@ class _Server(uvicorn.Server):
         self._rpcs = rpcs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rpcs is not None:
+            await self._rpcs.start()  # before HTTP says that the service is ready
         try:
             await super().startup(sockets)
         except OSError as error:  # another process bound the address at the same time, and listened first
+            if self._rpcs is not None:
+                await self._rpcs.stop()
             await self.lifespan.shutdown()
             raise cannot_listen(self.config.host, self.config.port, error) from error
         for one in sockets or []:
             logger.info("listening on %s; press Ctrl+C to stop", url_of(one))
-        if self._rpcs is not None:
-            try:
-                await self._rpcs.start()
-            except HpiError:
-                await super().shutdown(sockets)
-                raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._rpcs is not None:
