@@ -363,7 +363,7 @@ GENERATED = 5000
 def test_generated_requests_are_answered_or_refused(start_service, rng):
     """Each, over HTTP or gRPC, has the right answer or an error of the protocol; none costs memory that stays."""
     port = free_port()
-    service = start_service("--grpc_port", str(port))
+    service = start_service("--grpc_port", str(port), *ONE_BATCH)
     image = cv2.resize(cv2.imread(str(EXAMPLE)), (80, 60), interpolation=cv2.INTER_AREA)
     drawn = Requests(rng, NAME, image, cv2.imencode(".png", image)[1].tobytes())
     with Predictor(NAME, device="cpu") as predictor:
