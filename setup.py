@@ -24,6 +24,7 @@ setup(
         "hpi": ["py.typed"],
         "hpi.benchmarks": ["peers/*.py", "templates/*.html"],
         "hpi.serving": ["page/*"],
+        "hpi.serving.inference_protocol": ["*.binpb", "*.proto"],
         "hpi.kernels.cuda": ["*.cu"],
         "hpi.configs": [
             "pairs.yaml",

@@ -1,6 +1,7 @@
 """The README and the pages of ``docs`` say what works: their code is run as a reader would run it."""
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ HAVE = {
     "a screen": lambda: False,
     "models of your own": lambda: False,  # tests/hpi/test_files_you_have.py makes some
     "images of your own": lambda: False,  # tests/hpi/test_quantize.py runs these on shared ones
+    "tritonclient": lambda: importlib.util.find_spec("tritonclient") is not None,
     "minutes": lambda: False,  # tests/test_compare.py and tests/test_benchmarks.py run such commands on less
     "a quiet machine": lambda: False,
     # tests/hpi/serving/test_clients.py runs these.

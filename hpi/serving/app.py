@@ -1,4 +1,4 @@
-"""The HTTP application: PaddleX's route, health, metrics and the page."""
+"""The HTTP application: PaddleX's route, the Open Inference Protocol, health, metrics and the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI, Request, Security, WebSocket
@@ -21,18 +21,19 @@ import hpi
 from hpi.compat.paddlex.http_protocol import ROUTE, Answer, Message
 from hpi.predictor import Predictor
 from hpi.serving.handler import RequestHandler
-from hpi.serving.limits import MIB, Memory, RequestError
+from hpi.serving.inference_protocol.handler import InferenceHandler
+from hpi.serving.inference_protocol.rest import add_routes
+from hpi.serving.limits import MIB, Limit, Memory, RequestError
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.middleware import json_response, surround
 from hpi.serving.openapi import REQUEST, errors
 from hpi.serving.requests import check_token
+from hpi.serving.routes import add_get
 from hpi.serving.service import PoseService
 from hpi.serving.settings import Settings
 from hpi.serving.stream import ROUTE as STREAM
 from hpi.serving.stream import StreamHandler
 from hpi.serving.tracing import Tracing
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
 PAGE = Path(__file__).parent / "page"
 SWAGGER_UI = Path(fastapi_offline.__file__).parent / "static"
@@ -50,6 +51,8 @@ _PAGE_HEADERS = {
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     """The application that serves a predictor.
 
+    Its ``state.inference`` is what a :class:`~hpi.serving.inference_protocol.rpc.RpcServer` serves besides.
+
     Args:
         predictor: of a pipeline, already warmed up. The application closes it when it shuts down.
         settings: limits and switches.
@@ -61,11 +64,11 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     tracing = None if settings.otlp is None else Tracing(settings.otlp)
     service = PoseService(predictor, settings, metrics)
     memory = Memory(int(settings.max_memory_mb * MIB))
-    handler = RequestHandler(service, settings, memory)
+    limit = Limit(settings.max_requests, "requests are running")
+    handler = RequestHandler(service, settings, memory, limit)
+    inference = InferenceHandler(predictor.name, service, settings, memory, limit, metrics)
     streams = StreamHandler(service, settings, memory, metrics)
-    metrics.watch(
-        "hpi_requests_inside", "Requests that are waiting for the models or running.", lambda: handler.limit.inside
-    )
+    metrics.watch("hpi_requests_inside", "Requests that are waiting for the models or running.", lambda: limit.inside)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,16 +117,16 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
         raise RequestError(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket; open it as one", upgrade)
 
-    @_get(app, "/health", response_model=Message, summary="Whether the process is alive")
+    @add_get(app, "/health", response_model=Message, summary="Whether the process is alive")
     async def health(request: Request) -> Response:
         return json_response(Message(logId=request.scope["log_id"], errorMsg="Healthy"))
 
-    @_get(app, "/ready", response_model=Message, responses=errors(503), summary="Whether it accepts requests now")
+    @add_get(app, "/ready", response_model=Message, responses=errors(503), summary="Whether it accepts requests now")
     async def ready(request: Request) -> Response:
-        handler.limit.check()
+        limit.check()
         return json_response(Message(logId=request.scope["log_id"], errorMsg="Ready"))
 
-    @_get(
+    @add_get(
         app,
         "/metrics",
         response_class=_PrometheusText,
@@ -135,32 +138,14 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         check_token(request, settings.token)
         return _PrometheusText(metrics.text())
 
-    @_get(app, "/info", response_model=dict[str, Any], summary="What runs where")
+    @add_get(app, "/info", response_model=dict[str, Any], summary="What runs where")
     async def info() -> Response:
         return JSONResponse({**_info(predictor), "tracker": service.usual_tracking.tracker})
 
+    add_routes(app, inference, secured)
+    app.state.inference = inference
     _add_pages(app)
     return app
-
-
-def _get(app: FastAPI, path: str, **documented: Any) -> Callable[[Endpoint], Endpoint]:
-    """Add a route for GET, and for HEAD, whose body the server leaves out."""
-
-    def add(endpoint: Endpoint) -> Endpoint:
-        app.get(path, **documented)(endpoint)
-        answers = documented.get("responses", {})
-        statuses = {status: {"description": answers[status]["description"]} for status in answers}
-        summary = f"{documented['summary']}, without the body"
-        app.head(
-            path,
-            response_class=Response,
-            responses=statuses,
-            summary=summary,
-            dependencies=documented.get("dependencies"),
-        )(endpoint)
-        return endpoint
-
-    return add
 
 
 class _PrometheusText(PlainTextResponse):

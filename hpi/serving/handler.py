@@ -18,19 +18,15 @@ from hpi.serving.settings import Settings
 
 
 class RequestHandler:
-    """Reads requests within the limits, and passes their images to the service.
+    """Reads requests within the limits, and passes their images to the service."""
 
-    Attributes:
-        limit: of the requests that run at a time.
-    """
-
-    def __init__(self, service: PoseService, settings: Settings, memory: Memory) -> None:
+    def __init__(self, service: PoseService, settings: Settings, memory: Memory, limit: Limit) -> None:
         self._service = service
         self._settings = settings
         self._memory = memory
         self._largest = int(settings.max_body_mb * MIB)
         self._parser = RequestParser()
-        self.limit = Limit(settings.max_requests, "requests are running")
+        self._limit = limit
 
     async def result(self, request: Request, clock: Clock) -> InferResult:
         """Read a request, and find the people in its image.
@@ -44,13 +40,13 @@ class RequestHandler:
             InputError: the image cannot be used.
         """
         kind = body_kind(request)
-        self.limit.check()  # before the whole body is received
+        self._limit.check()  # before the whole body is received
         body = Received(self._largest, self._memory)
         try:
             await read_body(request, body, self._settings.read_s)
             parsed = await self._parse(request, kind, body)
             body.become(b"" if isinstance(parsed.image, str) else parsed.image)
-            with self.limit.admitted():
+            with self._limit.admitted():
                 return await until_done_or_gone(request, self._fetch_and_find(parsed, clock), self._settings.deadline_s)
         finally:
             body.clear()

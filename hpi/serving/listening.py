@@ -10,8 +10,8 @@ from typing import Any
 from hpi.errors import HpiError
 
 _REASONS = {
-    errno.EADDRINUSE: "is in use; stop the process that listens there, or choose another --port",
-    errno.EACCES: "is not permitted for this user; choose a --port of 1024 or above",
+    errno.EADDRINUSE: "is in use; stop the process that listens there, or choose another port",
+    errno.EACCES: "is not permitted for this user; choose a port of 1024 or above",
     errno.EADDRNOTAVAIL: "is not an address of this machine; set --host to one that is, or to 0.0.0.0 for all of them",
 }
 
@@ -70,10 +70,10 @@ def cannot_listen(host: str, port: int, error: OSError) -> HpiError:
 
     Example:
         >>> str(cannot_listen("127.0.0.1", 80, PermissionError(errno.EACCES, "Permission denied")))
-        '127.0.0.1:80 is not permitted for this user; choose a --port of 1024 or above'
+        '127.0.0.1:80 is not permitted for this user; choose a port of 1024 or above'
     """
     reason = _REASONS.get(error.errno or 0) or f"cannot be listened on: {os.strerror(error.errno or 0)}"
-    return HpiError(f"{_pair(host, port)} {reason}")
+    return HpiError(f"{address_of(host, port)} {reason}")
 
 
 def url_of(bound: socket.socket) -> str:
@@ -85,10 +85,16 @@ def url_of(bound: socket.socket) -> str:
         True
         >>> close(sockets)
     """
-    return "http://" + _pair(*bound.getsockname()[:2])
+    return "http://" + address_of(*bound.getsockname()[:2])
 
 
-def _pair(host: str, port: int) -> str:
+def address_of(host: str, port: int) -> str:
+    """A host and a port in one.
+
+    Example:
+        >>> address_of("127.0.0.1", 80), address_of("::1", 80)
+        ('127.0.0.1:80', '[::1]:80')
+    """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

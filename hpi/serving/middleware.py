@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from http import HTTPStatus
 from time import perf_counter
+from traceback import clear_frames
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpi.compat.paddlex import http_protocol
 from hpi.errors import InputError
+from hpi.serving.inference_protocol import errors as inference_errors
 from hpi.serving.limits import RequestError
 from hpi.serving.metrics import Metrics
 from hpi.serving.requests import CLIENT_GONE
@@ -70,7 +72,12 @@ def json_response(
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    return error_response(error, request.scope["log_id"])
+    """The answer to an error, in the words of the protocol that the path belongs to."""
+    log_id = request.scope["log_id"]
+    if inference_errors.is_of_protocol(request.scope["path"]):
+        status, message, headers = explain(error, log_id)
+        return inference_errors.error_response(status, inference_errors.shown_message(status, message, log_id), headers)
+    return error_response(error, log_id)
 
 
 def error_response(error: Exception, log_id: str) -> Response:
@@ -85,19 +92,36 @@ def error_response(error: Exception, log_id: str) -> Response:
 
 
 def error_message(error: Exception, log_id: str) -> tuple[http_protocol.Message, dict[str, str]]:
-    """What the answer says of an error, and headers. An internal error is logged, and its details stay in the log.
+    """What the answer says of an error, and headers; see :func:`explain`.
 
     Example:
         >>> error_message(InputError("the image: the file is empty"), "1")[0]
         Message(logId='1', errorCode=422, errorMsg='the image: the file is empty')
     """
-    status, message, headers = _explain(error)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
+    status, message, headers = explain(error, log_id)
     return http_protocol.Message(logId=log_id, errorCode=status, errorMsg=message), headers
 
 
-def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
+def explain(error: Exception, log_id: str) -> tuple[int, str, dict[str, str]]:
+    """The HTTP status, message and headers for an error. An internal one is logged, and its details stay in the log.
+
+    The frames of the error are cleared: an error and the task that it ended refer to each other, so that the images in
+    its frames would stay in memory until the garbage collector comes.
+
+    Example:
+        >>> explain(InputError("the image: the file is empty"), "1")
+        (<HTTPStatus.UNPROCESSABLE_ENTITY: 422>, 'the image: the file is empty', {})
+    """
+    try:
+        return _explained(error, log_id)
+    finally:
+        one: BaseException | None = error
+        while one is not None:
+            clear_frames(one.__traceback__)
+            one = one.__context__
+
+
+def _explained(error: Exception, log_id: str) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, RequestError):
         return error.status, str(error), error.headers
     if isinstance(error, InputError):
@@ -106,6 +130,7 @@ def _explain(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.status_code, str(error.detail), _with_head(dict(error.headers or {}))
     if isinstance(error, ClientDisconnect):
         return CLIENT_GONE, "the client disconnected", {}
+    logger.error("%s: %s", log_id, error, exc_info=error, extra={"logId": log_id})
     return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", {}
 
 

@@ -63,7 +63,7 @@ REQUEST: dict[str, Any] = {
     ],
 }
 
-_REASONS = {
+REASONS = {
     401: "The token is missing or wrong.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
@@ -73,6 +73,7 @@ _REASONS = {
     503: "Busy; see Retry-After.",
     504: "The result was not ready in time.",
 }
+"""What the statuses of errors mean."""
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -82,4 +83,4 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         >>> errors(401, 413)[413]["description"]
         'The body is too large.'
     """
-    return {status: {"model": Message, "description": _REASONS[status]} for status in statuses or _REASONS}
+    return {status: {"model": Message, "description": REASONS[status]} for status in statuses or REASONS}

@@ -9,19 +9,23 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from hpi.compat.paddlex.config import read_pipeline
-from hpi.errors import HpiError
+from hpi.errors import ConfigError, HpiError
 from hpi.predictor import Predictor
 from hpi.serving.app import create_app
 from hpi.serving.limits import MIB
 from hpi.serving.listening import bind, cannot_listen, close, url_of
 from hpi.serving.protocol import BoundedWebSocket, ImpatientProtocol
 from hpi.serving.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from hpi.serving.inference_protocol.rpc import RpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ def serve(
     is_model: bool = False,
     host: str,
     port: int,
+    grpc_port: int | None = None,
     workers: int,
     json_logs: bool,
 ) -> None:
@@ -53,12 +58,15 @@ def serve(
         is_model: the name is that of a model, which has no such YAML.
         host: address to listen on.
         port: port to listen on.
+        grpc_port: port of the Open Inference Protocol over gRPC; None: without it. It needs one process.
         workers: number of processes, each with its own models and threads.
         json_logs: log one JSON object per line.
 
     Raises:
-        HpiError: a field is wrong, the address cannot be bound, or no runtime can run a model.
+        HpiError: a field is wrong, an address cannot be bound, gRPC is not installed, or no runtime can run a model.
     """
+    if grpc_port is not None:
+        _check_grpc(workers)
     section = None if is_model else read_pipeline(predictor.get("config") or pipeline).Serving
     settings = read_settings(section, overrides)
     start_log(json_logs=json_logs)
@@ -77,9 +85,12 @@ def serve(
     }
     sockets = bind(host, port)
     try:
+        if grpc_port is not None:
+            close(bind(host, grpc_port))  # gRPC binds it itself, once the models are loaded
         if workers == 1:
             app = create_app(_open(pipeline, predictor), settings)
-            _run(uvicorn.Config(app, **common), sockets)
+            rpcs = None if grpc_port is None else _rpcs(app, host, grpc_port, common["timeout_graceful_shutdown"])
+            _run(_Server(uvicorn.Config(app, **common), rpcs), sockets)
             return
         # Errors show up here, and models are converted once, not by each worker.
         _open(pipeline, predictor).close()
@@ -98,8 +109,25 @@ def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
     return predictor
 
 
-def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-    server = _Server(config)
+def _check_grpc(workers: int) -> None:
+    """Raise :class:`ConfigError` if gRPC cannot be served."""
+    if workers > 1:
+        raise ConfigError("--grpc_port is served by one process: leave out --workers, or start several services")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log what clients do wrong, past the log
+    try:
+        import_module("grpc")
+        import_module("google.protobuf")
+    except ImportError as error:
+        raise ConfigError(f'--grpc_port: gRPC is not installed ({error}): pip install "hpi-pose[grpc]"') from error
+
+
+def _rpcs(app: FastAPI, host: str, port: int, grace_s: float) -> RpcServer:
+    from hpi.serving.inference_protocol.rpc import RpcServer
+
+    return RpcServer(app.state.inference, host, port, grace_s)
+
+
+def _run(server: _Server, sockets: list[socket.socket]) -> None:
     with suppress(KeyboardInterrupt):  # uvicorn has shut down cleanly, and raises it again
         server.run(sockets)
     if not server.started:
@@ -107,16 +135,31 @@ def _run(config: uvicorn.Config, sockets: list[socket.socket]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Logs where it listens; an address that cannot be used is an HpiError."""
+    """Logs where it listens, also over gRPC; an address that cannot be used is an HpiError."""
+
+    def __init__(self, config: uvicorn.Config, rpcs: RpcServer | None) -> None:
+        super().__init__(config)
+        self._rpcs = rpcs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rpcs is not None:
+            await self._rpcs.start()  # before HTTP says that the service is ready
         try:
             await super().startup(sockets)
         except OSError as error:  # another process bound the address at the same time, and listened first
+            if self._rpcs is not None:
+                await self._rpcs.stop()
             await self.lifespan.shutdown()
             raise cannot_listen(self.config.host, self.config.port, error) from error
         for one in sockets or []:
             logger.info("listening on %s; press Ctrl+C to stop", url_of(one))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rpcs is not None:
+            for server in self.servers:  # as the base class does, which then closes what the calls need
+                server.close()
+            await self._rpcs.stop()
+        await super().shutdown(sockets)
 
 
 def app_of_worker() -> FastAPI:

@@ -21,6 +21,15 @@ def serve(
     skeleton: given.Skeleton = None,
     host: given.Host = given.DEFAULT_HOST,
     port: given.Port = given.DEFAULT_PORT,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            "--grpc_port",
+            min=1,
+            max=65535,
+            help="Port of the Open Inference Protocol over gRPC; without it, over HTTP only.",
+        ),
+    ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="HPI_TOKEN", help="Token that clients must send as Authorization: Bearer.")
     ] = None,
@@ -89,7 +98,7 @@ def serve(
     calibrate: given.Calibrate = None,
     debug: Debug = False,
 ) -> None:
-    """Serve PaddleX's HTTP protocol, with dynamic batching, limits, metrics and a page at /.
+    """Serve PaddleX's HTTP protocol and the Open Inference Protocol, with batching, limits, metrics and a page at /.
 
     A pipeline is served, or a model that finds people with their keypoints itself. Further settings go under
     Serving: extra: in the pipeline's YAML.
@@ -119,6 +128,7 @@ def serve(
         is_model=model is not None,
         host=host,
         port=port,
+        grpc_port=grpc_port,
         workers=processes,
         json_logs=json_logs,
     )

@@ -40,7 +40,7 @@ def test_a_port_in_use_is_reported_before_models_are_opened(busy, tmp_path, argu
     assert done.returncode == 1
     assert (
         done.stderr
-        == f"error: 127.0.0.1:{busy} is in use; stop the process that listens there, or choose another --port\n"
+        == f"error: 127.0.0.1:{busy} is in use; stop the process that listens there, or choose another port\n"
     )
 
 
@@ -79,7 +79,7 @@ if os.geteuid() == 0:
 bind("127.0.0.1", 1)
 """
     done = run_python("-c", code, cwd=tmp_path)
-    message = "127.0.0.1:1 is not permitted for this user; choose a --port of 1024 or above"
+    message = "127.0.0.1:1 is not permitted for this user; choose a port of 1024 or above"
     assert any(line.endswith(message) for line in done.stderr.splitlines())
 
 

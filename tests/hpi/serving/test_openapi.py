@@ -12,6 +12,7 @@ import pytest
 from odd_requests import JPEG, PNG
 
 ROUTE = "/human-keypoint-detection"
+MODEL = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 
 # Bodies of these types are images at times, not noise alone.
 HOOKS = """
@@ -34,16 +35,23 @@ def paths(service):
 
 
 def test_every_route_is_listed_with_its_methods(paths):
-    states = {path: {"get", "head"} for path in ("/health", "/ready", "/metrics", "/info")}
-    assert {path: set(methods) for path, methods in paths.items()} == {ROUTE: {"post"}, **states}
+    own, ready = ("/health", "/ready", "/metrics", "/info"), ("/v2", "/v2/health/live", "/v2/health/ready")
+    states = [*own, *ready, *MODEL, *(f"{model}/ready" for model in MODEL)]
+    expected = {path: {"get", "head"} for path in states} | {f"{model}/infer": {"post"} for model in MODEL}
+    assert {path: set(methods) for path, methods in paths.items()} == {ROUTE: {"post"}, **expected}
     names = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
     assert len(set(names)) == len(names)
+
+
+def filled(path):
+    """A path with the model that there is."""
+    return path.replace("{name}", "human_keypoint_detection_lite").replace("{version}", "1")
 
 
 def test_get_answers_with_the_documented_type(service, paths):
     for path, methods in paths.items():
         if "get" in methods:
-            answer = httpx.get(f"{service.url}{path}")
+            answer = httpx.get(f"{service.url}{filled(path)}")
             (documented,) = methods["get"]["responses"]["200"]["content"]
             assert answer.headers["content-type"].startswith(documented)
             assert "content" not in methods["head"]["responses"]["200"]
@@ -63,6 +71,9 @@ def test_its_example_requests_are_served(service, paths):
     examples = paths[ROUTE]["post"]["requestBody"]["content"]["application/json"]["examples"]
     answer = httpx.post(service.route, json=examples["base64"]["value"])
     assert (answer.status_code, answer.json()["result"]) == (200, {"persons": []})
+    infer = f"{MODEL[0]}/infer"
+    example = paths[infer]["post"]["requestBody"]["content"]["application/json"]["examples"]["numbers"]["value"]
+    assert httpx.post(f"{service.url}{filled(infer)}", json=example).json()["outputs"][0]["shape"] == [0, 4]
 
 
 @pytest.mark.full
@@ -87,6 +98,6 @@ def test_schemathesis_finds_nothing_undocumented(service, tmp_path):
     )
     print(*(line[:300] for line in done.stdout.splitlines()), sep="\n")
     assert done.returncode == 0, done.stderr
-    assert "9 selected / 9 total" in done.stdout
+    assert "25 selected / 25 total" in done.stdout
     answer = httpx.post(service.route, content=JPEG, headers={"Content-Type": "image/jpeg"})
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""``docs/reference/http.md`` names everything that the service has."""
+"""The pages on HTTP and on the Open Inference Protocol name everything that the service has."""
 
 import re
 from typing import get_args
@@ -8,10 +8,18 @@ import pytest
 from pydantic import BaseModel
 
 from hpi.compat.paddlex.http_protocol import Answer, InferRequest, Message
+from hpi.serving.inference_protocol.messages import (
+    InferenceRequest,
+    InferenceResponse,
+    ModelMetadata,
+    ServerMetadata,
+)
 from hpi.serving.middleware import _REQUEST_HEADERS, _RESPONSE_HEADERS
 from hpi.serving.stream_messages import FrameAnswer, FrameError, OptionsMessage
 
 from support import EXAMPLE, ROOT
+
+V2 = [InferenceRequest, InferenceResponse, ModelMetadata, ServerMetadata]
 
 UNNAMED = {"Content-Type", "WWW-Authenticate"}
 """Headers of HTTP itself that are on the page in another form."""
@@ -19,8 +27,9 @@ UNNAMED = {"Content-Type", "WWW-Authenticate"}
 
 @pytest.fixture(scope="module")
 def page():
-    """The codes on the page, whole and as words."""
-    text = (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+    """The codes on the pages, whole and as words."""
+    folder = ROOT / "docs" / "reference"
+    text = "".join((folder / name).read_text(encoding="utf-8") for name in ("http.md", "inference-protocol.md"))
     return set(re.findall(r"`([^`\n]+)`", text)) | set(re.findall(r"\w+", text))
 
 
@@ -28,7 +37,9 @@ def test_every_route_is_on_the_page(service, page):
     schema = httpx.get(f"{service.url}/openapi.json").json()
     routes = {*schema["paths"], "/", "/docs", "/openapi.json", "/stream"}
     assert routes <= page
-    assert all(httpx.get(f"{service.url}{route}").status_code in {200, 405, 426} for route in routes)
+    model = {"{name}": "human_keypoint_detection_lite", "{version}": "1"}
+    urls = [service.url + re.sub("{.*?}", lambda part: model[part[0]], route) for route in routes]
+    assert all(httpx.get(url).status_code in {200, 405, 426} for url in urls)
 
 
 def test_every_status_is_on_the_page(service, page):
@@ -39,7 +50,7 @@ def test_every_status_is_on_the_page(service, page):
     assert statuses <= page
 
 
-@pytest.mark.parametrize("record", [InferRequest, Answer, Message, OptionsMessage, FrameAnswer, FrameError])
+@pytest.mark.parametrize("record", [InferRequest, Answer, Message, OptionsMessage, FrameAnswer, FrameError, *V2])
 def test_every_field_is_on_the_page(page, record):
     assert fields(record) <= page
 
