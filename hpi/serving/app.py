@@ -66,7 +66,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     memory = Memory(int(settings.max_memory_mb * MIB))
     limit = Limit(settings.max_requests, "requests are running")
     handler = RequestHandler(service, settings, memory, limit)
-    inference = InferenceHandler(predictor.name, service, settings, memory, limit, metrics)
+    inference = InferenceHandler(predictor.name, service, settings, memory, limit, metrics, tracing)
     streams = StreamHandler(service, settings, memory, metrics)
     metrics.watch("hpi_requests_inside", "Requests that are waiting for the models or running.", lambda: limit.inside)
 

@@ -13,6 +13,7 @@ from hpi.serving.limits import Limit, Memory, RequestError
 from hpi.serving.metrics import Clock, Metrics
 from hpi.serving.service import PoseRequest, PoseService
 from hpi.serving.settings import Settings
+from hpi.serving.tracing import Tracing
 
 VERSION = "1"
 """The version of the model, since a service has one."""
@@ -37,10 +38,18 @@ class InferenceHandler:
         memory: for the data and images of all requests.
         limit: of the requests that run at a time, of every protocol.
         metrics: of the service.
+        tracing: makes the traces of calls by gRPC; those by HTTP have theirs already.
     """
 
     def __init__(
-        self, name: str, service: PoseService, settings: Settings, memory: Memory, limit: Limit, metrics: Metrics
+        self,
+        name: str,
+        service: PoseService,
+        settings: Settings,
+        memory: Memory,
+        limit: Limit,
+        metrics: Metrics,
+        tracing: Tracing | None,
     ) -> None:
         self.name = name
         self._keypoints = len(service.skeleton.keypoints)
@@ -48,6 +57,7 @@ class InferenceHandler:
         self.memory = memory
         self.limit = limit
         self.metrics = metrics
+        self.tracing = tracing
         self._service = service
 
     def check_model(self, name: str, version: str) -> None:

@@ -38,6 +38,7 @@ from hpi.serving.listening import address_of
 from hpi.serving.metrics import Clock
 from hpi.serving.middleware import explain
 from hpi.serving.requests import check_token
+from hpi.serving.tracing import request_trace
 
 Context = Any  # grpc.aio.ServicerContext, of which there are no types
 Method = Callable[[Context], Awaitable[Any]]
@@ -146,8 +147,10 @@ class RpcServer:
 
         async def observed(_: Any, context: Context) -> Any:
             log_id, start, code, answer = str(uuid.uuid4()), perf_counter(), "CANCELLED", None
+            tracing = self._handler.tracing if path.endswith("/ModelInfer") else None
             try:
-                answer = await method(context)
+                with request_trace(tracing, path.removeprefix("/"), dict(context.invocation_metadata() or ())):
+                    answer = await method(context)
                 code = "OK"
             except Exception as error:  # noqa: BLE001 - it is the answer
                 status, text, _ = explain(error, log_id)

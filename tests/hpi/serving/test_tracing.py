@@ -243,6 +243,35 @@ def test_a_service_sends_its_traces_to_a_collector(start_service, switch, rng):
 
 
 @pytest.mark.full
+def test_a_call_by_grpc_is_traced_too(start_service, rng):
+    grpc = pytest.importorskip("grpc")
+    from hpi.serving.inference_protocol.proto import SERVICE, message
+
+    trace, parent, headers = caller(rng)
+    port = free_port()
+    image = message("ModelInferRequest")(
+        model_name="human_keypoint_detection_lite", raw_input_contents=[as_bytes(EXAMPLE)]
+    )
+    image.inputs.add(name="image", datatype="BYTES", shape=[1])
+    with collector() as (url, got):
+        service = start_service("--otlp", url, "--grpc_port", str(port), OTEL_BSP_SCHEDULE_DELAY="100")
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            infer = channel.unary_unary(f"/{SERVICE}/ModelInfer", type(image).SerializeToString, bytes)
+            infer(image, metadata=list(headers.items()), timeout=HANGS_S)
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(HANGS_S)
+    found = {span.name: span for span in spans_of(got)}
+    assert found[f"{SERVICE}/ModelInfer"].parent_span_id.hex() == parent
+    assert found["keypoints"].trace_id.hex() == trace
+
+
+def as_bytes(file):
+    """A file as the tensor BYTES has it: with its size before it."""
+    data = file.read_bytes()
+    return len(data).to_bytes(4, "little") + data
+
+
+@pytest.mark.full
 def test_a_service_whose_collector_is_away_answers_and_stops(start_service):
     service = start_service("--otlp", f"http://127.0.0.1:{free_port()}", OTEL_BSP_SCHEDULE_DELAY="50")
     for _ in range(3):
