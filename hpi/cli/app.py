@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from hpi.cli import cache
 from hpi.cli.command import Command, Debug
-from hpi.cli.commands import accuracy, doctor, inspect, measure, predict, quantize, runtimes, serve
+from hpi.cli.commands import accuracy, deploy, doctor, inspect, measure, predict, quantize, runtimes, serve
 from hpi.compat.paddledetection import command_line as paddledetection
 from hpi.compat.paddlex import command_line as paddlex
 
@@ -94,6 +94,7 @@ app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(models)
 app.command(cls=Command, epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(cache.app, name="cache")
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.benchmark)
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.compare)
