@@ -170,6 +170,7 @@ def deploy(
     """
     start_log(json_logs=bool(args.get("json_logs")))
     with connected(address):
+        import ray
         from ray import serve
 
         application = build(args)
@@ -182,6 +183,8 @@ def deploy(
             raise HpiError(f"{name}: the service cannot be started: {_reason(name) or error}") from error
         logger.info("serving at http://%s:%d%s", host, port, route_prefix)
         if address == LOCAL:
+            # Only auto finds the token of a Ray that was started here.
+            logger.info("to update it: hpi deploy ray --ray auto (%s)", ray.get_runtime_context().gcs_address)
             _wait_for_signal()
             serve.shutdown()
 
