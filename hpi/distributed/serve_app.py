@@ -206,12 +206,12 @@ def _check_listening(host: str, port: int) -> None:
 
 
 def _reason(name: str) -> str | None:
-    """What the replicas of an application say of themselves."""
+    """Why the replicas of an application cannot start, which Serve says with a traceback; None if it does not."""
     from ray import serve
 
     status = serve.status().applications.get(name)
-    messages = [one.message for one in status.deployments.values() if one.message] if status else []
-    return "; ".join(messages) or None
+    lines = status.deployments[DEPLOYMENT].message.splitlines() if status and DEPLOYMENT in status.deployments else []
+    return lines[-1] if lines else None
 
 
 def _wait_for_signal() -> None:
