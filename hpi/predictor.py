@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -43,7 +43,7 @@ from hpi.selection.priors import Prior
 from hpi.selection.tuning import tune
 from hpi.sources import Input, Item, check_input, is_many, is_single, read_items
 from hpi.sources.streams import Stream, StreamOptions
-from hpi.streaming import MAX_BYTES, UNDER_WAY, OnError, Unusable, ahead, batches, run_batches
+from hpi.streaming import OnError, Unusable, ahead, run_items
 from hpi.tracking.base import Tracking
 from hpi.zoo import Zoo, suggestion, why_not_fetched
 
@@ -624,10 +624,7 @@ class Predictor:
         on_error: OnError | None,
     ) -> Iterator[PaddleXResult]:
         names, pipeline = Names(), pipelines[0]
-        parts = batches(items, regions, batch_size, pipeline.check, MAX_BYTES // (UNDER_WAY * len(pipelines)))
-        running = run_batches(pipelines, parts, threshold)
-        # At once, also after an error: a thread may be reading ahead. Where it advances the items, they end with it.
-        with closing(running), closing(items) if len(pipelines) == 1 else nullcontext():
+        with closing(run_items(pipelines, items, regions, batch_size, threshold)) as running:
             for part, results in running:
                 if isinstance(part, Unusable):
                     part.report(on_error)

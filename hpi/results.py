@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +108,7 @@ class Result(ABC):
     @property
     def class_names(self) -> list[str]:
         """The name of each instance's class; its number where it has none."""
-        classes = self.instances.class_ids
-        indices = [0] * len(self.instances) if classes is None else classes.tolist()
-        return [self.labels[index] if index < len(self.labels) else f"{index}" for index in indices]
+        return _class_names(self.instances, self.labels)
 
     @property
     @abstractmethod
@@ -200,20 +199,7 @@ class Result(ABC):
 
     def columns(self) -> dict[str, Any]:
         """What :meth:`to_frame` has: name and values of each column."""
-        found = self.instances
-        columns: dict[str, Any] = {"score": self.scores}
-        if len(self.boxes) == len(self.scores):
-            columns |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
-        if self.skeleton is None:
-            columns["label"] = self.class_names
-        if found.track_ids is not None:
-            columns["track_id"] = found.track_ids
-        if found.interpolated is not None:
-            columns["interpolated"] = found.interpolated
-        for index, name in enumerate(self.keypoint_names):
-            x, y = self.keypoints[:, index].T
-            columns |= {f"{name}_x": x, f"{name}_y": y, f"{name}_score": self.keypoint_scores[:, index]}
-        return columns
+        return columns_of(self.instances, self.skeleton, self.labels)
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks."""
@@ -226,6 +212,46 @@ class Result(ABC):
         keypoints = "" if self.skeleton is None else f", {len(self.skeleton)} keypoints each"
         where = self.path or "image in memory"
         return f"{type(self).__name__}({where}: {count} {one if count == 1 else many}{keypoints})"
+
+
+def columns_of(instances: Instances, skeleton: Skeleton | None, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """Instances as columns of a table, a row each; with a skeleton ``nose_x``, ``nose_y``, ``nose_score`` and so on.
+
+    Args:
+        instances: any number, also those of several images.
+        skeleton: of the keypoints; None of a detector, whose table has the column ``label``.
+        labels: the names of the classes.
+
+    Returns:
+        Name and values of each column that is known: ``score`` first, then ``x1``, ``y1``, ``x2``, ``y2``.
+
+    Example:
+        >>> found = Instances([0.5], boxes=[[0, 0, 8, 8]], class_ids=[0])
+        >>> columns = columns_of(found, None, ("person",))
+        >>> list(columns), columns["label"]
+        (['score', 'x1', 'y1', 'x2', 'y2', 'label'], ['person'])
+    """
+    columns: dict[str, Any] = {"score": instances.scores}
+    boxes = np.empty((0, 4), np.float32) if instances.boxes is None else instances.boxes
+    if len(boxes) == len(instances):
+        columns |= dict(zip(("x1", "y1", "x2", "y2"), boxes.T, strict=True))
+    if skeleton is None:
+        columns["label"] = _class_names(instances, labels)
+    if instances.track_ids is not None:
+        columns["track_id"] = instances.track_ids
+    if instances.interpolated is not None:
+        columns["interpolated"] = instances.interpolated
+    if skeleton is not None and instances.keypoints is not None and instances.keypoint_scores is not None:
+        for index, name in enumerate(skeleton.keypoints):
+            x, y = instances.keypoints[:, index].T
+            columns |= {f"{name}_x": x, f"{name}_y": y, f"{name}_score": instances.keypoint_scores[:, index]}
+    return columns
+
+
+def _class_names(instances: Instances, labels: Sequence[str]) -> list[str]:
+    classes = instances.class_ids
+    indices = [0] * len(instances) if classes is None else classes.tolist()
+    return [labels[index] if index < len(labels) else f"{index}" for index in indices]
 
 
 def _confidence_field(supervision: Any) -> str:

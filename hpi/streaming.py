@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -194,6 +194,29 @@ def _frame(item: Item) -> Frame:
     if isinstance(item.image, InputError):
         raise item.image
     return Frame(item.image, item.path, item.page, item.frame, item.time_s)
+
+
+def run_items(
+    pipelines: Sequence[Pipeline],
+    items: Generator[Item],
+    regions: Sequence[Instances] | None,
+    batch_size: int,
+    threshold: float | None,
+) -> Generator[tuple[Batch | Unusable, Callable[[], Sequence[Instances]]]]:
+    """:func:`run_batches` of what was read; close it, and the items end with it.
+
+    Args:
+        pipelines: that run side by side, each on a batch of its own.
+        items: what is read.
+        regions: for each item, or None.
+        batch_size: most images in a batch; large images make smaller batches.
+        threshold: keep people that score above it; None: the detector's own.
+    """
+    parts = batches(items, regions, batch_size, pipelines[0].check, MAX_BYTES // (UNDER_WAY * len(pipelines)))
+    running = run_batches(pipelines, parts, threshold)
+    # At once, also after an error: a thread may be reading ahead. Where it advances the items, they end with it.
+    with closing(running), closing(items) if len(pipelines) == 1 else nullcontext():
+        yield from running
 
 
 def run_batches(

@@ -90,7 +90,8 @@ ROOMS = {
                    "results", "skeletons", "sources", "tracking"},
     "quantization": {"backends", "errors", "evaluation", "instances", "io", "models", "pipelines", "selection",
                      "sources"},
-    "distributed": {"compat", "errors", "instances", "io", "predictor", "results", "serving", "sources", "streaming"},
+    "distributed": {"backends", "errors", "instances", "io", "options", "predictor", "results", "selection", "serving",
+                    "sources", "streaming", "tracking"},
     "export": {"backends", "configs", "errors", "instances", "io", "models", "opening", "pipelines", "predictor",
                "zoo"},
 }  # fmt: skip
@@ -99,7 +100,7 @@ ROOMS = {
 ``names``, ``sinks`` and ``results`` name each other's types only; ``results`` and ``predictor`` are entry points.
 """
 UPPER = {"cli", "compat", "serving", "__init__", "__main__"}
-ENTRY_POINTS = {"__init__", "distributed", "predictor", "results"}
+ENTRY_POINTS = {"__init__", "predictor", "results"}
 
 
 def files_of(room):

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from hpi.cli import cache
 from hpi.cli.command import Command, Debug
-from hpi.cli.commands import accuracy, deploy, doctor, inspect, measure, predict, quantize, runtimes, serve
+from hpi.cli.commands import accuracy, batch, deploy, doctor, inspect, measure, predict, quantize, runtimes, serve
 from hpi.compat.paddledetection import command_line as paddledetection
 from hpi.compat.paddlex import command_line as paddlex
 
@@ -85,6 +85,7 @@ def show_help(
 
 
 app.command(cls=Command, epilog=predict.EXAMPLES)(predict.predict)
+app.command(cls=Command, epilog=batch.EXAMPLES)(batch.batch)
 app.command(cls=Command)(runtimes.explain)
 app.command(cls=Command)(runtimes.tune)
 app.command(cls=Command, epilog=quantize.EXAMPLES)(quantize.quantize)

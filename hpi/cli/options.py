@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -447,6 +448,11 @@ def open_predictor(context: typer.Context, *, calibrate: bool = False, for_many:
         calibrate: whether it calibrates where neither its options nor the environment say.
         for_many: only many images come, so it opens what these go through and nothing else.
     """
+    return predictor_call(context, calibrate=calibrate, for_many=for_many)()
+
+
+def predictor_call(context: typer.Context, *, calibrate: bool = False, for_many: bool = False) -> partial[Predictor]:
+    """What opens that predictor, with the arguments of :func:`open_predictor`; it can be pickled."""
     from hpi.predictor import Predictor
     from hpi.selection.calibration import is_wanted
 
@@ -455,15 +461,15 @@ def open_predictor(context: typer.Context, *, calibrate: bool = False, for_many:
     if for_many and arguments["objective"] in {None, "auto"}:
         arguments["objective"] = "throughput"
     if given.get("det_model_dir") or given.get("keypoint_model_dir"):
-        return _open_folders(given, arguments)
+        return _folders_call(given, arguments)
     if given.get("det_kind") is not None:
         raise typer.BadParameter("--det_kind is for --det_model_dir")
     name = predictor_name(given["pipeline"], given["model"])
-    return Predictor(name, model_dir=given["model_dir"], **arguments)
+    return partial(Predictor, name, model_dir=given["model_dir"], **arguments)
 
 
-def _open_folders(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Predictor:
-    """The predictor of the models in ``--det_model_dir`` and ``--keypoint_model_dir``."""
+def _folders_call(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> partial[Predictor]:
+    """What opens the models in ``--det_model_dir`` and ``--keypoint_model_dir``."""
     from hpi.predictor import Predictor
 
     detector, keypoint_model = given["det_model_dir"], given["keypoint_model_dir"]
@@ -475,7 +481,7 @@ def _open_folders(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> Pre
         raise typer.BadParameter(
             "--det_model_dir needs --keypoint_model_dir; for a detector alone give --model NAME --model_dir FOLDER"
         )
-    return Predictor.of_folders(keypoint_model, detector, det_kind=given["det_kind"], **arguments)
+    return partial(Predictor.of_folders, keypoint_model, detector, det_kind=given["det_kind"], **arguments)
 
 
 def predictor_name(pipeline: str | None, model: str | None) -> str:

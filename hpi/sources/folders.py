@@ -71,11 +71,17 @@ def _walk(folder: str, suffixes: Collection[str], others: Counter[str], links: l
 def _listed(folder: str | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     """The entries of a folder in reverse order."""
     with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not _is_hidden(entry.name)]
+        visible = [entry for entry in entries if not is_hidden(entry.name)]
     return sorted(visible, key=lambda entry: natural(entry.name), reverse=True)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is left out: hidden ones, thumbnails, deleted files.
+
+    Example:
+        >>> is_hidden(".cache"), is_hidden("__MACOSX"), is_hidden("a.jpg")
+        (True, True, False)
+    """
     return name.startswith(".") or name.lower() in _HIDDEN
 
 

@@ -1,0 +1,174 @@
+"""A batch from its sources to its results: the plan, what is done of it already, the parts that are left."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpi.distributed.inputs import cut, list_files
+from hpi.distributed.job import Job, PartDone
+from hpi.distributed.output import Output
+from hpi.distributed.plan import Plan, write_plan
+from hpi.distributed.shards import ERROR, IMAGES, require_pyarrow
+from hpi.errors import ConfigError, InputError
+
+logger = logging.getLogger(__name__)
+
+JOB = "job.json"
+"""Written after the plan: where it is, the plan is whole."""
+LOCK = ".lock"
+
+_PART = re.compile(r"part-(\d+)\.parquet")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch is.
+
+    Attributes:
+        files: of all parts.
+        files_done: of the parts that are done, in this run or before.
+        last: the part that came last; None at the beginning.
+    """
+
+    files: int
+    files_done: int
+    last: PartDone | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a batch has come to, all runs together.
+
+    Attributes:
+        images: rows of the manifest.
+        people: rows of the tables.
+        errors: images that could not be used.
+        parts: all that there are.
+        done_before: parts that earlier runs have done.
+        failures: the parts that this run has given up, and why.
+    """
+
+    images: int
+    people: int
+    errors: int
+    parts: int
+    done_before: int
+    failures: list[PartDone] = field(default_factory=list)
+
+
+def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None) -> Summary:
+    """Run a batch; where the output has a part of it already, do the rest.
+
+    Args:
+        job: the batch.
+        on_progress: called at the beginning, and after each part.
+
+    Raises:
+        ConfigError: the output is that of another batch.
+        InputError: a source has no files, or the output cannot be written.
+        HpiError: the models cannot be opened.
+
+    Example:
+        >>> import tempfile
+        >>> from functools import partial
+        >>> from hpi import Predictor
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
+        ...     run_batch(Job(("examples/*.png",), folder, partial(Predictor, "human_keypoint_detection_lite")))
+        Summary(images=1, people=2, errors=0, parts=1, done_before=0, failures=[])
+    """
+    require_pyarrow()
+    output = Output(job.output)
+    output.check()
+    with _alone(output):
+        output.clean()
+        _check_same(output, job)
+        if not output.exists(JOB):
+            job.predictor().close()  # what is wrong with the models is said before any file is listed
+            write_plan(output, cut(list_files(job.sources), job.part_size))
+            with output.written(JOB) as path:
+                path.write_text(json.dumps(job.identity, indent=1), encoding="utf-8")
+        failures = []
+        with Plan(output) as plan:
+            done = _parts_done(output)
+            before, files = len(done), plan.size_of(done)
+            on_progress(Progress(plan.files, files))
+            for part in _run_parts(job)(job, plan.without(done)):
+                if part.failure is None:
+                    files += part.files
+                else:
+                    failures.append(part)
+                on_progress(Progress(plan.files, files, part))
+        return Summary(*_totals(output), plan.parts, before, failures)
+
+
+def _run_parts(job: Job) -> Callable[..., Generator[PartDone]]:
+    """What does the parts: this machine, or a Ray cluster."""
+    if job.ray is None:
+        from hpi.distributed import local
+
+        return local.run_parts
+    from hpi.distributed.ray_data import run_parts
+
+    return run_parts  # type: ignore[no-any-return]
+
+
+def _check_same(output: Output, job: Job) -> None:
+    """Check that an output is empty, or that of the same job.
+
+    Raises:
+        ConfigError: it is not; says what differs.
+    """
+    if not output.exists(JOB):
+        return
+    with output.open(JOB) as file:
+        try:
+            before = json.loads(file.read())
+        except ValueError as error:
+            raise ConfigError(f"{output.address}/{JOB}: is damaged; give another output") from error
+    if different := [name for name, value in job.identity.items() if before.get(name) != value]:
+        lines = (f"{name} was {before.get(name)!r}, and is {job.identity[name]!r}" for name in different)
+        raise ConfigError(
+            f"{output.address}: has the results of another batch: {'; '.join(lines)}. Give another --output, "
+            "or the same arguments to go on with that batch"
+        )
+
+
+def _parts_done(output: Output) -> set[int]:
+    """The parts whose images are written, which comes last."""
+    return {int(found[1]) for name in output.names(IMAGES) if (found := _PART.fullmatch(name))}
+
+
+def _totals(output: Output) -> tuple[int, int, int]:
+    """Images, people and errors in the manifest."""
+    images = people = errors = 0
+    if _parts_done(output):
+        for rows in output.dataset(IMAGES).to_batches(columns=["status", "people"]):
+            images += rows.num_rows
+            people += sum(rows["people"].to_pylist())
+            errors += rows["status"].to_pylist().count(ERROR)
+    return images, people, errors
+
+
+@contextmanager
+def _alone(output: Output) -> Generator[None]:
+    """No other run on this machine writes there meanwhile. Two would be no harm, but the work of one.
+
+    Raises:
+        InputError: another run does.
+    """
+    from filelock import FileLock, Timeout
+
+    if output.is_remote:
+        yield
+        return
+    try:
+        with FileLock(Path(output.address) / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(f"{output.address}: another hpi batch is writing there; wait for it, or stop it") from error

@@ -1,0 +1,218 @@
+"""Doing the parts of a batch in processes of this machine. One that dies is replaced, and its part done again."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+
+from hpi.backends.cpu import default_threads
+from hpi.distributed.job import Job, Part, PartDone
+from hpi.distributed.worker import Worker
+from hpi.errors import BackendError, HpiError, InputError
+from hpi.options import AUTO, read_devices
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+"""How often a part is tried before it is given up: its process may have been killed by chance, or by the part."""
+CORES = 4
+"""Of each process, where nobody says how many there are: each has its own models, and more cores gain less and less."""
+ENDS_S = 5.0
+"""Seconds that a process has to end by itself."""
+
+_ADVICE = "is there enough memory? Give fewer --processes"
+_spawn = multiprocessing.get_context("spawn")  # runtimes do not survive a fork
+
+Share = tuple[int, str | None]
+"""Threads and device of a process; None: as the job says."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    part: Part
+    tries: int = 1
+
+
+@dataclass(frozen=True)
+class _Died:
+    """Instead of an answer."""
+
+    exit_code: int | None
+
+    def __str__(self) -> str:
+        code = self.exit_code or 0
+        return (
+            f"a process was ended by {signal.Signals(-code).name}" if code < 0 else f"a process ended with code {code}"
+        )
+
+
+def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
+    """Do parts in processes of this machine.
+
+    Args:
+        job: the batch; ``job.processes`` says how many.
+        parts: taken one by one.
+
+    Yields:
+        What came of each part, in the order in which they end. One that has failed, or killed its process, several
+        times is given up, which its ``failure`` says.
+
+    Raises:
+        HpiError: the models cannot be opened, or results cannot be written.
+    """
+    coming, share = map(_Task, parts), shares(job)
+    waiting = deque(islice(coming, len(share)))
+    started = [_Process(job, one) for one in share[: len(waiting)]]
+    pool = {process.connection: process for process in started}
+    deaths = 0  # one after the other, while the models were opened
+    try:
+        while pool:
+            for connection in wait(list(pool)):
+                process = pool.pop(connection)  # type: ignore[call-overload]
+                task, answer = process.task, process.receive()
+                if isinstance(answer, HpiError):
+                    raise answer
+                deaths = deaths + 1 if isinstance(answer, _Died) and task is None else 0
+                if deaths == TRIES:
+                    raise BackendError(f"{answer}, {TRIES} times, while it opened the models; {_ADVICE}")
+                if task is not None:
+                    done = answer if isinstance(answer, PartDone) else _failed(task.part, str(answer))
+                    if done.failure is None or task.tries == TRIES:
+                        yield done
+                    else:
+                        logger.warning("part %d is done again: %s", task.part.number, done.failure)
+                        waiting.append(_Task(task.part, task.tries + 1))
+                if isinstance(answer, _Died):
+                    process = _Process(job, process.share)
+                    started.append(process)
+                elif (task := waiting.popleft() if waiting else next(coming, None)) is not None:
+                    process.give(task)
+                else:
+                    process.let_end()
+                    continue
+                pool[process.connection] = process
+    finally:
+        for process in started:
+            process.stop()
+
+
+def shares(job: Job) -> list[Share]:
+    """What each process gets: the cores in equal shares, and the devices in turn where the job names several.
+
+    Example:
+        >>> from functools import partial
+        >>> from hpi import Predictor
+        >>> job = Job(("/data",), "/out", partial(Predictor, "body", device="gpu:0,1"), processes=4)
+        >>> [device for _, device in shares(job)]
+        ['gpu:0', 'gpu:1', 'gpu:0', 'gpu:1']
+    """
+    cores = default_threads()
+    named = job.predictor.keywords.get("device") or AUTO
+    devices = [None] if named == AUTO else read_devices(named)
+    usual = len(devices) if len(devices) > 1 else max(1, cores // CORES)
+    count = job.processes or usual
+    return [(max(1, cores // count), devices[index % len(devices)]) for index in range(count)]
+
+
+class _Process:
+    """A process with a worker.
+
+    Attributes:
+        task: what it is doing; None while it opens the models.
+        connection: has an answer when it is done, or dead.
+    """
+
+    def __init__(self, job: Job, share: Share) -> None:
+        self.share = share
+        self.task: _Task | None = None
+        self.connection, theirs = _spawn.Pipe()
+        self._process = _spawn.Process(target=_serve, args=(theirs, job, *share), name="hpi-batch", daemon=True)
+        self._process.start()
+        theirs.close()  # so that its end is noticed here
+
+    def give(self, task: _Task) -> None:
+        """Let it do a part."""
+        self.task = task
+        with suppress(OSError):  # it has died, as the answer will say
+            self.connection.send(task.part)
+
+    def receive(self) -> PartDone | HpiError | _Died | None:
+        """Its answer; None: it is ready."""
+        self.task = None
+        try:
+            answer: PartDone | HpiError | None = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return _Died(self._process.exitcode)
+        return answer
+
+    def let_end(self) -> None:
+        """There is nothing left to do."""
+        self.connection.close()
+
+    def stop(self) -> None:
+        """End it now, whatever it does."""
+        if not self.connection.closed:
+            self._process.terminate()
+            self.connection.close()
+        self._process.join(ENDS_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _failed(part: Part, why: str) -> PartDone:
+    return PartDone(part.number, len(part.files), failure=why)
+
+
+# In the process.
+
+
+def _serve(connection: Connection, job: Job, threads: int, device: str | None) -> None:
+    """Open the models, then do part after part until nobody sends any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no file is left half written
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with Worker(job, threads=threads, device=device) as worker:
+            connection.send(None)
+            while True:
+                part = connection.recv()
+                connection.send(_done(worker, part))
+    except EOFError:
+        pass
+    except HpiError as error:
+        connection.send(error)
+
+
+def _done(worker: Worker, part: Part) -> PartDone:
+    """What came of a part; a part that fails is no reason to end.
+
+    Raises:
+        InputError: the results cannot be written, so no other part can.
+    """
+    try:
+        return worker.run(part)
+    except InputError:
+        raise
+    except Exception as error:
+        logger.exception("part %d", part.number)
+        return _failed(part, f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """A killed driver must not leave processes behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
