@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import warnings
 from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,16 +62,18 @@ def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
         HpiError: there is no cluster, the models cannot be opened, or results cannot be written.
     """
     left = {part.number: len(part.files) for part in parts}
+    in_vain = 0
     with connected(job.ray or LOCAL):
-        for _ in range(TRIES):
-            for answer in _run(job, left):
+        while left and in_vain < TRIES:
+            before = len(left)
+            for answer in _run(job, list(left)):
                 if isinstance(answer, HpiError):
                     raise answer
                 if left.pop(answer.number, None) is not None:  # one whose node was lost may have been done twice
                     yield answer
-            if not left:
-                return
-            logger.warning("%d parts are done again: their actors were lost", len(left))
+            in_vain = in_vain + 1 if len(left) == before else 0
+            if left:
+                logger.warning("%d parts are done again: their actors were lost", len(left))
     for number, files in left.items():
         yield PartDone(number, files, failure=f"its actor was lost {TRIES} times; is there enough memory?")
 
@@ -113,11 +116,14 @@ def share_of(job: Job, nodes: Iterable[Mapping[str, float]]) -> Share:
 def _run(job: Job, numbers: Collection[int]) -> Generator[PartDone | HpiError]:
     """Do parts, each at most once. An actor that is lost is replaced where there is room; its part is left out."""
     import ray
+    from ray import data
     from ray.exceptions import RayError
+    from ray.util.annotations import RayDeprecationWarning
 
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is lost is reported here
     share = share_of(job, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the lost actors are reported here
-    parts = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)  # of ray_remote_args_fn, which nothing replaces
+    parts = data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
     context = parts.context
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1
@@ -127,15 +133,17 @@ def _run(job: Job, numbers: Collection[int]) -> Generator[PartDone | HpiError]:
         batch_size=1,
         num_cpus=share.cpus,
         num_gpus=share.gpus,
-        # Parts take seconds; one that waits for an actor could be done by another.
-        compute=ray.data.ActorPoolStrategy(min_size=1, initial_size=share.actors, max_tasks_in_flight_per_actor=1),
-        max_restarts=0,  # else a part waits for its actor, for which there may be no room any more
+        # One part more for each actor than it does now asks for more actors, where the cluster can grow.
+        compute=data.ActorPoolStrategy(min_size=1, initial_size=share.actors, max_tasks_in_flight_per_actor=2),
+        # Else a part waits for its actor to come back, for which there may be no room any more.
+        ray_remote_args_fn=lambda: {"max_restarts": 0},
     )
     try:
         for row in answers.iter_rows():
             yield pickle.loads(row["answer"])
     except RayError as error:
-        raise BackendError(f"--ray {job.ray}: {error}") from error
+        said = [line for line in str(error).splitlines() if line.strip()]  # a traceback and its error
+        raise BackendError(f"--ray {job.ray}: {said[-1]}") from error
 
 
 class _Actor:
@@ -156,7 +164,7 @@ class _Actor:
             except InputError as error:  # the results cannot be written, so no other part can
                 return error
             except Exception as error:
-                logger.exception("part %d", part.number)
+                logger.warning("part %d, try %d: %s", part.number, tried, error, exc_info=tried == TRIES)
                 if tried == TRIES:
                     return PartDone(part.number, len(part.files), failure=f"{type(error).__name__}: {error}")
         raise AssertionError
