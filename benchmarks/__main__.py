@@ -3,6 +3,7 @@
 import typer
 
 from hpi.benchmarks import (
+    batch,
     batches,
     folder,
     grouping,
@@ -25,6 +26,7 @@ from hpi.benchmarks import (
 from hpi.benchmarks.compare import command as compare
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command("batch")(batch.main)
 app.command("batches")(batches.main)
 app.command("compare")(compare.main)
 app.command("folder")(folder.main)

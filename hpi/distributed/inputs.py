@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
+import io
 import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from hpi.distributed.addresses import absolute, explained, filesystem, is_remote, open_file
 from hpi.distributed.job import Part
@@ -48,8 +49,8 @@ def list_files(sources: Iterable[str]) -> Iterator[str]:
         InputError: a folder, a pattern or a list has no files, or cannot be read.
 
     Example:
-        >>> [Path(path).name for path in list_files([os.path.abspath("examples")])][:1]
-        ['basketball.png']
+        >>> [os.path.relpath(path) for path in list_files([os.path.abspath("examples")])]
+        ['examples/basketball.png']
     """
     for source in sources:
         if source.startswith("@"):
@@ -167,7 +168,7 @@ def _walk(files: Any, top: str) -> Iterator[str]:
 
 def _lines(address: str) -> Iterator[str]:
     """The paths and URLs in a list. Paths that are not absolute begin at the current folder."""
-    with explained(address), open_file(address) as lines:
+    with explained(address), io.BufferedReader(cast(io.RawIOBase, open_file(address))) as lines:
         while line := lines.readline(LONGEST_LINE + 1):
             if len(line) > LONGEST_LINE:
                 raise InputError(f"{shown(address)}: a line of more than {LONGEST_LINE} bytes; is it a list?")

@@ -123,8 +123,6 @@ class Output:
         expected = OSError if self._files is None else Exception  # clients of servers have errors of their own
         try:
             yield
-        except FileNotFoundError:
-            raise
         except expected as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{shown(self.address)}: cannot be used: {reason}") from error

@@ -33,6 +33,9 @@ class Lent:
     def __getattr__(self, name):
         return getattr(self.predictor, name)
 
+    def side_by_side(self):
+        return self.predictor.pipelines
+
     def close(self):
         pass
 
