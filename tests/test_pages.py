@@ -23,6 +23,7 @@ HAVE = {
     "PaddleX": lambda: False,
     "PaddleDetection": lambda: False,
     "Docker": lambda: False,
+    "Ray": lambda: False,  # the tests marked cluster run these
     "an NVIDIA GPU": lambda: False,
     "the network": lambda: False,
     "the COCO data set": lambda: False,

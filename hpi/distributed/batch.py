@@ -115,7 +115,7 @@ def _run_parts(job: Job) -> Callable[..., Generator[PartDone]]:
         return local.run_parts
     from hpi.distributed.ray_data import run_parts
 
-    return run_parts  # type: ignore[no-any-return]
+    return run_parts
 
 
 def _check_same(output: Output, job: Job) -> None:

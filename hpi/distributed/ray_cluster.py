@@ -37,8 +37,8 @@ def connected(address: str = LOCAL) -> Iterator[None]:
         ray.init(address, logging_level="WARNING", **own)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise HpiError(
-            f"--ray {address}: no Ray cluster can be reached there ({error}); start one with `ray start --head`, or, if "
-            "it asks for a token, set RAY_AUTH_MODE=token"
+            f"--ray {address}: no Ray cluster can be reached there ({error}); start one with `ray start --head`, or "
+            "set RAY_AUTH_MODE=token for one with a token"
         ) from error
     try:
         yield

@@ -1,4 +1,4 @@
-"""Doing the parts of a batch on a Ray cluster, with Ray Data. One that is lost with its node is done again elsewhere."""
+"""Doing the parts of a batch on a Ray cluster, with Ray Data. One that is lost with its node is done again."""
 
 from __future__ import annotations
 
@@ -118,11 +118,10 @@ def _run(job: Job, numbers: Collection[int]) -> Generator[PartDone | HpiError]:
     import ray
     from ray import data
     from ray.exceptions import RayError
-    from ray.util.annotations import RayDeprecationWarning
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is lost is reported here
     share = share_of(job, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    warnings.filterwarnings("ignore", category=RayDeprecationWarning)  # of ray_remote_args_fn, which nothing replaces
+    warnings.filterwarnings("ignore", "`ray_remote_args_fn`")  # it is to go, and nothing takes its place yet
     parts = data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
     context = parts.context
     context.enable_progress_bars = context.print_on_execution_start = False
