@@ -72,7 +72,7 @@ def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
                 if left.pop(answer.number, None) is not None:  # one whose node was lost may have been done twice
                     yield answer
             in_vain = in_vain + 1 if len(left) == before else 0
-            if left:
+            if left and in_vain < TRIES:
                 logger.warning("%d parts are done again: their actors were lost", len(left))
     for number, files in left.items():
         yield PartDone(number, files, failure=f"its actor was lost {TRIES} times; is there enough memory?")
@@ -106,10 +106,12 @@ def share_of(job: Job, nodes: Iterable[Mapping[str, float]]) -> Share:
         if not counts:
             raise BackendError(f"--device {named}: no node of the Ray cluster has a GPU")
         return Share(threads or max(1, min(cpus // count for count, cpus in counts)), 1, sum(gpus))
-    cpus = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
-    if not cpus:
-        raise BackendError("no node of the Ray cluster has a CPU")
-    each = threads or min(CORES, *cpus)
+    if named not in {AUTO, "cpu"}:
+        raise BackendError(f"--device {named}: on a Ray cluster give cpu or gpu")
+    cpus = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
+    each = threads or min([CORES, *cpus])
+    if each > max(cpus, default=0):
+        raise BackendError(f"no node of the Ray cluster has {each} CPUs; give fewer --threads")
     return Share(each, 0, max(1, sum(count // each for count in cpus)))
 
 

@@ -44,7 +44,7 @@ def command(home, tmp_path_factory):
         yield SimpleNamespace(url=f"http://127.0.0.1:{port}", process=process, log=log)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(HANGS_S)
+        assert process.wait(HANGS_S) == 0
 
 
 @pytest.fixture(scope="module")
