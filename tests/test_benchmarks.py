@@ -55,6 +55,16 @@ def test_kernels_times_crop_and_decode(tmp_path):
 
 
 @pytest.mark.full
+def test_batch_takes_turns_with_predict(tmp_path):
+    pytest.importorskip("pyarrow")
+    arguments = ("--images", "3", "--rounds", "1", "--processes", "1", "--output", "out")
+    run("batch", str(EXAMPLE.parent), *arguments, tmp_path=tmp_path)
+    rows = report(tmp_path / "out")["rows"]
+    assert [*rows["rates"]] == ["hpi predict", "hpi batch, 1 process"]
+    assert all(len(turns) == 1 for turns in rows["rates"].values())
+
+
+@pytest.mark.full
 def test_grouping_times_itself_beside_a_plain_loop(tmp_path):
     pytest.importorskip("scipy")
     run("grouping", *BRIEFLY, "--people", "2", "--output", "out", tmp_path=tmp_path)

@@ -49,7 +49,7 @@ def list_files(sources: Iterable[str]) -> Iterator[str]:
         InputError: a folder, a pattern or a list has no files, or cannot be read.
 
     Example:
-        >>> [os.path.relpath(path) for path in list_files([os.path.abspath("examples")])]
+        >>> [os.path.relpath(path) for path in list_files([os.path.abspath("examples/*.png")])]
         ['examples/basketball.png']
     """
     for source in sources:
