@@ -27,6 +27,7 @@ HAVE = {
     "a Triton server": lambda: False,  # tests/hpi/serving/test_triton_server.py runs these
     "Kubernetes": lambda: False,
     "an OpenTelemetry collector": lambda: False,  # tests/hpi/serving/test_tracing.py has one
+    "Ray": lambda: False,  # the tests marked cluster run these
     "an NVIDIA GPU": lambda: False,
     "the network": lambda: False,
     "the COCO data set": lambda: False,

@@ -9,7 +9,19 @@ from typer.core import TyperGroup
 
 from hpi.cli import cache
 from hpi.cli.command import Command, Debug
-from hpi.cli.commands import accuracy, batch, doctor, export, inspect, measure, predict, quantize, runtimes, serve
+from hpi.cli.commands import (
+    accuracy,
+    batch,
+    deploy,
+    doctor,
+    export,
+    inspect,
+    measure,
+    predict,
+    quantize,
+    runtimes,
+    serve,
+)
 from hpi.compat.paddledetection import command_line as paddledetection
 from hpi.compat.paddlex import command_line as paddlex
 
@@ -96,6 +108,7 @@ app.command(cls=Command)(models)
 app.command(cls=Command, epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(cls=Command, epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(export.app, name="export")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(cache.app, name="cache")
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.benchmark)
 app.command(cls=Command, context_settings=measure.PASSED_ON, add_help_option=False)(measure.compare)

@@ -97,6 +97,7 @@ def _formats() -> list[str]:
 
 
 _MODEL, _RUNTIME, _SERVICE = "Which models", "What they run on", "Where the service listens"
+_LIMITS = "Batches and limits"
 _VIDEO = "Videos, cameras and streams"
 NONE = "none"
 
@@ -339,6 +340,54 @@ Host = Annotated[
     typer.Option(help="Address to listen on; 0.0.0.0 for every address of this machine.", rich_help_panel=_SERVICE),
 ]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.", rich_help_panel=_SERVICE)]
+Token = Annotated[
+    str | None, typer.Option(envvar="HPI_TOKEN", help="Token that clients must send as Authorization: Bearer.")
+]
+AllowUrl = Annotated[bool | None, typer.Option("--allow-url", help="Fetch images from public http(s) addresses.")]
+Cors = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ORIGIN", help="Allow pages of this origin, such as https://a.org, or * for all. Repeatable."),
+]
+JsonLogs = Annotated[bool, typer.Option("--json_logs", help="Log one JSON object per line.")]
+Otlp = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL|env",
+        help="Send traces to this OpenTelemetry collector, such as http://127.0.0.1:4318; env: to where the variables "
+        "OTEL_EXPORTER_OTLP_... say.",
+    ),
+]
+MaxBatch = Annotated[
+    int | None,
+    typer.Option("--max_batch", help="Images in a batch; 1 turns batching off. Default 8.", rich_help_panel=_LIMITS),
+]
+MaxWaitMs = Annotated[
+    float | None,
+    typer.Option("--max_wait_ms", help="How long an image waits for others. Default 2.", rich_help_panel=_LIMITS),
+]
+MaxRequests = Annotated[
+    int | None,
+    typer.Option(
+        "--max_requests", help="Requests at a time; further ones get 503. Default 64.", rich_help_panel=_LIMITS
+    ),
+]
+Deadline = Annotated[
+    float | None, typer.Option(help="Seconds after which a request gets 504. Default 30.", rich_help_panel=_LIMITS)
+]
+MaxBodyMb = Annotated[
+    float | None,
+    typer.Option(
+        "--max_body_mb", help="Maximum body size in MiB; larger ones get 413. Default 32.", rich_help_panel=_LIMITS
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max_pixels",
+        help="Maximum pixels of an image; larger ones get 422. Default 50,000,000.",
+        rich_help_panel=_LIMITS,
+    ),
+]
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 
@@ -357,6 +406,20 @@ _ARGUMENTS = {
     "calibrate": "calibrate",
 }
 """Options of the commands, and the arguments of the Predictor that they set."""
+
+_SETTINGS = {
+    "max_batch": "max_batch",
+    "max_wait_ms": "max_wait_ms",
+    "max_requests": "max_requests",
+    "deadline": "deadline_s",
+    "max_body_mb": "max_body_mb",
+    "max_pixels": "max_pixels",
+    "allow_url": "allow_url",
+    "token": "token",
+    "cors": "cors_origins",
+    "otlp": "otlp",
+}
+"""Options of a service, and the settings that they set."""
 
 
 def or_none(name: str) -> str | None:
@@ -446,6 +509,12 @@ def predictor_arguments(context: typer.Context) -> dict[str, Any]:
     """Arguments of the Predictor from the options that the command has; None leaves the decision to the YAML."""
     given = context.params
     return {argument: given[option] for option, argument in _ARGUMENTS.items() if option in given}
+
+
+def service_settings(context: typer.Context) -> dict[str, Any]:
+    """Settings of a service from its command's options; those that are not given are left to the YAML."""
+    given = context.params
+    return {setting: given[option] for option, setting in _SETTINGS.items() if given.get(option) not in (None, [], ())}
 
 
 def read_seconds(text: str) -> float:

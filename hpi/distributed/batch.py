@@ -113,9 +113,9 @@ def _run_parts(job: Job) -> Callable[..., Generator[PartDone]]:
         from hpi.distributed import local
 
         return local.run_parts
-    from hpi.distributed.ray_data import run_parts  # type: ignore[import-not-found]
+    from hpi.distributed.ray_data import run_parts
 
-    return run_parts  # type: ignore[no-any-return]
+    return run_parts
 
 
 def _check_same(output: Output, job: Job) -> None:

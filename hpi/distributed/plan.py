@@ -59,10 +59,11 @@ class Plan:
 
     def without(self, done: Collection[int]) -> Iterator[Part]:
         """The parts that are not done, read one by one."""
-        for number in range(self.parts):
-            if number not in done:
-                files = self._file.read_row_group(number)["file"].to_pylist()
-                yield Part(number, tuple(map(os.fsdecode, files)))
+        return (self.part(number) for number in range(self.parts) if number not in done)
+
+    def part(self, number: int) -> Part:
+        """A part, by its number."""
+        return Part(number, tuple(map(os.fsdecode, self._file.read_row_group(number)["file"].to_pylist())))
 
     def size_of(self, done: Collection[int]) -> int:
         """How many files some parts have."""

@@ -67,8 +67,7 @@ def serve(
     """
     if grpc_port is not None:
         _check_grpc(workers)
-    section = None if is_model else read_pipeline(predictor.get("config") or pipeline).Serving
-    settings = read_settings(section, overrides)
+    settings = settings_of(pipeline, predictor, overrides, is_model=is_model)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
         "host": host,
@@ -88,12 +87,12 @@ def serve(
         if grpc_port is not None:
             close(bind(host, grpc_port))  # gRPC binds it itself, once the models are loaded
         if workers == 1:
-            app = create_app(_open(pipeline, predictor), settings)
+            app = create_app(open_predictor(pipeline, predictor), settings)
             rpcs = None if grpc_port is None else _rpcs(app, host, grpc_port, common["timeout_graceful_shutdown"])
             _run(_Server(uvicorn.Config(app, **common), rpcs), sockets)
             return
         # Errors show up here, and models are converted once, not by each worker.
-        _open(pipeline, predictor).close()
+        open_predictor(pipeline, predictor).close()
     finally:
         close(sockets)
     request = {"pipeline": pipeline, "predictor": predictor, "settings": settings.model_dump(), "json_logs": json_logs}
@@ -101,8 +100,25 @@ def serve(
     uvicorn.run("hpi.serving.run:app_of_worker", factory=True, workers=workers, **common)  # binds them itself
 
 
-def _open(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
-    """A predictor whose models have run once, so that errors in them show up before the service starts."""
+def settings_of(
+    pipeline: str, predictor: Mapping[str, Any], overrides: Mapping[str, Any], *, is_model: bool = False
+) -> Settings:
+    """The settings of a service; arguments and errors as those of :func:`serve`.
+
+    Example:
+        >>> settings_of("human_keypoint_detection_lite", {}, {"max_batch": 4}).max_batch
+        4
+    """
+    section = None if is_model else read_pipeline(predictor.get("config") or pipeline).Serving
+    return read_settings(section, overrides)
+
+
+def open_predictor(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
+    """A predictor whose models have run once, so that errors in them show up before the service starts.
+
+    Raises:
+        HpiError: as of :class:`Predictor`.
+    """
     predictor = Predictor(pipeline, **arguments)
     predictor.side_by_side()  # opens them now, not at the first requests
     predictor.warmup()
@@ -167,7 +183,7 @@ def app_of_worker() -> FastAPI:
     request = json.loads(os.environ[_WORKER])
     start_log(json_logs=request["json_logs"])
     try:
-        predictor = _open(request["pipeline"], request["predictor"])
+        predictor = open_predictor(request["pipeline"], request["predictor"])
         return create_app(predictor, Settings.model_validate(request["settings"]))
     except HpiError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says what to do, the traceback does not

@@ -1,0 +1,36 @@
+"""What Ray is asked for, without Ray."""
+
+import sys
+
+import pytest
+
+from hpi.distributed.ray_cluster import connected
+from hpi.errors import ConfigError
+from hpi.io.validation import parse
+
+pytest.importorskip("fastapi")
+from hpi.distributed.serve_app import ServiceArguments
+
+
+@pytest.mark.parametrize(
+    ("fields", "fragment"),
+    [
+        ({}, "give pipeline or model"),
+        ({"pipeline": "body", "model": "rtmo-m"}, "give pipeline or model"),
+        ({"pipeline": "body", "replicas": 2, "max_replicas": 3}, "give replicas, or min_replicas and max_replicas"),
+        ({"pipeline": "body", "min_replicas": 2}, "min_replicas needs max_replicas"),
+        ({"pipeline": "body", "min_replicas": 3, "max_replicas": 2}, "max_replicas is less than min_replicas"),
+        ({"pipeline": "body", "predictor": {"device": "gpu"}}, "device is gpu, but replicas have no GPU; set gpus"),
+        ({"pipeline": "body", "cpu": 2}, "did you mean 'cpus'"),
+        ({"pipeline": "body", "gpus": -1}, "gpus"),
+    ],
+)
+def test_wrong_arguments_of_an_application_are_explained(fields, fragment):
+    with pytest.raises(ConfigError, match=fragment):
+        parse(ServiceArguments, fields, "args")
+
+
+def test_a_missing_ray_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[ray\]"'), connected():
+        raise AssertionError
