@@ -14,6 +14,7 @@ from hpi.benchmarks import (
     regression,
     rtmlib,
     runtimes,
+    scale,
     selection,
     serving,
     start,
@@ -38,6 +39,7 @@ app.command("published")(published.main)
 app.command("regression")(regression.main)
 app.command("rtmlib")(rtmlib.main)
 app.command("runtimes")(runtimes.main)
+app.command("scale")(scale.main)
 app.command("selection")(selection.main)
 app.command("serving")(serving.main)
 app.command("start")(start.main)

@@ -46,7 +46,7 @@ def main(
         for count in processes or (1, 2)
     }
     with tempfile.TemporaryDirectory(prefix="hpi-batch-") as work:
-        many, one = _repeated(folder, Path(work) / "many", images), _repeated(folder, Path(work) / "one", 1)
+        many, one = repeated(folder, Path(work) / "many", images), repeated(folder, Path(work) / "one", 1)
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in track(range(rounds), description="rounds", console=Console(stderr=True)):
             for name, command in commands.items():
@@ -63,7 +63,7 @@ def main(
         write_report(output, "Batch", __doc__ or "", HEADINGS, cells, report)
 
 
-def _repeated(folder: Path, target: Path, count: int) -> Path:
+def repeated(folder: Path, target: Path, count: int) -> Path:
     """A folder of as many images, which are links to those of another."""
     files = [file.absolute() for file in sorted(folder.rglob("*")) if file.suffix.lower() in {".jpg", ".jpeg", ".png"}]
     if not files:

@@ -56,6 +56,21 @@ def test_kernels_times_crop_and_decode(tmp_path):
 
 
 @pytest.mark.full
+def test_scale_fits_a_law_and_checks_it(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), cv2.resize(cv2.imread(IMAGE), (160, 120)))
+    short = ("--images", "64", "--processes", "2", "--rounds", "1")
+    output = run("scale", "images", *short, "--output", "out", tmp_path=tmp_path)
+    runs = report(tmp_path / "out")["rows"]["runs"]
+    assert {count: sum(part["images"] for part in run["parts"]) for count, [(_, run)] in runs.items()} == {
+        "1": 64,
+        "2": 64,
+    }
+    assert "Contention" in output
+
+
+@pytest.mark.full
 def test_batch_takes_turns_with_predict(tmp_path):
     pytest.importorskip("pyarrow")
     arguments = ("--images", "3", "--rounds", "1", "--processes", "1", "--output", "out")

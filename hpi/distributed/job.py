@@ -120,6 +120,7 @@ class PartDone:
         errors: images that cannot be used.
         first_error: what is wrong with the first of these.
         failure: why the part was given up; then it has no results. None: it is done.
+        seconds: how long its worker worked on it.
 
     Example:
         >>> PartDone(0, files=2, failure="its process was killed").images
@@ -133,6 +134,7 @@ class PartDone:
     errors: int = 0
     first_error: str | None = None
     failure: str | None = None
+    seconds: float = 0.0
 
 
 def _plain(value: Any) -> Any:

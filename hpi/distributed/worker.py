@@ -85,9 +85,11 @@ class Worker:
                 raise
             logger.warning("batches have %d images from now on, since more have failed: %s", self._batch.now, error)
             return self.run(part)
+        seconds = time.perf_counter() - start
         if not is_video:
-            self._batch.ran(shard.images, time.perf_counter() - start)
-        return PartDone(part.number, len(part.files), shard.images, shard.people, shard.errors, shard.first_error)
+            self._batch.ran(shard.images, seconds)
+        counts = (shard.images, shard.people, shard.errors)
+        return PartDone(part.number, len(part.files), *counts, shard.first_error, seconds=seconds)
 
     def _predict(self, part: Part, shard: Shard) -> None:
         """Images, each by itself."""
