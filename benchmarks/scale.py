@@ -15,9 +15,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -149,8 +150,12 @@ def main(
     )
     Console().print(*(" | ".join(line) for line in [HEADINGS, *cells]), facts, sep="\n")
     if output is not None:
-        rows = {count: [(start.seconds, run._asdict()) for start, run in turns] for count, turns in runs.items()}
+        rows = {count: [(start.seconds, _plain(run)) for start, run in turns] for count, turns in runs.items()}
         write_report(output, "Scale", __doc__ or "", HEADINGS, cells, {"models": models, "runs": rows}, facts)
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    return {**run._asdict(), "parts": [asdict(part) for part in run.parts]}
 
 
 def _run(folder: Path, pipeline: str, count: int, work: str) -> Run:
