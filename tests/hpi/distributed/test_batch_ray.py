@@ -126,7 +126,6 @@ def test_a_killed_driver_and_a_lost_node_lose_no_row(cluster, arguments, expecte
     _, errors = process.communicate(timeout=HANGS_S)
     print(f"the driver was killed at {len(before)} parts, the node at {second}", errors)
     assert process.returncode == 0, errors
-    assert len(done()) == PARTS
     assert_same_rows(tmp_path / "out", expected)
 
 
