@@ -126,6 +126,9 @@ def run_python(*arguments: str | Path, cwd: Path, **environment: str) -> subproc
     )
 
 
+LONG = bool(os.environ.get("HPI_TEST_LONG"))
+"""Whether tests that can be of any length are as long as they are each night: thousands of requests and images."""
+
 CLEAR = 0.3
 """Score above which positions of keypoints are compared, in the golden tests and in the parity gate."""
 ROUNDING = 1e-4

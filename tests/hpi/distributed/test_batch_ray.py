@@ -15,7 +15,7 @@ from hpi.distributed.local import TRIES
 from hpi.errors import BackendError
 
 from batch_rows import assert_same_rows, deadly_with_images
-from support import EXAMPLE, HANGS_S, ROOT, require, run_hpi, wait_until
+from support import EXAMPLE, HANGS_S, LONG, ROOT, require, run_hpi, wait_until
 
 pytest.importorskip("ray")
 require("pyarrow")
@@ -24,7 +24,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 pytestmark = [pytest.mark.cluster, pytest.mark.full]
 
 LITE = "human_keypoint_detection_lite"
-PICTURES = int(os.environ.get("HPI_TEST_PICTURES") or 120)
+PICTURES = 2000 if LONG else 72
 PARTS = 20
 SAME = {"backend": "onnxruntime", "objective": "throughput", "threads": 1}
 """What actors run on is chosen for their threads, and two runtimes may round a flat heatmap to two places."""

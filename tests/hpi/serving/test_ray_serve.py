@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from odd_requests import JPEG, REQUESTS, ask
-from support import HANGS_S, free_port, run_hpi, wait_until
+from support import HANGS_S, LONG, free_port, run_hpi, wait_until
 
 pytest.importorskip("ray")
 pytest.importorskip("fastapi")
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.full]
 SHARE = ("--device", "cpu", "--threads", "1", "--objective", "latency", "--deadline", str(HANGS_S))
 PASSING = {"date", "server", "server-timing", "x-request-id"}
 """Headers of the time, and those that Ray adds."""
-REQUESTS_DURING_UPDATE = 2000
+REQUESTS_DURING_UPDATE = 2000 if LONG else 400
 
 
 @pytest.fixture(scope="module")

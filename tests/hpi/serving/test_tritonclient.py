@@ -20,7 +20,7 @@ from hpi.serving.inference_protocol.proto import SERVICE, message
 
 from failing import ONE_BATCH, failing_service
 from hostile_requests import Requests
-from support import EXAMPLE, HANGS_S, free_port, run_hpi, run_python, wait_until
+from support import EXAMPLE, HANGS_S, LONG, free_port, run_hpi, run_python, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.full]
 grpc = pytest.importorskip("grpc")
@@ -357,7 +357,7 @@ def test_large_and_hostile_messages_do_not_take_more_memory_than_the_limit(start
     assert resident_mb(service) - before < 256 + 64
 
 
-GENERATED = 5000
+GENERATED = 5000 if LONG else 300
 
 
 def test_generated_requests_are_answered_or_refused(start_service, rng):
