@@ -113,8 +113,17 @@ def world(folder, paddlex_home, pages_home, tmp_path):
     return here, environment
 
 
+def runs_soon(page):
+    """The pages that people read first; the others take minutes together."""
+    return page.name in {"README.md", "get-started.md"}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("page", [page for page in PAGES if with_code(page)], ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [page if runs_soon(page) else pytest.param(page, marks=pytest.mark.long) for page in PAGES if with_code(page)],
+    ids=name_of,
+)
 def test_the_code_of_a_page_runs(page, world, tmp_path):
     require("openvino")
     here, environment = world
