@@ -164,8 +164,8 @@ def _run(folder: Path, pipeline: str, count: int, work: str) -> Run:
         (str(folder),),
         str(target),
         partial(Predictor, pipeline, threads=1),
-        batch_size=8,
-        part_size=32,
+        batch_size=8,  # else each run would find a size of its own
+        part_size=32,  # enough parts to draw service times from
         processes=count,
     )
     parts: list[PartDone] = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpi.distributed.inputs import cut, list_files
-from hpi.distributed.job import Job, PartDone
+from hpi.distributed.job import Job, Part, PartDone
 from hpi.distributed.output import Output
 from hpi.distributed.plan import Plan, write_plan
 from hpi.distributed.shards import ERROR, IMAGES, require_pyarrow
@@ -98,7 +98,7 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
             done = _parts_done(output)
             before, files = len(done), plan.size_of(done)
             on_progress(Progress(plan.files, files))
-            for part in _run_parts(job)(job, plan.without(done)):
+            for part in _run_parts(job, plan.without(done)):
                 if part.failure is None:
                     files += part.files
                 else:
@@ -107,15 +107,13 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
         return Summary(*_totals(output), plan.parts, before, failures)
 
 
-def _run_parts(job: Job) -> Callable[..., Generator[PartDone]]:
-    """What does the parts: this machine, or a Ray cluster."""
+def _run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
+    """Do parts on this machine, or on a Ray cluster."""
     if job.ray is None:
-        from hpi.distributed import local
-
-        return local.run_parts
-    from hpi.distributed.ray_data import run_parts
-
-    return run_parts
+        from hpi.distributed.local import run_parts
+    else:
+        from hpi.distributed.ray_data import run_parts
+    return run_parts(job, parts)
 
 
 def _check_same(output: Output, job: Job) -> None:
@@ -157,7 +155,7 @@ def _totals(output: Output) -> tuple[int, int, int]:
 
 @contextmanager
 def _alone(output: Output) -> Generator[None]:
-    """No other run on this machine writes there meanwhile. Two would be no harm, but the work of one.
+    """No other run on this machine writes there meanwhile. Two would write the same rows, and do all the work twice.
 
     Raises:
         InputError: another run does.

@@ -11,6 +11,8 @@ GAIN = 1.03
 """A batch of twice the size must be faster by this factor."""
 LEAST_S = 2.0
 """Seconds of work that are compared."""
+RESERVE = 4
+"""So many times what a larger batch may need must be free, since other processes grow too."""
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -74,7 +76,7 @@ class BatchSize:
         before, self._peak_mb = self._peak_mb, peak_mb()
         if before is None:
             return True
-        return 4 * 2 * (self._peak_mb - before) < available_mb()  # other processes grow too
+        return RESERVE * 2 * (self._peak_mb - before) < available_mb()
 
 
 def available_mb() -> float:

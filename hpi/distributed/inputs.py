@@ -29,6 +29,7 @@ SHARE = 16
 LONGEST_LINE = 1 << 16
 
 _MAGIC = frozenset("*?[")
+_NOTHING = f"no images, videos or tars in this folder ({', '.join(sorted(SUFFIXES))})"
 
 
 def list_files(sources: Iterable[str]) -> Iterator[str]:
@@ -58,7 +59,7 @@ def list_files(sources: Iterable[str]) -> Iterator[str]:
         elif is_remote(source):
             yield from _list_remote(source)
         elif os.path.isdir(source):  # noqa: PTH112 - never raises
-            yield from _some(_list_folder(source), source, "no images, videos or tars in this folder")
+            yield from _some(_list_folder(source), source, _NOTHING)
         elif _MAGIC.isdisjoint(source) or os.path.exists(source):  # noqa: PTH110
             yield source
         else:
@@ -123,7 +124,7 @@ def _some(files: Iterator[str], source: str, nothing: str) -> Iterator[str]:
         empty = False
         yield file
     if empty:
-        raise InputError(f"{shown(source)}: {nothing} ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"{shown(source)}: {nothing}")
 
 
 def _list_folder(folder: str) -> Iterator[str]:
@@ -146,7 +147,7 @@ def _list_remote(url: str) -> Iterator[str]:
             names = sorted(name for name, info in matches if info["type"] == "file")
             yield from _some(map(files.unstrip_protocol, names), url, "no file matches this pattern")
         elif files.isdir(path):
-            yield from _some(_walk(files, path), url, "no images, videos or tars in this folder")
+            yield from _some(_walk(files, path), url, _NOTHING)
         else:
             yield url
 

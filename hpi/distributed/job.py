@@ -43,7 +43,7 @@ class Job:
         ray: address of a Ray cluster, ``"auto"`` for the one that this machine is part of; None: no Ray.
 
     Raises:
-        ConfigError: no source is given.
+        ConfigError: no source is given, or processes for a Ray cluster.
 
     Example:
         >>> from hpi import Predictor
@@ -67,6 +67,8 @@ class Job:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError("no source is given: give folders, files, patterns, @LIST or URLs")
+        if self.ray is not None and self.processes is not None:
+            raise ConfigError("--processes are of this machine; a Ray cluster has as many actors as there is room for")
         object.__setattr__(self, "sources", tuple(map(absolute, self.sources)))
         object.__setattr__(self, "output", absolute(self.output))
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from hpi.backends.cpu import default_threads
 from hpi.distributed.job import Job, Part, PartDone
 from hpi.distributed.worker import Worker
-from hpi.errors import BackendError, ConfigError, HpiError, InputError
+from hpi.errors import BackendError, HpiError
 from hpi.options import AUTO, read_devices
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
                 if deaths == TRIES:
                     raise BackendError(f"{answer}, {TRIES} times, while it opened the models; {_ADVICE}")
                 if task is not None:
-                    done = answer if isinstance(answer, PartDone) else _failed(task.part, str(answer))
+                    done = _outcome(task.part, answer)
                     if done.failure is None or task.tries == TRIES:
                         yield done
                     else:
@@ -171,8 +171,9 @@ class _Process:
             self._process.join()
 
 
-def _failed(part: Part, why: str) -> PartDone:
-    return PartDone(part.number, len(part.files), failure=why)
+def _outcome(part: Part, answer: PartDone | _Died | None) -> PartDone:
+    """What came of a part whose process has answered, or died."""
+    return answer if isinstance(answer, PartDone) else PartDone(part.number, len(part.files), failure=str(answer))
 
 
 # In the process.
@@ -188,27 +189,11 @@ def _serve(connection: Connection, job: Job, threads: int, device: str | None) -
             connection.send(None)
             while True:
                 part = connection.recv()
-                connection.send(_done(worker, part))
+                connection.send(worker.attempt(part))
     except EOFError:
         pass
     except HpiError as error:
         connection.send(error)
-
-
-def _done(worker: Worker, part: Part) -> PartDone:
-    """What came of a part; a part that fails is no reason to end.
-
-    Raises:
-        ConfigError: an argument is wrong, for other parts too.
-        InputError: the results cannot be written, those of other parts neither.
-    """
-    try:
-        return worker.run(part)
-    except (ConfigError, InputError):
-        raise
-    except Exception as error:
-        logger.exception("part %d", part.number)
-        return _failed(part, f"{type(error).__name__}: {error}")
 
 
 def _end_with_parent() -> None:

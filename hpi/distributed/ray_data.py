@@ -17,7 +17,7 @@ from hpi.distributed.output import Output
 from hpi.distributed.plan import Plan
 from hpi.distributed.ray_cluster import LOCAL, connected
 from hpi.distributed.worker import Worker
-from hpi.errors import BackendError, HpiError, InputError
+from hpi.errors import BackendError, ConfigError, HpiError, InputError
 from hpi.options import AUTO
 
 logger = logging.getLogger(__name__)
@@ -158,14 +158,12 @@ class _Actor:
         answer = pickle.dumps(self._answer(self._plan.part(int(batch["number"][0]))))
         return {"answer": np.array([answer], dtype=object)}
 
-    def _answer(self, part: Part) -> PartDone | InputError:
-        for tried in range(1, TRIES + 1):
+    def _answer(self, part: Part) -> PartDone | HpiError:
+        for _ in range(TRIES):
             try:
-                return self._worker.run(part)
-            except InputError as error:  # the results cannot be written, so no other part can
+                done = self._worker.attempt(part)
+            except (ConfigError, InputError) as error:  # raised here, it would be an error of this part alone
                 return error
-            except Exception as error:
-                logger.warning("part %d, try %d: %s", part.number, tried, error, exc_info=tried == TRIES)
-                if tried == TRIES:
-                    return PartDone(part.number, len(part.files), failure=f"{type(error).__name__}: {error}")
-        raise AssertionError
+            if done.failure is None:
+                break
+        return done

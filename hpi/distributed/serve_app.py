@@ -136,6 +136,7 @@ def build(args: Mapping[str, Any]) -> Application:
 
 
 def _scale(given: ServiceArguments, settings: Settings) -> dict[str, Any]:
+    """How many replicas there are, as options of the deployment."""
     if given.max_replicas is None:
         return {"num_replicas": given.replicas or 1}
     least = 1 if given.min_replicas is None else given.min_replicas

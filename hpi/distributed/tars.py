@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from posixpath import splitext
 from typing import IO, cast
 
 from hpi.errors import InputError
@@ -64,14 +65,8 @@ def read_members(file: IO[bytes], label: str) -> Iterator[tuple[str, bytes | Inp
 
 
 def _is_image(name: str) -> bool:
-    parts = name.split("/")
-    dot = parts[-1].rfind(".")
-    return dot > 0 and parts[-1][dot:].lower() in IMAGE_SUFFIXES and not any(map(is_hidden, filter(_is_named, parts)))
-
-
-def _is_named(part: str) -> bool:
-    """Whether a part of a path is a name; ``./a.jpg`` is not hidden."""
-    return part not in {"", ".", ".."}
+    names = (part for part in name.split("/") if part not in {".", ".."})  # ./a.jpg is not hidden
+    return splitext(name)[1].lower() in IMAGE_SUFFIXES and not any(map(is_hidden, names))
 
 
 def _content(file: IO[bytes], member: tarfile.TarInfo, label: str) -> bytes | InputError:

@@ -14,7 +14,7 @@ from hpi.distributed.job import Job, Part, PartDone
 from hpi.distributed.output import Output
 from hpi.distributed.reading import open_remote_video, read_images
 from hpi.distributed.shards import Shard, open_shard
-from hpi.errors import BackendError, InputError
+from hpi.errors import BackendError, ConfigError, InputError
 from hpi.io.fetch import is_url, shown
 from hpi.sources import VIDEO_SUFFIXES, Stream
 from hpi.streaming import Unusable, ahead, run_items
@@ -90,6 +90,21 @@ class Worker:
             self._batch.ran(shard.images, seconds)
         counts = (shard.images, shard.people, shard.errors)
         return PartDone(part.number, len(part.files), *counts, shard.first_error, seconds=seconds)
+
+    def attempt(self, part: Part) -> PartDone:
+        """Do a part. One that fails is no reason to end the batch: then its ``failure`` says why.
+
+        Raises:
+            ConfigError: an argument is wrong, for other parts too.
+            InputError: the results cannot be written, those of other parts neither.
+        """
+        try:
+            return self.run(part)
+        except (ConfigError, InputError):
+            raise
+        except Exception as error:
+            logger.exception("part %d", part.number)
+            return PartDone(part.number, len(part.files), failure=f"{type(error).__name__}: {error}")
 
     def _predict(self, part: Part, shard: Shard) -> None:
         """Images, each by itself."""

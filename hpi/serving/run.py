@@ -88,8 +88,9 @@ def serve(
             close(bind(host, grpc_port))  # gRPC binds it itself, once the models are loaded
         if workers == 1:
             app = create_app(open_predictor(pipeline, predictor), settings)
-            rpcs = None if grpc_port is None else _rpcs(app, host, grpc_port, common["timeout_graceful_shutdown"])
-            _run(_Server(uvicorn.Config(app, **common), rpcs), sockets)
+            grace_s = common["timeout_graceful_shutdown"]
+            rpc_server = None if grpc_port is None else _rpc_server(app, host, grpc_port, grace_s)
+            _run(_Server(uvicorn.Config(app, **common), rpc_server), sockets)
             return
         # Errors show up here, and models are converted once, not by each worker.
         open_predictor(pipeline, predictor).close()
@@ -137,7 +138,7 @@ def _check_grpc(workers: int) -> None:
         raise ConfigError(f'--grpc_port: gRPC is not installed ({error}): pip install "hpi-pose[grpc]"') from error
 
 
-def _rpcs(app: FastAPI, host: str, port: int, grace_s: float) -> RpcServer:
+def _rpc_server(app: FastAPI, host: str, port: int, grace_s: float) -> RpcServer:
     from hpi.serving.inference_protocol.rpc import RpcServer
 
     return RpcServer(app.state.inference, host, port, grace_s)
@@ -153,28 +154,28 @@ def _run(server: _Server, sockets: list[socket.socket]) -> None:
 class _Server(uvicorn.Server):
     """Logs where it listens, also over gRPC; an address that cannot be used is an HpiError."""
 
-    def __init__(self, config: uvicorn.Config, rpcs: RpcServer | None) -> None:
+    def __init__(self, config: uvicorn.Config, rpc_server: RpcServer | None) -> None:
         super().__init__(config)
-        self._rpcs = rpcs
+        self._rpc_server = rpc_server
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._rpcs is not None:
-            await self._rpcs.start()  # before HTTP says that the service is ready
+        if self._rpc_server is not None:
+            await self._rpc_server.start()  # before HTTP says that the service is ready
         try:
             await super().startup(sockets)
         except OSError as error:  # another process bound the address at the same time, and listened first
-            if self._rpcs is not None:
-                await self._rpcs.stop()
+            if self._rpc_server is not None:
+                await self._rpc_server.stop()
             await self.lifespan.shutdown()
             raise cannot_listen(self.config.host, self.config.port, error) from error
         for one in sockets or []:
             logger.info("listening on %s; press Ctrl+C to stop", url_of(one))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._rpcs is not None:
+        if self._rpc_server is not None:
             for server in self.servers:  # as the base class does, which then closes what the calls need
                 server.close()
-            await self._rpcs.stop()
+            await self._rpc_server.stop()
         await super().shutdown(sockets)
 
 

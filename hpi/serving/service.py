@@ -65,7 +65,7 @@ class Timed:
     Attributes:
         people: that were found.
         waited: how long the image waited for its batch, seconds.
-        start: when the batch began, by the clock of this process, seconds.
+        start: when the batch began, by :func:`time.perf_counter`, seconds.
         took: how long the batch took, seconds.
         size: images in the batch.
         steps: of the pipeline.

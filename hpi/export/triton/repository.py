@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -35,7 +35,7 @@ from hpi.predictor import Predictor
 from hpi.zoo import Zoo
 
 Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
-RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino", "tensorrt")
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 """Of the native models, by Triton's names of its backends."""
 
 MAX_WAITING = 64
@@ -43,9 +43,10 @@ MAX_WAITING = 64
 WAIT_US = 2000
 """How long the first request of a batch waits for others, in microseconds; as the service's ``max_wait_ms``."""
 VERSION = "1"
-ONES, FACTORS = "ones", 2
-"""File with the values of the inputs beside the image, in the folder where Triton looks for it, and how many they are:
-``scale_factor`` and ``im_shape`` have two."""
+ONES = "ones"
+"""File with what a warm-up gives the inputs beside the image, in the folder where Triton looks for it."""
+FACTORS = 2
+"""Values in it: as many as ``scale_factor`` and ``im_shape`` have."""
 MODEL_PY = '''"""The pipeline; what it does is in the package hpi-pose."""
 
 from hpi.export.triton.model import TritonPythonModel

@@ -23,13 +23,15 @@ SERVICE = "inference.GRPCInferenceService"
 
 MAX_FIELDS = 1000
 """Limit of the fields of a message, with those of the messages in it; a packed list of numbers is one."""
+MAX_PACKED = 4 << 20
+"""Limit of the lists of numbers in a message, in bytes."""
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _PER_FIELD = 512
 """What a field takes at most once parsed, besides its content, in bytes."""
-MAX_PACKED = 4 << 20
-"""Limit of the lists of numbers in a message, in bytes: a number of one byte may take 32 once parsed."""
 _PER_PACKED = 32
+"""What a byte of a list of numbers takes at most once parsed, in bytes."""
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+"""Wire types, which say how long the content of a field is."""
 _LONGEST_VARINT = 10
 _DAMAGED = "the message is damaged"
 

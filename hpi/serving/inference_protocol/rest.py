@@ -120,7 +120,8 @@ async def _infer(request: Request, handler: InferenceHandler) -> Response:
             people = await until_done_or_gone(request, handler.find(inputs, clock), handler.settings.deadline_s)
     finally:
         body.clear()
-    content, length = write_response(handler.name, VERSION, wanted, output_arrays(people))
+    with clock.time("encode"):
+        content, length = write_response(handler.name, VERSION, wanted, output_arrays(people))
     headers = {"Server-Timing": clock.server_timing()}
     if length is None:
         return Response(content, headers=headers, media_type="application/json")

@@ -175,7 +175,8 @@ class RpcServer:
         return message("ServerReadyResponse")(ready=self._handler.is_ready())
 
     async def _server_metadata(self, _: Context) -> Any:
-        return message("ServerMetadataResponse")(**{**server_metadata(), "extensions": []})
+        metadata = {**server_metadata(), "extensions": []}  # gRPC has binary data of its own
+        return message("ServerMetadataResponse")(**metadata)
 
     async def _model_ready(self, context: Context) -> Any:
         await self._check_named(context, "ModelReadyRequest")
@@ -201,7 +202,8 @@ class RpcServer:
             del content  # its memory counts on, for the image
             with handler.limit.admitted():
                 people = await self._find(request.inputs, clock)
-        return _response(handler.name, request, output_arrays(people))
+        with clock.time("encode"):
+            return _response(handler.name, request, output_arrays(people))
 
     async def _find(self, inputs: PoseInputs, clock: Clock) -> Instances:
         deadline_s = self._handler.settings.deadline_s

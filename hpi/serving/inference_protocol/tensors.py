@@ -31,7 +31,6 @@ OUTPUTS = ("boxes", "scores", "keypoints")
 _LENGTH = 4
 """Bytes of the length of an element of ``BYTES``."""
 
-
 _UNSUPPORTED = ("classification", "shared_memory_region")
 """Parameters of Triton's extensions that would change what is read or answered."""
 

@@ -1,5 +1,6 @@
 """What a batch reads: listing, cutting into parts, the plan, its job."""
 
+import inspect
 import os
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from hpi import Predictor
 from hpi.distributed.inputs import FIRST_PART, cut, list_files
-from hpi.distributed.job import Job, Part
+from hpi.distributed.job import PART_SIZE, Job, Part
 from hpi.distributed.output import Output
 from hpi.distributed.plan import Plan, write_plan
 from hpi.errors import ConfigError, InputError
@@ -63,7 +64,7 @@ def test_sources_without_files_are_errors(source, reason, tmp_path, monkeypatch)
     (tmp_path / "empty").mkdir()
     (tmp_path / "none.txt").touch()
     with pytest.raises(InputError, match=reason):
-        list(list_files([source.replace("empty", str(tmp_path / "empty"))]))
+        list(list_files([source]))
 
 
 def test_a_list_that_is_none(tmp_path):
@@ -142,8 +143,16 @@ def test_a_job_can_be_pickled():
     assert again.identity == job.identity and again.network == job.network
 
 
-def test_a_job_needs_a_source():
+def test_a_job_needs_a_source_and_one_place_to_run():
     with pytest.raises(ConfigError, match="no source"):
         job_of()
     with pytest.raises(ConfigError, match="empty"):
         job_of("")
+    with pytest.raises(ConfigError, match="--processes are of this machine"):
+        Job(("/a",), "/out", partial(Predictor, "body"), processes=2, ray="auto")
+
+
+def test_the_command_has_the_usual_size_of_parts():
+    from hpi.cli.commands.batch import batch
+
+    assert inspect.signature(batch).parameters["part_size"].default == PART_SIZE

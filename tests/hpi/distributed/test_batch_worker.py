@@ -136,6 +136,22 @@ def test_a_part_that_fails_leaves_nothing(folder, job, tmp_path, monkeypatch):
     assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
 
 
+def test_a_part_that_fails_is_reported_but_not_what_fails_for_all_parts(folder, job, tmp_path, monkeypatch):
+    errors = [RuntimeError("a runtime failed"), ConfigError("wrong"), InputError("the disk is full")]
+    part = Part(7, (str(folder / "people.png"),))
+
+    def fail(*_, **__):
+        raise errors.pop(0)
+
+    with Worker(job(folder, batch_size=1)) as worker:
+        monkeypatch.setattr("hpi.distributed.worker.run_items", fail)
+        failed = worker.attempt(part)
+        assert (failed.number, failed.files, failed.failure) == (7, 1, "RuntimeError: a runtime failed")
+        for kind in (ConfigError, InputError):
+            with pytest.raises(kind):
+                worker.attempt(part)
+
+
 def test_a_batch_that_is_too_large_is_done_again(folder, job, monkeypatch):
     from hpi.distributed import worker as module
 

@@ -1,11 +1,14 @@
 """What Ray is asked for, without Ray."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from hpi.distributed.job import Part, PartDone
 from hpi.distributed.ray_cluster import connected
-from hpi.errors import ConfigError
+from hpi.distributed.ray_data import _Actor
+from hpi.errors import ConfigError, InputError
 from hpi.io.validation import parse
 
 pytest.importorskip("fastapi")
@@ -28,6 +31,35 @@ from hpi.distributed.serve_app import ServiceArguments
 def test_wrong_arguments_of_an_application_are_explained(fields, fragment):
     with pytest.raises(ConfigError, match=fragment):
         parse(ServiceArguments, fields, "args")
+
+
+@pytest.mark.parametrize("error", [ConfigError("wrong"), InputError("the disk is full")])
+def test_an_error_of_all_parts_is_the_answer_of_an_actor_at_once(error):
+    answer, worker = answer_of(error)
+    assert answer is error and worker.tries == 1
+
+
+def test_an_actor_tries_a_part_three_times():
+    failed, done = PartDone(0, 1, failure="a runtime failed"), PartDone(0, 1, images=1)
+    assert answer_of(failed, failed, done)[0] == done
+    assert answer_of(failed, failed, failed, done)[0] == failed
+
+
+def answer_of(*outcomes):
+    """What an actor answers whose worker has these outcomes, one a try; and the worker."""
+    worker = SimpleNamespace(tries=0)
+
+    def attempt(_):
+        outcome = outcomes[worker.tries]
+        worker.tries += 1
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    worker.attempt = attempt
+    actor = object.__new__(_Actor)
+    actor._worker = worker
+    return actor._answer(Part(0, ("/a.jpg",))), worker
 
 
 def test_a_missing_ray_is_explained(monkeypatch):

@@ -262,7 +262,8 @@ def test_a_call_by_grpc_is_traced_too(start_service, rng):
         service.process.wait(HANGS_S)
     found = {span.name: span for span in spans_of(got)}
     assert found[f"{SERVICE}/ModelInfer"].parent_span_id.hex() == parent
-    assert found["keypoints"].trace_id.hex() == trace
+    assert found.keys() >= {"decode", "queue", "infer", "detect", "keypoints", "encode"}
+    assert {span.trace_id.hex() for span in found.values()} == {trace}
 
 
 def as_bytes(file):

@@ -258,15 +258,13 @@ def test_the_service_answers_the_same(own, service):
     """The Open Inference Protocol on ``hpi serve``; there pixels and files have one name, and both types."""
     image = cv2.imread(str(EXAMPLE))
     file = np.array([EXAMPLE.read_bytes()], dtype=object)
-    with over_http.InferenceServerClient(service.url.removeprefix("http://")) as client:
-        if not client.is_server_live():
-            pytest.skip("this service has no Open Inference Protocol")
-        with own.client(over_http) as triton:
-            for name, value in (("image", image), ("encoded", file)):
-                here = ask(client, over_http, image=value, threshold=0.3)
-                there = ask(triton, over_http, **{name: value}, threshold=0.3)
-                for output, array in there.items():
-                    np.testing.assert_allclose(here[output], array, atol=1e-3)
+    plain = over_http.InferenceServerClient(service.url.removeprefix("http://"))
+    with plain as client, own.client(over_http) as triton:
+        for name, value in (("image", image), ("encoded", file)):
+            here = ask(client, over_http, image=value, threshold=0.3)
+            there = ask(triton, over_http, **{name: value}, threshold=0.3)
+            for output, array in there.items():
+                np.testing.assert_allclose(here[output], array, atol=1e-3)
 
 
 def test_the_client_of_the_documentation(own, expected, tmp_path):
