@@ -21,6 +21,8 @@ from hpi.zoo import Zoo
 
 from support import EXAMPLE, assert_same_keypoints
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 POSE = "MoveNet-Thunder_256x256"
 
 

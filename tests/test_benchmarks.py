@@ -17,6 +17,8 @@ from hpi.zoo import Zoo
 from clips import write_video
 from support import EXAMPLE, ROOT, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 IMAGE = str(EXAMPLE)
 POSE = "MoveNet-Thunder_256x256"
 BRIEFLY = ("--seconds", "0.01", "--rounds", "2")

@@ -28,6 +28,8 @@ from hpi.zoo import Zoo
 from browser import requested, set_screen, start_chromium
 from support import EXAMPLE, in_browser, leave_runtimes, quick_first, run_hpi, wait_until
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 VARIANTS = {
     "onnxruntime": [Variant()],

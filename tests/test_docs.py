@@ -13,6 +13,8 @@ import hpi
 
 from support import ROOT
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 NEEDS_MORE = ("hpi.__main__", "hpi.benchmarks.__main__", "hpi.benchmarks.peers", "hpi.doctor.__main__")
 """Modules that run something when they are imported, or run in environments of their own."""
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages(hpi.__path__, "hpi.") if not name.startswith(NEEDS_MORE))

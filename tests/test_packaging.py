@@ -11,6 +11,8 @@ import pytest
 
 from support import EXAMPLE, ROOT, run_hpi, run_python
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 ROOMS = ("backends", "kernels", "configs", "benchmarks")
 
 

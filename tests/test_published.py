@@ -8,6 +8,8 @@ from support import require, run_hpi
 
 require("paddle")
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 
 def run(*arguments, cwd):
     return run_hpi(

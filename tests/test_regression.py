@@ -10,6 +10,8 @@ from hpi.errors import ConfigError
 
 from support import EXAMPLE, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 ROUNDS, RUNS = 7, 20
 TRIALS = 200
 

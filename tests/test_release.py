@@ -10,6 +10,8 @@ from test_packaging import other_packages
 
 from support import ROOT, quick_first, run_python
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 VERSION = "0.2.0"
 NEXT = f"## Unreleased\n\n## {VERSION} - 2030-02-28\n"
 

@@ -10,7 +10,7 @@ import pytest
 from browser import requested, set_screen, start_chromium
 from support import ROOT, in_browser, require, wait_until
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.long]
 LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")}
 """What a browser fetches by itself."""
 

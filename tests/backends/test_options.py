@@ -12,6 +12,8 @@ from hpi.errors import BackendError
 
 from support import ROUNDING, float_files, require
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 POSE = "MoveNet-Thunder_256x256"
 
 ACCEPTED = {

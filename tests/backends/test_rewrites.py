@@ -33,6 +33,8 @@ from hpi.zoo import Zoo
 
 from support import ROUNDING, assert_same_detections, float_files, quick_first, require, run_python
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 DETECTOR = "PicoDet-S_person_416"
 SIX = "0.16666667"
 CONSTANTS = f"float three = {{3}}, float[1] zero = {{0}}, float[1] six = {{6}}, float sixth = {{{SIX}}}"

@@ -38,6 +38,8 @@ from hpi.zoo import Zoo
 from support import ROOT, ROUNDING, assert_same_detections, float_files, quick_first, require
 from tensorrt_fake import FakeGpu, GpuArray, make_cupy, make_cupyx, make_tensorrt
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"
 HERE = Path(__file__).parent
 SOURCES = sorted((ROOT / "backends" / "tensorrt").glob("*.py"))

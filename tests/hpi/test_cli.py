@@ -15,6 +15,8 @@ from hpi.zoo import Zoo
 
 from support import EXAMPLE, HANGS_S, NO_NETWORK, quick_first, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 POSE = "MoveNet-Thunder_256x256"
 
 

@@ -20,6 +20,8 @@ from clips import write_video
 from recording import write_clip
 from support import HANGS_S, ROOT, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, image):

@@ -24,7 +24,7 @@ PER_MODEL = 32
 # What else could be meant by a damaged file is none of the engine's business: these damages leave only a whole model.
 HARMLESS_OR_FATAL = {"stand_in", "remove", "truncate"}
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.long]
 
 
 class Worker:

@@ -28,6 +28,8 @@ from hpi.doctor.storage import check_cache, why_not_writable
 
 from support import EXAMPLE, HANGS_S, NO_NETWORK, ROOT, missing_backend, quick_first, serve, wait_until
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 STATUSES = {"ok", "note", "warning", "error"}
 EXTRAS = (
     *("openvino*", "paddle*", "onnx", "onnx-*", "av", "av-*", "av.libs", "pillow_heif*", "pypdfium2*"),

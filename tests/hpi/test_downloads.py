@@ -17,6 +17,8 @@ from hpi.zoo import Zoo, why_not_fetched
 from planted import save_planted
 from support import NO_NETWORK, quick_first, run_python, serve
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 NAME = "planted-detector"
 BOX = (104.0, 104.0, 312.0, 312.0)
 DEEP = "20230831/rtmdet_onnx/planted/"

@@ -19,6 +19,8 @@ from poses import pose
 from recording import write_clip
 from support import require, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 BOX = [100, 40, 292, 296]
 """As large as the input, and cut out as it is, so keypoints of the input are those of the image, moved."""
 

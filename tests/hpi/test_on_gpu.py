@@ -23,6 +23,8 @@ from hpi.errors import BackendError
 from host_cupy import HostArray, make_host_cupy
 from support import assert_same_keypoints, assert_same_people, quick_first
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 
 class SimulatedSession(OnnxRuntimeSession):
     def __init__(self, backend, graph, options):

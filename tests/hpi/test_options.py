@@ -13,6 +13,8 @@ from hpi.zoo import Zoo
 
 from support import assert_same_keypoints, missing_backend, quick_first
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 LEVELS = ("argument", "module", "pipeline")
 # For each option a value for each level, and the default.
 TABLE = {

@@ -24,6 +24,8 @@ from hpi.zoo import Zoo
 
 from support import EXAMPLE, assert_same_keypoints, quick_first, require, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 onnx = pytest.importorskip("onnx")
 
 POSE, DETECTOR = "MoveNet-Thunder_256x256", "PicoDet-S_person_416"

@@ -14,6 +14,8 @@ from hpi.zoo import Zoo
 
 from support import quick_first
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 DETECTOR, POSE = "PicoDet-S_person_416", "MoveNet-Thunder_256x256"
 BETWEEN = 0.75
 """A score between those of the two people of the example image."""

@@ -27,6 +27,8 @@ from support import EXAMPLE, SHARED, measured_row, quick_first, require, run_hpi
 
 require("openvino")
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 DETECTOR, POSE = "PicoDet-S_person_416", "MoveNet-Thunder_256x256"
 NEEDS_SHARED = pytest.mark.skipif(not (SHARED / "data" / "vtest.avi").is_file(), reason="needs the shared data")
 

@@ -19,6 +19,8 @@ from hpi.zoo import Bundled, HuggingFace, Url, Zoo
 
 from support import BUNDLED, HANGS_S, NO_NETWORK, ROOT, quick_first, run_hpi, run_python, serve
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 DETECTOR = "PicoDet-S_person_416"
 MINE = "my-detector"
 MODEL_FILES = ["inference.json", "inference.onnx", "inference.pdiparams", "inference.yml", "sources.json"]

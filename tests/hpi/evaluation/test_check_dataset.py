@@ -18,6 +18,8 @@ from hpi.sources import decode_image
 
 from support import run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 TRAIN = 24
 
 

@@ -16,6 +16,8 @@ from hpi.evaluation.coco import CocoDataset
 from hpi.evaluation.coco.checks import CHECKS
 from hpi.evaluation.coco.checks.finding import NONE, REFUSE
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 REFUSED, WARNED, SILENT = "R", "W", "-"
 QUICK = {
     "no area",

@@ -21,6 +21,8 @@ from hpi.serving.limits import Memory, Received, RequestError
 from odd_requests import BASE64, JPEG, PNG, Request, as_json, ask
 from support import quick_first, wait_until
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 MIB = 1 << 20
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from odd_requests import JPEG, REQUESTS, Request, as_json, ask, summary
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 PADDLEX = json.loads((Path(__file__).parent / "paddlex_answers.json").read_text())
 
 REFUSED = {

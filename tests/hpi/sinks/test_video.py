@@ -18,6 +18,8 @@ from hpi.sources.opening import open_stream
 from recording import RATE, record, result_of, results, start, views, write_clip
 from support import HANGS_S, quick_first
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 av = pytest.importorskip("av", reason="PyAV is not installed")
 
 

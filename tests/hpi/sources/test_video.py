@@ -22,6 +22,8 @@ from hpi.sources.video import VIDEO_SUFFIXES, read_frames
 from clips import CONTAINERS, STATING, write_video
 from support import quick_first
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 av = pytest.importorskip("av", reason="PyAV is not installed")
 
 

@@ -7,6 +7,8 @@ import pytest
 from hpi.kernels.affine import crop_matrices, stack_crops
 from hpi.kernels.normalize import normalize
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 SCALE, SHIFT = (0.0171, 0.0175, 0.0174), (-2.1179, -2.0357, -1.8044)
 LEVELS = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)  # leaves the levels as they are
 SHAPES = ((90, 70), (1, 1), (37, 200), (260, 3), (120, 160))

@@ -18,6 +18,8 @@ from hpi.compat.paddlex.config import pipeline_text
 
 from support import EXAMPLE, HANGS_S, missing_backend, quick_first, require, run_hpi
 
+pytestmark = pytest.mark.long  # its slow cases run each night
+
 LITE = "human_keypoint_detection_lite"
 
 without_gpu = pytest.mark.skipif(bool(gpu_count()), reason="there is a GPU here")
