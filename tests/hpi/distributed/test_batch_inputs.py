@@ -84,7 +84,7 @@ def test_an_unknown_scheme_says_what_to_give():
 
 
 def test_a_server_that_cannot_be_reached_is_an_error_of_its_source():
-    with pytest.raises(InputError, match="ftp://127.0.0.1:1/images: cannot be read: Connection refused"):
+    with pytest.raises(InputError, match=r"ftp://127.0.0.1:1/images: cannot be read: Connection refused"):
         list(list_files(["ftp://127.0.0.1:1/images"]))
 
 
