@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpi.distributed.inputs import cut, list_files
+from hpi.distributed.inputs import check_there, cut, list_files
 from hpi.distributed.job import Job, Part, PartDone
 from hpi.distributed.output import Output
 from hpi.distributed.plan import Plan, write_plan
-from hpi.distributed.shards import ERROR, IMAGES, require_pyarrow
+from hpi.distributed.shards import ERROR, IMAGES, PEOPLE, require_pyarrow
 from hpi.errors import ConfigError, InputError
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
         on_progress: called at the beginning, and after each part.
 
     Raises:
-        ConfigError: the output is that of another batch.
+        ConfigError: the output is that of another batch, or has other files where the results go.
         InputError: a source has no files, or the output cannot be written.
         HpiError: the models cannot be opened.
 
@@ -86,9 +86,10 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
     output = Output(job.output)
     output.check()
     with _alone(output):
-        output.clean()
         _check_same(output, job)
+        output.clean(PEOPLE, IMAGES)
         if not output.exists(JOB):
+            check_there(job.sources)
             job.predictor().close()  # what is wrong with the models is said before any file is listed
             write_plan(output, cut(list_files(job.sources), job.part_size))
             with output.written(JOB) as path:
@@ -117,17 +118,22 @@ def _run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
 
 
 def _check_same(output: Output, job: Job) -> None:
-    """Check that an output is empty, or that of the same job.
+    """Check that an output is new, or that of the same job.
 
     Raises:
         ConfigError: it is not; says what differs.
     """
     if not output.exists(JOB):
+        for folder in (PEOPLE, IMAGES):
+            if output.names(folder):  # such as the pictures themselves, with --output .
+                raise ConfigError(
+                    f"{output.address}/{folder}: has other files; give another --output, such as a new folder"
+                )
         return
     with output.open(JOB) as file:
         try:
-            before = json.loads(file.read())
-        except ValueError as error:
+            before = dict(json.loads(file.read()))
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"{output.address}/{JOB}: is damaged; give another output") from error
     if different := [name for name, value in job.identity.items() if before.get(name) != value]:
         lines = (f"{name} was {before.get(name)!r}, and is {job.identity[name]!r}" for name in different)
@@ -143,13 +149,24 @@ def _parts_done(output: Output) -> set[int]:
 
 
 def _totals(output: Output) -> tuple[int, int, int]:
-    """Images, people and errors in the manifest."""
+    """Images, people and errors in the manifest.
+
+    Raises:
+        InputError: a file of it is damaged.
+    """
+    pyarrow, _ = require_pyarrow()
     images = people = errors = 0
     if _parts_done(output):
-        for rows in output.dataset(IMAGES).to_batches(columns=["status", "people"]):
-            images += rows.num_rows
-            people += sum(rows["people"].to_pylist())
-            errors += rows["status"].to_pylist().count(ERROR)
+        try:
+            for rows in output.dataset(IMAGES).to_batches(columns=["status", "people"]):
+                images += rows.num_rows
+                people += sum(rows["people"].to_pylist())
+                errors += rows["status"].to_pylist().count(ERROR)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(
+                f"{output.address}/{IMAGES}: a file cannot be read; remove it, and the same command does its part "
+                f"again: {error}"
+            ) from error
     return images, people, errors
 
 

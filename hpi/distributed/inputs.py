@@ -7,12 +7,12 @@ import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from hpi.distributed.addresses import absolute, explained, filesystem, is_remote, open_file
 from hpi.distributed.job import Part
-from hpi.errors import InputError
+from hpi.errors import InputError, InputNotFoundError
 from hpi.io.fetch import is_url, shown, url_path
 from hpi.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from hpi.sources.folders import is_hidden, list_folder, natural
@@ -65,6 +65,23 @@ def list_files(sources: Iterable[str]) -> Iterator[str]:
         else:
             found = (path for path in glob.iglob(source, recursive=True) if os.path.isfile(path))  # noqa: PTH113, PTH207
             yield from _some(found, source, "no file matches this pattern")
+
+
+def check_there(sources: Sequence[str]) -> None:
+    """Check that not all sources are paths where nothing is: then one is misspelt, and no batch should be made of it.
+
+    Raises:
+        InputNotFoundError: they are.
+
+    Example:
+        >>> check_there(["/data/misspelt"])
+        Traceback (most recent call last):
+        hpi.errors.InputNotFoundError: /data/misspelt: no such file or folder
+    """
+    for source in sources:
+        if source.startswith("@") or is_remote(source) or not _MAGIC.isdisjoint(source) or os.path.lexists(source):
+            return
+    raise InputNotFoundError(f"{sources[0]}: no such file or folder")
 
 
 def cut(files: Iterable[str], part_size: int) -> Iterator[Part]:
@@ -140,8 +157,8 @@ def _list_remote(url: str) -> Iterator[str]:
     if is_url(url) or (suffix_of(url) in SUFFIXES and _MAGIC.isdisjoint(url)):
         yield url
         return
-    files, path = filesystem(url)
     with explained(url):
+        files, path = filesystem(url)  # some connect at once
         if not _MAGIC.isdisjoint(path):
             matches = files.glob(path, detail=True).items()
             names = sorted(name for name, info in matches if info["type"] == "file")

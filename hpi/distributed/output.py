@@ -13,8 +13,8 @@ from hpi.errors import InputError
 from hpi.io.fetch import is_url, shown
 from hpi.io.files import check_folder, written_whole
 
-LEFT_OVER = ".*.part"
-"""Files that a killed process was writing."""
+LEFT_OVER = f".{'[0-9a-f]' * 32}.part"
+"""Files that a killed process was writing, as :func:`hpi.io.files.written_whole` calls them."""
 
 
 class Output:
@@ -60,11 +60,12 @@ class Output:
         else:
             self.exists("job.json")  # whether the server lets us in
 
-    def clean(self) -> None:
-        """Remove what killed processes have left; nobody may be writing."""
+    def clean(self, *folders: str) -> None:
+        """Remove what killed processes have left here and in some folders; nobody may be writing."""
         if self._files is None:
-            for file in self._folder.rglob(LEFT_OVER):
-                file.unlink(missing_ok=True)
+            for folder in ("", *folders):
+                for file in (self._folder / folder).glob(LEFT_OVER):
+                    file.unlink(missing_ok=True)
 
     def exists(self, name: str) -> bool:
         """Whether a file is there."""

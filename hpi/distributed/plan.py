@@ -8,6 +8,7 @@ from typing import Any
 
 from hpi.distributed.job import Part
 from hpi.distributed.output import Output
+from hpi.errors import ConfigError
 
 NAME = "plan.parquet"
 
@@ -38,6 +39,7 @@ class Plan:
         files: how many these have.
 
     Raises:
+        ConfigError: it is damaged.
         InputError: it cannot be read.
 
     Example:
@@ -53,7 +55,11 @@ class Plan:
         import pyarrow.parquet
 
         self._opened = output.open(NAME)
-        self._file: Any = pyarrow.parquet.ParquetFile(self._opened)
+        try:
+            self._file: Any = pyarrow.parquet.ParquetFile(self._opened)
+        except (pyarrow.ArrowException, OSError) as error:
+            self._opened.close()
+            raise ConfigError(f"{output.address}/{NAME}: is damaged; give another output") from error
         self.parts: int = self._file.num_row_groups
         self.files: int = self._file.metadata.num_rows
 

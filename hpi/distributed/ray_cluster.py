@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from hpi.errors import ConfigError, HpiError
 
 LOCAL = "local"
 """Address that starts Ray on this machine, for as long as the command runs."""
+
+CONNECT_S = 10
+"""How long a cluster may take to accept a connection, in seconds."""
 
 
 @contextmanager
@@ -34,6 +39,8 @@ def connected(address: str = LOCAL) -> Iterator[None]:
         return
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
+        if address not in {LOCAL, "auto"}:
+            _check_reachable(address, ray.util.get_node_ip_address())
         ray.init(address, logging_level="WARNING", **own)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise HpiError(
@@ -44,6 +51,25 @@ def connected(address: str = LOCAL) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str, own: str) -> None:
+    """Check that somebody listens at an address; Ray itself would try for a quarter of an hour.
+
+    Args:
+        address: ``host:port``, or ``ray://host:port``.
+        own: address of this machine, which Ray takes for a loopback address.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: it is no address.
+    """
+    where = urlsplit(address if "://" in address else f"//{address}")
+    if not where.hostname or not where.port:
+        raise ValueError("write it as host:port")
+    host = own if where.hostname in {"localhost", "127.0.0.1", "::1"} and not where.scheme else where.hostname
+    with socket.create_connection((host, where.port), timeout=CONNECT_S):
+        pass
 
 
 def arguments_in_actor(arguments: Mapping[str, Any]) -> dict[str, Any]:

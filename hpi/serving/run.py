@@ -67,6 +67,8 @@ def serve(
     """
     if grpc_port is not None:
         _check_grpc(workers)
+        if port == grpc_port != 0:  # both can be bound, but only one can listen
+            raise ConfigError(f"--port and --grpc_port are both {port}; give two different ones")
     settings = settings_of(pipeline, predictor, overrides, is_model=is_model)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {

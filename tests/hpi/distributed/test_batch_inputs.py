@@ -84,6 +84,11 @@ def test_an_unknown_scheme_says_what_to_give():
         list(list_files(["nowhere://bucket/images"]))
 
 
+def test_a_server_that_cannot_be_reached_is_an_error_of_its_source():
+    with pytest.raises(InputError, match=r"ftp://127.0.0.1:1/images: cannot be read: Connection refused"):
+        list(list_files(["ftp://127.0.0.1:1/images"]))
+
+
 def test_parts_keep_every_file_once_and_grow(rng):
     files = [
         f"/{number}.{rng.choice(['jpg', 'png', 'mp4', 'tar'], p=[0.5, 0.48, 0.01, 0.01])}" for number in range(9000)

@@ -258,3 +258,42 @@ def test_a_source_without_files_leaves_no_plan(job, tmp_path):
     with pytest.raises(InputError, match="no images"):
         run_batch(job(tmp_path / "none"))
     assert [file.name for file in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_files_of_others_are_left_alone(folder, job, tmp_path):
+    """As where the pictures are in ``images`` of the output: ``hpi batch images --output .``."""
+    (tmp_path / "out").mkdir()
+    folder.rename(tmp_path / "out" / "images")
+    (tmp_path / "out" / "images" / ".mine.part").touch()
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(ConfigError, match="images: has other files; give another --output"):
+        run_batch(job(tmp_path / "out" / "images"))
+    assert sorted((tmp_path / "out").rglob("*")) == sorted([*before, tmp_path / "out" / ".lock"])
+
+
+def test_a_misspelt_source_leaves_no_plan(job, tmp_path):
+    with pytest.raises(InputError, match="misspelt: no such file or folder"):
+        run_batch(job(tmp_path / "misspelt"))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("plan.parquet", b"PAR1", (ConfigError, "plan.parquet: is damaged")),
+        ("images/part-00000.parquet", b"PAR1", (InputError, "part-00000.parquet.*")),
+        ("job.json", b"[]", (ConfigError, "another batch")),
+        ("job.json", b"[1]", (ConfigError, "job.json: is damaged")),
+    ],
+)
+def test_damaged_files_of_an_output_are_named(folder, job, tmp_path, monkeypatch, name, content, expected):
+    def run_parts(job, parts):
+        with Worker(job) as worker:
+            yield from map(worker.run, parts)
+
+    monkeypatch.setattr("hpi.distributed.local.run_parts", run_parts)
+    run_batch(job(folder / "people.png"))
+    (tmp_path / "out" / name).write_bytes(content)
+    error, reason = expected
+    with pytest.raises(error, match=reason):
+        run_batch(job(folder / "people.png"))

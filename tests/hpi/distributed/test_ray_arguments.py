@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from hpi.distributed.job import Part, PartDone
-from hpi.distributed.ray_cluster import connected
+from hpi.distributed.ray_cluster import _check_reachable, connected
 from hpi.distributed.ray_data import _Actor
 from hpi.errors import ConfigError, InputError
 from hpi.io.validation import parse
@@ -66,3 +66,17 @@ def test_a_missing_ray_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[ray\]"'), connected():
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "reason"),
+    [
+        ("127.0.0.1:1", OSError, "refused"),
+        ("ray://127.0.0.1:1", OSError, "refused"),
+        ("head", ValueError, "host:port"),
+        ("head:x", ValueError, "Port"),
+    ],
+)
+def test_an_address_where_nobody_listens_is_found_at_once(address, error, reason):
+    with pytest.raises(error, match=reason):
+        _check_reachable(address, "127.0.0.1")

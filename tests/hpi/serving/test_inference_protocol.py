@@ -275,6 +275,8 @@ def test_grpc_needs_one_process():
     common = {"host": "127.0.0.1", "port": 1, "json_logs": False}
     with pytest.raises(ConfigError, match="--grpc_port is served by one process"):
         serve("human_keypoint_detection_lite", {}, {}, grpc_port=2, workers=2, **common)
+    with pytest.raises(ConfigError, match="both 1; give two different ones"):
+        serve("human_keypoint_detection_lite", {}, {}, grpc_port=1, workers=1, **common)
 
 
 def test_grpc_that_is_not_installed_is_an_error(monkeypatch):
