@@ -147,6 +147,7 @@ def test_pp_tinypose_by_paddledetections_rules(shared, backend, folder, dark):
     assert np.abs(found[..., 2] - expected[..., 2]).max() < 0.005
 
 
+@pytest.mark.long
 @pytest.mark.full
 @pytest.mark.parametrize("name", WITHOUT_GOLDEN)
 def test_without_a_golden_the_keypoints_of_plain_paddle(exported, options, paths, rng, name):
@@ -172,6 +173,7 @@ def converted(exported, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.full
 @pytest.mark.parametrize("only", ["onnx", "onnx without argmax"])
 def test_onnx_of_an_export(exported, converted, paths, tmp_path, only):
@@ -192,6 +194,7 @@ def test_onnx_of_an_export(exported, converted, paths, tmp_path, only):
     assert np.abs(found[0] - found[2]).max() < 0.1
 
 
+@pytest.mark.long
 @pytest.mark.full
 def test_a_graph_that_decodes_itself(exported, converted, paths, tmp_path):
     """Its output is keypoints in pixels of the input, as its yml says."""
@@ -274,6 +277,7 @@ def wrong_onednn(monkeypatch, options, tmp_path):
     return Request(type(options)(ArtifactCache(tmp_path / "artifacts"), threads=2), backend="paddle")
 
 
+@pytest.mark.long
 @pytest.mark.full
 @pytest.mark.parametrize("name", LITE)
 def test_paddle_with_onednn_is_not_used_unproved(exported, wrong_onednn, tmp_path, name):

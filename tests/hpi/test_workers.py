@@ -211,7 +211,7 @@ def test_images_under_way_are_limited_in_number_and_in_bytes(detector, image, mo
     for limit, in_batch in ((None, 4), (UNDER_WAY * workers * 3 * size, 3), (1, 1)):
         read, taken, most = 0, 0, 0
         if limit is not None:
-            monkeypatch.setattr("hpi.predictor.MAX_BYTES", limit)
+            monkeypatch.setattr("hpi.streaming.MAX_BYTES", limit)
         monkeypatch.setattr("hpi.predictor.ahead", lambda items, depth: items)
         for _ in detector.predict(items(), batch_size=4):
             taken += 1
@@ -245,6 +245,7 @@ print(peak_mb())
 """
 
 
+@pytest.mark.long
 @pytest.mark.full
 @pytest.mark.skipif(not STATUS.is_file(), reason="only Linux tells how much memory a process has had")
 @pytest.mark.parametrize("pipeline", ["lite", "PicoDet-320 and PP-TinyPose"])

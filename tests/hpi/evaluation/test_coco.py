@@ -216,6 +216,7 @@ def test_ground_truth_matches_itself_whatever_the_ids(places, truth, tmp_path, f
     assert_that_truth_matches_itself(content, places[1], tmp_path / "annotations.json")
 
 
+@pytest.mark.long
 @pytest.mark.full
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
