@@ -129,7 +129,8 @@ def test_closed_session_can_be_closed_again_but_not_run(pose):
         pose.run({"image": np.zeros((1, 3, 256, 256), np.float32)})
 
 
-def test_all_usable_cores_are_the_default(backend, options):
+def test_all_usable_cores_are_the_default(backend, options, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     asked = dataclasses.replace(options, threads=None)
     with BACKENDS[backend].load(float_files(POSE), asked) as session:
         assert session.info.threads == usable_cores()
