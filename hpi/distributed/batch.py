@@ -105,6 +105,7 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
                 else:
                     failures.append(part)
                 on_progress(Progress(plan.files, files, part))
+        output.clean(PEOPLE, IMAGES)  # of processes that died in this run
         return Summary(*_totals(output), plan.parts, before, failures)
 
 
