@@ -74,6 +74,7 @@ def serve(
     common: dict[str, Any] = {
         "host": host,
         "port": port,
+        "loop": "asyncio",  # uvloop, where it happens to be installed, does not say that another process listens there
         "http": ImpatientProtocol,
         "ws": BoundedWebSocket,
         "ws_max_size": int(settings.max_frame_mb * MIB),

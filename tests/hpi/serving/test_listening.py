@@ -108,7 +108,6 @@ def answers(url):
         return False
 
 
-@pytest.mark.long
 @pytest.mark.full
 def test_of_two_services_on_one_port_the_second_ends(home, tmp_path, free_port):
     """Both bind the address before either listens."""
