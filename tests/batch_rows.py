@@ -1,9 +1,11 @@
-"""The rows that a batch has written, and those that the same files should have."""
+"""Running a batch in a process; the rows that it has written, and those that the same files should have."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,22 @@ from hpi.results import Result
 from support import BOX_ROUNDING, assert_same_keypoints
 
 Row = dict[str, Any]
+
+
+def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """Start ``hpi batch``."""
+    command = [sys.executable, "-m", "hpi", "batch", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def done(output: Path) -> dict[str, int]:
+    """The names of the parts that are done, with their times."""
+    return {file.name: file.stat().st_mtime_ns for file in (output / "images").glob("part-*.parquet")}
+
+
+def shared_pictures(shared: Path) -> list[Path]:
+    """The shared pictures, of both kinds."""
+    return sorted(shared.glob("data/coco_val/images/*.jpg")) + sorted(shared.glob("data/photos/*.jpg"))
 
 
 def rows_of(output: str | Path, table: str) -> list[Row]:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from hpi.backends import BACKENDS
 from hpi.backends.base import ModelFiles
+from hpi.instances import Instances
 from hpi.kernels.boxes import box_iou
 from hpi.selection.priors import CpuClass, GpuClass, Prior, Priors
 from hpi.zoo import Zoo
@@ -209,6 +210,13 @@ def assert_same_people(found: Sequence[Mapping[str, Any]], expected: Sequence[Ma
             cell = max(cell, float(max((right - left) / 24, (bottom - top) / 32)) * 1.25)  # of PP-TinyPose_128x96
     if pairs:
         assert_same_keypoints(*(np.stack(side) for side in zip(*pairs, strict=True)), cell=cell)
+
+
+def assert_same_outputs(outputs: Mapping[str, np.ndarray], people: Instances) -> None:
+    """Assert that the outputs of the Open Inference Protocol are these people, in their order."""
+    np.testing.assert_allclose(outputs["boxes"], people.boxes, atol=0.01)
+    np.testing.assert_allclose(outputs["scores"], people.scores, atol=1e-4)
+    np.testing.assert_allclose(outputs["keypoints"], people.points, atol=0.2)
 
 
 def float_files(name: str) -> ModelFiles:

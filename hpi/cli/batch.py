@@ -40,7 +40,7 @@ def run(job: Job, *, quiet: bool = False) -> None:
         print(f"{seen.so_far}; the same command goes on from there", file=sys.stderr)  # noqa: T201
         raise
     if not quiet:
-        print(_told(summary, job.output))  # noqa: T201
+        print(_summarized(summary, job.output))  # noqa: T201
     for part in summary.failures:
         print(f"error: part {part.number} was given up: {part.failure}", file=sys.stderr)  # noqa: T201
     if summary.errors or summary.failures:
@@ -69,7 +69,7 @@ class _Seen:
         self.rate = f"{self._images / (time.perf_counter() - self._start):.1f} images/s"
 
 
-def _told(summary: Summary, output: str) -> str:
+def _summarized(summary: Summary, output: str) -> str:
     """Such as ``2000 images, 5321 people in output, 3 of 40 parts by earlier runs``."""
     before = f", {summary.done_before} of {summary.parts} parts by earlier runs" if summary.done_before else ""
     wrong = f"; {summary.errors} images cannot be used: see status and error in {output}/images"

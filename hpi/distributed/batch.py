@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,12 +99,13 @@ def run_batch(job: Job, on_progress: Callable[[Progress], None] = lambda _: None
             done = _parts_done(output)
             before, files = len(done), plan.size_of(done)
             on_progress(Progress(plan.files, files))
-            for part in _run_parts(job, plan.without(done)):
-                if part.failure is None:
-                    files += part.files
-                else:
-                    failures.append(part)
-                on_progress(Progress(plan.files, files, part))
+            with closing(_run_parts(job, plan.without(done))) as running:
+                for part in running:
+                    if part.failure is None:
+                        files += part.files
+                    else:
+                        failures.append(part)
+                    on_progress(Progress(plan.files, files, part))
         output.clean(PEOPLE, IMAGES)  # of processes that died in this run
         return Summary(*_totals(output), plan.parts, before, failures)
 

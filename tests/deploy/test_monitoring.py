@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are told: names that the service has, queries that can be read, files that are there."""
+"""What Prometheus and Grafana get: names that the service has, queries that can be read, files that are there."""
 
 import json
 import re

@@ -12,7 +12,7 @@ from hpi.cli.command import Debug, Quiet, Verbose
 EXAMPLES = """\
 [bold]hpi batch images/ --output poses[/]
 
-[bold]hpi batch "photos/**/*.jpg" clips/ shards/ --output poses --processes 4[/]
+[bold]hpi batch "images/**/*.jpg" clips/ shards/ --output poses --processes 4[/]
 
 [bold]hpi batch s3://bucket/images --output s3://bucket/poses[/]
 

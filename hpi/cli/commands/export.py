@@ -18,11 +18,6 @@ EXAMPLES = """\
 [bold]hpi export triton human_keypoint_detection_lite --output repository --models own[/]"""
 
 
-@app.callback()
-def root() -> None:
-    """Keeps the name of the only command."""
-
-
 @app.command(cls=Command, epilog=EXAMPLES)
 def triton(
     pipeline: Annotated[

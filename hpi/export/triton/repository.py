@@ -147,12 +147,13 @@ def export_triton(
         MoveNet-Thunder_256x256 on onnxruntime
     """
     settings, target = settings or Settings(), Path(output).absolute()
-    content = _read(pipeline)
+    zoo = Zoo.default()
+    content = _read(pipeline, zoo)
     _check_names(content.pipeline_name)
     _check_target(target)
-    models = _find(content)
+    models = _find(content, zoo)
     _check_names(content.pipeline_name, *(model.spec.name for model in models))
-    natives = [_native(model, settings) for model in models] if settings.native else []
+    natives = [_native(model, settings, zoo) for model in models] if settings.native else []
     if settings.native == "tensorrt" and not any(native.runtime == "tensorrt" for native in natives):
         raise ConfigError(
             f"no TensorRT engine in FP32 was built on this machine for {models[1].spec.name}; build it by running "
@@ -161,16 +162,16 @@ def export_triton(
     keypoints = _count_keypoints(pipeline)
     target.parent.mkdir(parents=True, exist_ok=True)
     with staging_folder(target) as staging:
-        _write_pipeline(staging / content.pipeline_name, content, models, keypoints, settings)
+        _write_pipeline(staging / content.pipeline_name, content, models, keypoints, settings, zoo)
         for native in natives:
             native.write(staging)
         staging.rename(target)
     return [Written(content.pipeline_name, "python"), *(Written(native.name, native.runtime) for native in natives)]
 
 
-def _read(pipeline: str | PathLike[str]) -> PipelineConfig:
+def _read(pipeline: str | PathLike[str], zoo: Zoo) -> PipelineConfig:
     name = fspath(pipeline)
-    if not is_yaml(name) and name in Zoo.default().models:
+    if not is_yaml(name) and name in zoo.models:
         raise ConfigError(
             f"{name} is a model; a pipeline is exported, which is a detector and a keypoint model: give its name or "
             "YAML file. A model that finds people with their keypoints itself is served by hpi serve --model"
@@ -187,9 +188,9 @@ class _Found:
     graph: Path
 
 
-def _find(content: PipelineConfig) -> list[_Found]:
+def _find(content: PipelineConfig, zoo: Zoo) -> list[_Found]:
     """The detector and the keypoint model; their graphs are converted where they have none."""
-    zoo, (detector, estimator) = Zoo.default(), (content.modules.ObjectDetection, content.modules.KeypointDetection)
+    detector, estimator = content.modules.ObjectDetection, content.modules.KeypointDetection
     found = []
     for module, hints in ((detector, Hints(detector.kind)), (estimator, Hints(estimator.kind, estimator.skeleton))):
         folder = None if module.model_dir is None else Path(module.model_dir)
@@ -226,7 +227,7 @@ def _check_names(*names: str) -> None:
 
 
 def _write_pipeline(
-    folder: Path, content: PipelineConfig, models: Sequence[_Found], keypoints: int, settings: Settings
+    folder: Path, content: PipelineConfig, models: Sequence[_Found], keypoints: int, settings: Settings, zoo: Zoo
 ) -> None:
     """The pipeline as a model in Python, with the files of its models, so that the server needs nothing else."""
     version = folder / VERSION
@@ -234,7 +235,7 @@ def _write_pipeline(
     own: dict[str, Any] = content.model_dump(mode="json", by_alias=True, exclude_unset=True)
     own.pop("Serving", None)
     for section, model in zip(("ObjectDetection", "KeypointDetection"), models, strict=True):
-        _copy_model(model, version / "models" / model.spec.name)
+        _copy_model(model, version / "models" / model.spec.name, zoo)
         own["SubModules"][section]["model_dir"] = f"models/{model.spec.name}"
     if is_yaml(drawn := models[1].hints.skeleton or ""):
         shutil.copyfile(drawn, version / Path(drawn).name)
@@ -265,7 +266,7 @@ def _queue(wait_us: int) -> dict[str, Any]:
     }
 
 
-def _copy_model(model: _Found, target: Path) -> None:
+def _copy_model(model: _Found, target: Path, zoo: Zoo) -> None:
     """The files that say what a model is, and its ONNX graph.
 
     Raises:
@@ -276,7 +277,7 @@ def _copy_model(model: _Found, target: Path) -> None:
     descriptions = (spec.folder / name for name in DESCRIPTIONS)
     for file in {spec.yml, *(one for one in descriptions if one.is_file()), *onnx_files(model.graph)}:
         shutil.copyfile(file, target / file.name)
-    copy = Zoo.default().find(spec.name, target, model.hints)
+    copy = zoo.find(spec.name, target, model.hints)
     said = ("transform", "head", "labels", "skeleton")
     if different := [what for what in said if getattr(copy, what) != getattr(spec, what)]:
         raise ConfigError(
@@ -305,12 +306,12 @@ class _Native:
             (folder.parent / "warmup" / ONES).write_bytes(np.ones(FACTORS, np.float32).tobytes())
 
 
-def _native(model: _Found, settings: Settings) -> _Native:
+def _native(model: _Found, settings: Settings, zoo: Zoo) -> _Native:
     spec = model.spec
     graph, *weights = onnx_files(model.graph)
     header = read_header(graph)
     _check_header(graph, header)
-    plan = _plan_of(spec, graph) if settings.native == "tensorrt" else None
+    plan = _plan_of(spec, graph, zoo) if settings.native == "tensorrt" else None
     runtime = "onnxruntime" if settings.native == "tensorrt" and plan is None else settings.native
     assert runtime is not None
     # The boxes of a detector are one list for a whole batch, which Triton could not take apart. And batches of any
@@ -375,7 +376,7 @@ def _sides(dims: list[int], spec: ModelSpec, *, joined: bool) -> list[int]:
     return [*first, *(next(spatial) if side == -1 else side for side in dims[len(first) :])]
 
 
-def _plan_of(spec: ModelSpec, graph: Path) -> Path | None:
+def _plan_of(spec: ModelSpec, graph: Path, zoo: Zoo) -> Path | None:
     """The newest engine in FP32 that was built of this very graph on this machine; None where there is none.
 
     Of a detector it ends before the NMS, and is no model that Triton could run in the place of the graph.
@@ -386,7 +387,7 @@ def _plan_of(spec: ModelSpec, graph: Path) -> Path | None:
     wanted = {"model": spec.name, "content": content, "variant": "fp32"}
     found = [
         entry.folder / "model.engine"
-        for entry in ArtifactCache(Zoo.default().artifacts).entries()
+        for entry in ArtifactCache(zoo.artifacts).entries()
         if entry.kind == "tensorrt" and wanted.items() <= entry.key.items()
     ]
     return found[-1] if found else None

@@ -69,7 +69,7 @@ def grpc_code(status: int) -> str:
 
 
 def shown_message(status: int, message: str, log_id: str) -> str:
-    """What a client is told; of an internal error also where the log has the rest.
+    """The text that a client gets; of an internal error also where the log has the rest.
 
     Example:
         >>> shown_message(500, "Internal server error", "1"), shown_message(404, "no such route", "1")

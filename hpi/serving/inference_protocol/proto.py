@@ -9,7 +9,6 @@ make them anew in this folder::
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -36,8 +35,7 @@ _LONGEST_VARINT = 10
 _DAMAGED = "the message is damaged"
 
 
-@cache
-def _pool() -> descriptor_pool.DescriptorPool:
+def _read_pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
     content = (files(__package__) / "open_inference_grpc.binpb").read_bytes()
     for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
@@ -45,7 +43,10 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-@cache
+POOL = _read_pool()
+"""The descriptors of the protocol."""
+
+
 def message(name: str) -> Any:
     """The class of a message.
 
@@ -53,7 +54,7 @@ def message(name: str) -> Any:
         >>> message("ServerLiveResponse")(live=True).live
         True
     """
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"inference.{name}"))
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
 
 
 def parse(name: str, content: bytes) -> Any:

@@ -162,7 +162,7 @@ class RpcServer:
                 logger.info(
                     "%s %s %s %s %.1f ms", *facts.values(), milliseconds, extra={**facts, "milliseconds": milliseconds}
                 )
-            if answer is None:  # not where the error is handled, since gRPC keeps what it is told, with its context
+            if answer is None:  # not where the error is handled, since gRPC keeps the text, with its context
                 await context.abort(StatusCode[code], shown_message(status, text, log_id))
             return answer
 

@@ -108,7 +108,7 @@ class PoseInputs:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The image ``[H, W, 3]`` uint8 BGR, which shares its memory; of a file it cannot be told."""
+        """The image ``[H, W, 3]`` uint8 BGR, which shares its memory; not of a file."""
         assert self.shape is not None
         return np.frombuffer(self.image, np.uint8).reshape(self.shape)
 

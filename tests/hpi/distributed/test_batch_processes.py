@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,16 @@ from hpi.distributed.local import TRIES, run_parts
 from hpi.distributed.shards import IMAGES, PEOPLE
 from hpi.errors import BackendError
 
-from batch_rows import assert_same_rows, deadly, deadly_with_images, failing_with_images, rows_of
+from batch_rows import (
+    assert_same_rows,
+    deadly,
+    deadly_with_images,
+    done,
+    failing_with_images,
+    rows_of,
+    shared_pictures,
+    start,
+)
 from support import EXAMPLE, HANGS_S, require, run_hpi, wait_until
 
 require("pyarrow")
@@ -27,17 +34,12 @@ LITE = "human_keypoint_detection_lite"
 def pictures(shared, tmp_path):
     """72 pictures, each of its own name."""
     folder = tmp_path / "pictures"
-    files = sorted(shared.glob("data/coco_val/images/*.jpg")) + sorted(shared.glob("data/photos/*.jpg"))
+    files = shared_pictures(shared)
     for number in range(2):
         (folder / f"{number}").mkdir(parents=True)
         for file in files:
             (folder / f"{number}" / file.name).symlink_to(file)
     return folder
-
-
-def start(*arguments, cwd):
-    command = [sys.executable, "-m", "hpi", "batch", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def workers_of(process):
@@ -50,10 +52,6 @@ def workers_of(process):
         except OSError:
             pass
     return found
-
-
-def done(output):
-    return {file.name: file.stat().st_mtime_ns for file in (output / "images").glob("part-*.parquet")}
 
 
 def test_the_rows_are_those_of_predict(pictures, lite, tmp_path):

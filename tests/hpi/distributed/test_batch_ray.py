@@ -1,8 +1,6 @@
 """``hpi batch --ray`` on two nodes: equal to ``predict``, with a node lost and the driver killed anywhere."""
 
 import os
-import subprocess
-import sys
 from functools import partial
 
 import cv2
@@ -14,7 +12,7 @@ from hpi.distributed.job import Job
 from hpi.distributed.local import TRIES
 from hpi.errors import BackendError
 
-from batch_rows import assert_same_rows, deadly_with_images
+from batch_rows import assert_same_rows, deadly_with_images, done, shared_pictures, start
 from support import EXAMPLE, HANGS_S, LONG, ROOT, require, run_hpi, wait_until
 
 pytest.importorskip("ray")
@@ -49,7 +47,7 @@ def cluster(home):
 def pictures(shared, tmp_path_factory):
     """The shared pictures, made small and repeated."""
     folder = tmp_path_factory.mktemp("pictures")
-    files = sorted([*shared.glob("data/coco_val/images/*.jpg"), *shared.glob("data/photos/*.jpg")])
+    files = shared_pictures(shared)
     for number in range(PICTURES):
         if number < len(files):
             image = cv2.imread(str(files[number]))
@@ -72,18 +70,11 @@ def arguments(cluster, pictures, tmp_path):
     size = str(-(-PICTURES // PARTS))
     options = [text for name, value in SAME.items() for text in (f"--{name}", str(value))]
     output = str(tmp_path / "out")
-    return ["batch", str(pictures), "--output", output, "--part_size", size, "--ray", cluster.address, *options]
-
-
-@pytest.fixture
-def done(tmp_path):
-    """A function that names the parts that are done, with their times."""
-    images = tmp_path / "out" / "images"
-    return lambda: {file.name: file.stat().st_mtime_ns for file in images.glob("part-*.parquet")}
+    return [str(pictures), "--output", output, "--part_size", size, "--ray", cluster.address, *options]
 
 
 def test_the_rows_of_two_nodes_are_those_of_predict(arguments, expected, tmp_path):
-    run = run_hpi(*arguments, "--quiet", cwd=tmp_path)
+    run = run_hpi("batch", *arguments, "--quiet", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert_same_rows(tmp_path / "out", expected)
 
@@ -112,23 +103,22 @@ def only_here(driver, **options):
     return Predictor(LITE, **options)
 
 
-def test_a_killed_driver_and_a_lost_node_lose_no_row(cluster, arguments, expected, done, tmp_path, rng):
+def test_a_killed_driver_and_a_lost_node_lose_no_row(cluster, arguments, expected, tmp_path, rng):
     """The driver is killed at one point and the batch resumed; a node is killed at another."""
+    output = tmp_path / "out"
     first, second = sorted(map(int, rng.choice(range(1, PARTS - 2), 2, replace=False)))
-    process = start(arguments, tmp_path)
-    wait_until(lambda: len(done()) >= first, f"{first} parts")
+    process = start(*arguments, cwd=tmp_path)
+    wait_until(lambda: len(done(output)) >= first, f"{first} parts")
     process.kill()
     process.communicate(timeout=HANGS_S)
-    before = done()
-    process = start(arguments, tmp_path)
-    wait_until(lambda: len(done()) >= max(second, len(before) + 1) or process.poll() is not None, f"{second} parts")
+    before = done(output)
+    process = start(*arguments, cwd=tmp_path)
+    wait_until(
+        lambda: len(done(output)) >= max(second, len(before) + 1) or process.poll() is not None,
+        f"{second} parts",
+    )
     cluster.remove_node(cluster.other, allow_graceful=False)
     _, errors = process.communicate(timeout=HANGS_S + PICTURES)
     print(f"the driver was killed at {len(before)} parts, the node at {second}", errors)
     assert process.returncode == 0, errors
-    assert_same_rows(tmp_path / "out", expected)
-
-
-def start(arguments, cwd):
-    command = [sys.executable, "-m", "hpi", *arguments]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert_same_rows(output, expected)

@@ -15,7 +15,7 @@ from hpi.distributed.reading import read_images
 from hpi.distributed.shards import IMAGES
 from hpi.errors import InputError
 
-from batch_rows import assert_same_rows, rows_of
+from batch_rows import assert_same_rows, rows_of, shared_pictures
 from support import EXAMPLE, HANGS_S, wait_until
 
 pytest.importorskip("moto.server")
@@ -48,7 +48,7 @@ def s3():
 @pytest.fixture(scope="module")
 def pictures(s3, shared):
     """36 pictures, an empty one, and a tar; returns the pictures' places."""
-    files = sorted(shared.glob("data/coco_val/images/*.jpg")) + sorted(shared.glob("data/photos/*.jpg"))
+    files = shared_pictures(shared)
     for file in files:
         s3.put_file(str(file), f"images/pictures/{file.parent.parent.name}/{file.name}")
     s3.touch("images/pictures/empty.jpg")

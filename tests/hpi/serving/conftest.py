@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support import HANGS_S, free_port, wait_until
+from hpi import Instances, Predictor
+
+from support import EXAMPLE, HANGS_S, free_port, wait_until
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,11 @@ def _wait_until_ready(service: Service) -> None:
             return False
 
     wait_until(is_ready, service.url)
+
+
+@pytest.fixture(scope="session")
+def people(home: Path) -> Instances:
+    """The people of the example image, as the predictor finds them on the CPU."""
+    with Predictor("human_keypoint_detection_lite", device="cpu") as predictor:
+        (result,) = predictor.predict(str(EXAMPLE))
+        return result.instances

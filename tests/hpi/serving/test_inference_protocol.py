@@ -9,10 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from hpi import Predictor
 from hpi.errors import ConfigError
 
-from support import EXAMPLE, HANGS_S
+from support import EXAMPLE, HANGS_S, assert_same_outputs
 
 pytest.importorskip("fastapi")
 
@@ -25,13 +24,6 @@ SMALL = np.zeros((4, 6, 3), np.uint8)
 @pytest.fixture(scope="module")
 def image():
     return cv2.imread(str(EXAMPLE))
-
-
-@pytest.fixture(scope="module")
-def people():
-    with Predictor("human_keypoint_detection_lite", device="cpu") as predictor:
-        (result,) = predictor.predict(str(EXAMPLE))
-        return result.instances
 
 
 def numbers(name, array, datatype, **fields):
@@ -73,12 +65,6 @@ def outputs(answer):
     return arrays
 
 
-def assert_people(arrays, people):
-    np.testing.assert_allclose(arrays["boxes"], people.boxes, atol=0.01)
-    np.testing.assert_allclose(arrays["scores"], people.scores, atol=1e-4)
-    np.testing.assert_allclose(arrays["keypoints"], people.points, atol=0.2)
-
-
 def test_what_the_server_and_the_model_are(client):
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     assert client.get("/v2/health/live").json() == {"live": True}
@@ -97,7 +83,7 @@ def test_what_the_server_and_the_model_are(client):
 def test_an_image_in_binary_data(client, image, people):
     content = {"id": "7", "inputs": [binary("image", image.tobytes(), "UINT8", list(image.shape)), THRESHOLD]}
     answer = ask(client, content, image.tobytes())
-    assert_people(outputs(answer), people)
+    assert_same_outputs(outputs(answer), people)
     assert (answer.json()["id"], answer.json()["model_version"]) == ("7", "1")
     stages = [one.partition(";")[0] for one in answer.headers["server-timing"].split(", ")]
     assert stages == ["queue", "infer", "encode"]
@@ -111,7 +97,7 @@ def test_answers_in_binary_data(client, people):
     }
     answer = ask(client, content, element(FILE))
     assert answer.headers["content-type"] == "application/octet-stream"
-    assert_people(outputs(answer), people)
+    assert_same_outputs(outputs(answer), people)
     content["outputs"] = [{"name": "scores", "parameters": {"binary_data": False}}, {"name": "boxes"}]
     mixed = outputs(ask(client, content, element(FILE)))
     assert list(mixed) == ["scores", "boxes"]

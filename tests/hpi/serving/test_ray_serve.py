@@ -53,7 +53,7 @@ def plain(start_service):
     return start_service(*SHARE)
 
 
-def told(answer):
+def comparable(answer):
     """What an answer says, besides ids and times."""
     headers = {name: text for name, text in answer.headers.items() if name not in PASSING}
     content = answer.content and {name: value for name, value in answer.content.items() if name != "logId"}
@@ -64,7 +64,7 @@ def test_requests_good_and_bad_are_answered_alike(command, plain, rng):
     ports = [urlsplit(service.url).port for service in (command, plain)]
     with ThreadPoolExecutor(len(ports)) as pool:
         for name in rng.choice(list(REQUESTS), 80, replace=False):
-            found, expected = pool.map(lambda port, name=name: told(ask(port, REQUESTS[name])), ports)
+            found, expected = pool.map(lambda port, name=name: comparable(ask(port, REQUESTS[name])), ports)
             assert found == expected, name
 
 

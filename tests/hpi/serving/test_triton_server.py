@@ -93,8 +93,8 @@ def triton(tmp_path_factory):
     python = os.environ.get("HPI_TRITON")
     if not python:
         pytest.skip("HPI_TRITON names no Python with nvidia-pytriton")
-    told = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=True).stdout
-    version, shared, packages, libraries, package = json.loads(told.splitlines()[-1])
+    printed = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, check=True).stdout
+    version, shared, packages, libraries, package = json.loads(printed.splitlines()[-1])
     if tuple(version) != sys.version_info[:2]:
         pytest.skip(f"HPI_TRITON has Python {version}, the tests have {sys.version_info[:2]}")
     if not shared:
@@ -226,8 +226,8 @@ def test_it_gives_the_pipelines_results(own, expected, module):
 @pytest.mark.parametrize("module", PROTOCOLS)
 def test_it_has_the_declared_tensors(own, module):
     with own.client(module) as client:
-        told = client.get_model_metadata(PIPELINE, **({"as_json": True} if module is over_grpc else {}))
-    shapes = {one["name"]: [int(side) for side in one["shape"]] for one in told["outputs"]}
+        metadata = client.get_model_metadata(PIPELINE, **({"as_json": True} if module is over_grpc else {}))
+    shapes = {one["name"]: [int(side) for side in one["shape"]] for one in metadata["outputs"]}
     assert shapes == {"boxes": [-1, 4], "scores": [-1], "keypoints": [-1, 17, 3]}
 
 
