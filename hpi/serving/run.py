@@ -66,9 +66,7 @@ def serve(
         HpiError: a field is wrong, an address cannot be bound, gRPC is not installed, or no runtime can run a model.
     """
     if grpc_port is not None:
-        _check_grpc(workers)
-        if port == grpc_port != 0:  # both can be bound, but only one can listen
-            raise ConfigError(f"--port and --grpc_port are both {port}; give two different ones")
+        _check_grpc(grpc_port, port, workers)
     settings = settings_of(pipeline, predictor, overrides, is_model=is_model)
     start_log(json_logs=json_logs)
     common: dict[str, Any] = {
@@ -129,8 +127,10 @@ def open_predictor(pipeline: str, arguments: Mapping[str, Any]) -> Predictor:
     return predictor
 
 
-def _check_grpc(workers: int) -> None:
+def _check_grpc(grpc_port: int, port: int, workers: int) -> None:
     """Raise :class:`ConfigError` if gRPC cannot be served."""
+    if grpc_port == port != 0:  # both can be bound, but only one can listen
+        raise ConfigError(f"--port and --grpc_port are both {port}; give two different ones")
     if workers > 1:
         raise ConfigError("--grpc_port is served by one process: leave out --workers, or start several services")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it would log what clients do wrong, past the log
