@@ -8,6 +8,7 @@ import typer
 
 from hpi.cli import options as given
 from hpi.cli.command import Command, Debug
+from hpi.errors import ConfigError
 
 app = typer.Typer(
     help="Start the service on a cluster.",
@@ -102,7 +103,10 @@ def ray(
 
     It answers as [bold]hpi serve[/] does. The same command with other options updates it, replica by replica.
     """
-    from hpi.distributed.serve_app import deploy as deploy_service
+    try:
+        from hpi.distributed.serve_app import deploy as deploy_service
+    except ImportError as error:
+        raise ConfigError(f'the service is not installed ({error}): pip install "hpi-pose[ray]"') from error
 
     predictor = given.predictor_arguments(context)
     if model_dir is not None:

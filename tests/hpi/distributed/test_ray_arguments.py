@@ -4,7 +4,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from hpi.cli.app import app
 from hpi.distributed.job import Part, PartDone
 from hpi.distributed.ray_cluster import _check_reachable, connected
 from hpi.distributed.ray_data import _Actor
@@ -66,6 +68,15 @@ def test_a_missing_ray_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r'pip install "hpi-pose\[ray\]"'), connected():
         raise AssertionError
+
+
+def test_a_missing_service_is_explained(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hpi.distributed.serve_app")
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "hpi.serving.app", raising=False)
+    result = CliRunner().invoke(app, ["deploy", "ray"])
+    assert result.exit_code == 2
+    assert 'pip install "hpi-pose[ray]"' in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
