@@ -53,12 +53,14 @@ class Run(NamedTuple):
         parts: what came of each.
         cpu_s: CPU seconds of its processes.
         driver_s: CPU seconds of the one that gives out the parts.
+        written: bytes of its results.
     """
 
     seconds: float
     parts: list[PartDone]
     cpu_s: float
     driver_s: float
+    written: int
 
 
 class Law(NamedTuple):
@@ -137,16 +139,19 @@ def main(
         for _ in track(range(rounds), description="rounds", console=Console(stderr=True)):
             for count in counts:
                 runs[count].append((_run(one, pipeline, count, work), _run(many, pipeline, count, work)))
-        planned = _paths_planned_a_second(Path(work))
+        planned, read = _paths_planned_a_second(Path(work)), _bytes_of(many)
     service = {count: _service_s(turns) for count, turns in runs.items()}
     law = fit(service)
     alone = [part.seconds / part.images for _, run in runs[1] for part in run.parts]
     cells = [_row(count, runs[count], service, law, alone) for count in counts]
     all_runs = [run for turns in runs.values() for _, run in turns]
     per_part = float(np.median([run.driver_s / len(run.parts) for run in all_runs]))
+    most_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     facts = (
         f"Contention {law.contention:.3f}, coherency {law.coherency:.3f}. The process that gives out the parts takes "
-        f"{1000 * per_part:.1f} ms of CPU time for each part. {planned:,.0f} paths a second are planned.\n"
+        f"{1000 * per_part:.1f} ms of CPU time for each part. {planned:,.0f} paths a second are planned. Of an image "
+        f"{read / images / 1024:.0f} KB are read and {all_runs[0].written / images / 1024:.2f} KB written. A process "
+        f"takes at most {most_mb:.0f} MB.\n"
     )
     Console().print(*(" | ".join(line) for line in [HEADINGS, *cells]), facts, sep="\n")
     if output is not None:
@@ -178,8 +183,13 @@ def _run(folder: Path, pipeline: str, count: int, work: str) -> Run:
     run_batch(job, keep)
     seconds = time.perf_counter() - start
     driver, children = np.subtract(_cpu_s(), before)
+    written = _bytes_of(target)
     shutil.rmtree(target)
-    return Run(seconds, parts, float(children), float(driver))
+    return Run(seconds, parts, float(children), float(driver), written)
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _cpu_s() -> tuple[float, float]:

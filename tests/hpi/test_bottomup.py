@@ -470,7 +470,10 @@ def test_the_gate_sees_whose_keypoints_are_whose(model, rng, change):
 
 def test_keypoints_of_nobody_clear_are_compared_for_themselves(model, rng):
     """As those of random weights, which are grouped by chance."""
-    expected = planted(dots.people(rng, 5, (640, 480), seen=0.1))
+    everyone = dots.people(rng, 5, (640, 480), seen=0)
+    # One keypoint of each, and four more: who gets all of these has 5 of 17, and is not clear.
+    everyone[range(4), 1 + rng.permutation(16)[:4], 2] = rng.integers(110, 250, 4) / 255
+    expected = planted(everyone)
     mixed = np.stack([rng.permutation(expected.points[:, keypoint]) for keypoint in range(17)], axis=1)
     found = Instances(mixed[..., 2].mean(axis=1), keypoints=mixed[..., :2], keypoint_scores=mixed[..., 2])
     deviation = model.deviation([expected], [found])

@@ -1,12 +1,14 @@
 """The service on Ray Serve: its answers are those of ``hpi serve``, and an update loses no request."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -94,29 +96,71 @@ def test_streams_follow_people(command, plain):
     assert {person["trackId"] for person in answers[2]["persons"]} == {1, 2}
 
 
-def test_an_update_under_load_loses_no_request(command, tmp_path):
-    address = re.search(r"\((\S+:\d+)\)", command.log.read_text())[1]
+def address_of(command):
+    """``host:port`` of the Ray that a command has started."""
+    return re.search(r"\((\S+:\d+)\)", command.log.read_text())[1]
+
+
+def update(command, folder, *options):
+    """Deploy the service again, with other options."""
+    port = str(urlsplit(command.url).port)
+    arguments = ("--ray", address_of(command), "--port", port, *SHARE, *options)
+    done = run_hpi("deploy", "ray", *arguments, cwd=folder, RAY_AUTH_MODE="token")
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def load(command, requests):
+    """Four clients that ask one request after the other until the block ends, and at least so many; their statuses."""
     small = cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
-    url, updated, statuses = f"{command.url}/human-keypoint-detection", threading.Event(), []
+    url, ended, statuses = f"{command.url}/human-keypoint-detection", threading.Event(), []
 
     def ask_on():
         with httpx.Client(timeout=HANGS_S) as client:
-            while not updated.is_set() or len(statuses) < REQUESTS_DURING_UPDATE:
+            while not ended.is_set() or len(statuses) < requests:
                 statuses.append(client.post(url, content=small, headers={"Content-Type": "image/png"}).status_code)
 
     with ThreadPoolExecutor(4) as pool:
         clients = [pool.submit(ask_on) for _ in range(4)]
-        wait_until(lambda: len(statuses) > 100 or any(client.done() for client in clients), "requests are answered")
-        port = str(urlsplit(command.url).port)
-        options = ("--ray", address, "--replicas", "2", "--port", port, *SHARE, "--max_pixels", "1000")
-        update = run_hpi("deploy", "ray", *options, cwd=tmp_path, RAY_AUTH_MODE="token")
-        during = len(statuses)
-        updated.set()
+        try:
+            wait_until(lambda: len(statuses) > 100 or any(client.done() for client in clients), "requests are answered")
+            yield statuses
+        finally:
+            ended.set()
         for client in clients:
             client.result()
-    assert update.returncode == 0, update.stderr
+
+
+def test_an_update_under_load_loses_no_request(command, tmp_path):
+    with load(command, REQUESTS_DURING_UPDATE) as statuses:
+        update(command, tmp_path, "--replicas", "2", "--max_pixels", "1000")
+        during = len(statuses)
     print(f"{during} requests during the update, {len(statuses)} in all")
     assert len(statuses) >= REQUESTS_DURING_UPDATE
     # The new replicas take no more than 1000 pixels.
     assert set(statuses) == {200, 422}
     assert statuses.index(422) > 100
+
+
+@pytest.mark.long
+def test_a_replica_more_comes_with_the_load(command, tmp_path):
+    update(command, tmp_path, "--min_replicas", "1", "--max_replicas", "2", "--max_batch", "1")
+    assert running_replicas(command) == 1
+    with load(command, requests=0) as statuses:
+        wait_until(lambda: running_replicas(command) == 2, "there is a second replica")
+    assert set(statuses) == {200}
+
+
+def running_replicas(command):
+    """How many replicas Serve says are running."""
+    code = (
+        "import sys; from hpi.distributed.ray_cluster import connected\n"
+        "with connected(sys.argv[1]):\n"
+        "    from ray import serve\n"
+        "    (application,) = serve.status().applications.values()\n"
+        "    print(application.deployments['service'].replica_states.get('RUNNING', 0))\n"
+    )
+    arguments = [sys.executable, "-c", code, address_of(command)]
+    environment = os.environ | {"RAY_AUTH_MODE": "token"}
+    asked = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment, timeout=HANGS_S)
+    return int(asked.stdout.split()[-1])
