@@ -203,7 +203,7 @@ class ModelConfig(Record):
 
 
 def _of_openmmlab(source: Any) -> list[Any]:
-    """A source as it is; in place of a file of OpenMMLab, whose server is down since June 2026, both its places."""
+    """A source as it is; in place of a file of OpenMMLab, whose server was down in June 2026, both its places."""
     if not isinstance(source, Mapping) or OPENMMLAB not in source:
         return [source]
     file, others = source[OPENMMLAB], {name: value for name, value in source.items() if name != OPENMMLAB}
