@@ -1,7 +1,7 @@
 """ONNX graphs with random weights, the same ones every time, for benchmarks and tests.
 
-``rtmpose-m`` has the architecture, the size and the cost of the real network. The others are small, with the inputs
-and outputs of the exports that people have. ``python -m hpi.benchmarks.graphs NAME FILE`` writes one.
+``rtmpose-t`` to ``rtmpose-l`` have the architecture, the size and the cost of the real networks. The others are small,
+with the inputs and outputs of the exports that people have. ``python -m hpi.benchmarks.graphs NAME FILE`` writes one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from hpi.benchmarks.graphs import small
 from hpi.benchmarks.graphs.rtmpose import RtmPose
 
 GRAPHS: Mapping[str, Callable[[int], Any]] = {
+    "rtmpose-t": RtmPose(deepen=0.167, widen=0.375).build,
+    "rtmpose-s": RtmPose(deepen=0.33, widen=0.5).build,
     "rtmpose-m": RtmPose().build,
+    "rtmpose-l": RtmPose(deepen=1, widen=1).build,
     "simcc": lambda seed: small.simcc((192, 256), seed),
     "vitpose": lambda seed: small.vitpose((192, 256), seed),
     "rtmo": lambda seed: small.rtmo((640, 640), seed),

@@ -1,6 +1,6 @@
 """RTMPose: the backbone CSPNeXt with the head RTMCC, in the form in which mmdeploy exports it, with random weights.
 
-The architecture is that of the paper (Jiang et al., RTMPose, 2023) and of mmpose's configuration
+The architecture is that of the paper (Jiang et al., RTMPose, 2023) and of mmpose's configurations, such as
 ``rtmpose-m_8xb256-420e_coco-256x192``; what a network of this kind costs does not depend on its weights.
 """
 
