@@ -63,7 +63,8 @@ def test_each_item_of_a_batch_has_its_own_outputs(name, rng):
     together, alone = run(model, batch), run(model, batch[1:])
     for of_both, of_one in zip(together, alone, strict=True):
         assert np.allclose(of_both[1:], of_one, rtol=1e-4, atol=1e-3)
-        assert not np.allclose(of_both[0], of_both[1])
+        if of_both.dtype.kind == "f":  # six labels of two classes may be the same by chance
+            assert not np.allclose(of_both[0], of_both[1])
 
 
 @pytest.mark.parametrize("name", BOXES)
