@@ -121,7 +121,7 @@ def _validate_against(
     key = {
         "model": spec.name,
         "content": spec.files.content,
-        "yml": content_hash([spec.yml]),
+        "yml": spec.files.content if spec.yml == spec.files.onnx else content_hash([spec.yml]),
         "candidate": str(candidate),
         "version": session.info.version,
         "reference": str(reference),
