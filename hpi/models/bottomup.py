@@ -124,6 +124,8 @@ def _of_people(want: Instances, have: Instances, above: float) -> Iterator[Diffe
         if not len(have):
             yield np.inf, np.inf
             continue
+        if not clear.any():
+            continue
         apart = np.linalg.norm(have.points[:, clear, :2] - points[clear, :2], axis=-1)
         closest = int(apart.mean(axis=1).argmin())
         of_person = np.abs(have.scores[closest] - person.scores[0])
