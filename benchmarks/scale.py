@@ -2,9 +2,10 @@
 
 The service time of a part is how long its process worked on it. Processes that share a machine slow each other down:
 with ``n`` of them it grows to ``1 + contention (n - 1) + coherency n (n - 1)`` times that of one, Gunther's universal
-scalability law. Both numbers are fitted to the measured service times. The check does not use how long a whole run
-took: a simulation gives parts to processes as the batch does, with the recorded service times of one process and that
-law, and its end is compared with the clock's. What a run starts with is measured by a batch of one image.
+scalability law, and where there are only ``c < n`` cores to ``n / c`` times as much again. Both numbers are fitted to
+the measured service times. The check does not use how long a whole run took: a simulation gives parts to processes as
+the batch does, with the recorded service times of one process and that law, and its end is compared with the clock's.
+What a run starts with is measured by a batch of one image.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from hpi import Predictor
+from hpi.backends.cpu import usable_cores
 from hpi.benchmarks.batch import repeated
 from hpi.benchmarks.options import Output, Pipeline, Rounds
 from hpi.distributed.batch import Progress, run_batch
@@ -64,35 +66,39 @@ class Run(NamedTuple):
 
 
 class Law(NamedTuple):
-    """By how much ``n`` processes slow each other down.
+    """By how much ``n`` processes of one thread slow each other down.
 
     Example:
-        >>> Law(contention=0.1, coherency=0.0).stretch(3)
-        1.2
+        >>> law = Law(contention=0.1, coherency=0.0, cores=2)
+        >>> law.stretch(2), law.stretch(4)
+        (1.1, 2.6)
     """
 
     contention: float
     coherency: float
+    cores: int
 
     def stretch(self, count: int) -> float:
         """The service time with so many processes, where one alone takes 1."""
-        return 1 + self.contention * (count - 1) + self.coherency * count * (count - 1)
+        slowed = 1 + self.contention * (count - 1) + self.coherency * count * (count - 1)
+        return slowed * max(1, count / self.cores)
 
 
-def fit(service_s: dict[int, float]) -> Law:
+def fit(service_s: dict[int, float], cores: int) -> Law:
     """The law of the mean service times by the number of processes; neither number is below 0.
 
     Example:
-        >>> law = fit({1: 0.02, 2: 0.022, 4: 0.026})
+        >>> law = fit({1: 0.02, 2: 0.022, 4: 0.026}, cores=8)
         >>> round(law.contention, 6), round(law.coherency, 6)
         (0.1, 0.0)
     """
     from scipy.optimize import nnls
 
     counts = np.array(sorted(service_s), np.float64)
-    growth = np.array([service_s[int(count)] / service_s[1] - 1 for count in counts])
+    stretched = np.array([service_s[int(count)] / service_s[1] for count in counts])
+    growth = stretched / np.maximum(1, counts / cores) - 1
     (contention, coherency), _ = nnls(np.stack([counts - 1, counts * (counts - 1)], axis=1), growth)
-    return Law(float(contention), float(coherency))
+    return Law(float(contention), float(coherency), cores)
 
 
 def simulate(
@@ -109,7 +115,7 @@ def simulate(
         seed: of the draws.
 
     Example:
-        >>> simulate([10, 10, 10], [0.1], count=2, start_s=1, law=Law(0, 0), seed=0)
+        >>> simulate([10, 10, 10], [0.1], count=2, start_s=1, law=Law(0, 0, cores=2), seed=0)
         3.0
     """
     drawn = np.random.default_rng(seed).choice(np.asarray(service_s), len(sizes))
@@ -141,16 +147,16 @@ def main(
                 runs[count].append((_run(one, pipeline, count, work), _run(many, pipeline, count, work)))
         planned, read = _paths_planned_a_second(Path(work)), _bytes_of(many)
     service = {count: _service_s(turns) for count, turns in runs.items()}
-    law = fit(service)
+    law = fit(service, usable_cores())
     alone = [part.seconds / part.images for _, run in runs[1] for part in run.parts]
     cells = [_row(count, runs[count], service, law, alone) for count in counts]
-    all_runs = [run for turns in runs.values() for _, run in turns]
-    per_part = float(np.median([run.driver_s / len(run.parts) for run in all_runs]))
+    all_turns = [turn for turns in runs.values() for turn in turns]
+    per_part = float(np.median([(run.driver_s - start.driver_s) / (len(run.parts) - 1) for start, run in all_turns]))
     most_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     facts = (
         f"Contention {law.contention:.3f}, coherency {law.coherency:.3f}. The process that gives out the parts takes "
         f"{1000 * per_part:.1f} ms of CPU time for each part. {planned:,.0f} paths a second are planned. Of an image "
-        f"{read / images / 1024:.0f} KB are read and {all_runs[0].written / images / 1024:.2f} KB written. A process "
+        f"{read / images / 1024:.0f} KB are read and {all_turns[0][1].written / images / 1024:.2f} KB written. A process "
         f"takes at most {most_mb:.0f} MB.\n"
     )
     Console().print(*(" | ".join(line) for line in [HEADINGS, *cells]), facts, sep="\n")
