@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +42,9 @@ class _Task:
     part: Part
     tries: int = 1
 
+    def failed(self, why: object) -> PartDone:
+        return PartDone(self.part.number, len(self.part.files), failure=str(why))
+
 
 @dataclass(frozen=True)
 class _Died:
@@ -70,40 +73,13 @@ def run_parts(job: Job, parts: Iterable[Part]) -> Generator[PartDone]:
     Raises:
         HpiError: the models cannot be opened, or results cannot be written.
     """
-    coming, share = map(_Task, parts), shares(job)
-    waiting = deque(islice(coming, len(share)))
-    started = [_Process(job, one) for one in share[: len(waiting)]]
-    pool = {process.connection: process for process in started}
-    deaths = 0  # one after the other, while the models were opened
+    pool = _Pool(job, map(_Task, parts))
     try:
-        while pool:
-            for connection in wait(list(pool)):
-                process = pool.pop(connection)  # type: ignore[call-overload]
-                task, answer = process.task, process.receive()
-                if isinstance(answer, HpiError):
-                    raise answer
-                deaths = deaths + 1 if isinstance(answer, _Died) and task is None else 0
-                if deaths == TRIES:
-                    raise BackendError(f"{answer}, {TRIES} times, while it opened the models; {_ADVICE}")
-                if task is not None:
-                    done = _outcome(task.part, answer)
-                    if done.failure is None or task.tries == TRIES:
-                        yield done
-                    else:
-                        logger.warning("part %d is done again: %s", task.part.number, done.failure)
-                        waiting.append(_Task(task.part, task.tries + 1))
-                if isinstance(answer, _Died):
-                    process = _Process(job, process.share)
-                    started.append(process)
-                elif (task := waiting.popleft() if waiting else next(coming, None)) is not None:
-                    process.give(task)
-                else:
-                    process.let_end()
-                    continue
-                pool[process.connection] = process
+        while ready := pool.wait():
+            for process in ready:
+                yield from pool.take(process)
     finally:
-        for process in started:
-            process.stop()
+        pool.stop()
 
 
 def shares(job: Job) -> list[Share]:
@@ -171,9 +147,66 @@ class _Process:
             self._process.join()
 
 
-def _outcome(part: Part, answer: PartDone | _Died | None) -> PartDone:
-    """What came of a part whose process has answered, or died."""
-    return answer if isinstance(answer, PartDone) else PartDone(part.number, len(part.files), failure=str(answer))
+class _Pool:
+    """Processes, and the tasks that none of them has yet.
+
+    Args:
+        job: the batch.
+        coming: the tasks, taken one by one.
+    """
+
+    def __init__(self, job: Job, coming: Iterator[_Task]) -> None:
+        share = shares(job)
+        self._job = job
+        self._coming = coming
+        self._waiting = deque(islice(coming, len(share)))
+        self._started = [_Process(job, one) for one in share[: len(self._waiting)]]
+        self._busy = {process.connection: process for process in self._started}
+        self._deaths = 0  # one after the other, while the models were opened
+
+    def wait(self) -> list[_Process]:
+        """The processes that are done with what they did, or dead; empty when there is nothing left to do."""
+        ready = wait(list(self._busy)) if self._busy else []
+        return [self._busy.pop(connection) for connection in ready]  # type: ignore[call-overload]
+
+    def take(self, process: _Process) -> Iterator[PartDone]:
+        """What came of its task, unless it is tried again; then it goes on, or another one in its place."""
+        task, answer = process.task, process.receive()
+        if isinstance(answer, HpiError):
+            raise answer
+        died = isinstance(answer, _Died)
+        self._deaths = self._deaths + 1 if died and task is None else 0
+        if self._deaths == TRIES:
+            raise BackendError(f"{answer}, {TRIES} times, while it opened the models; {_ADVICE}")
+        if task is not None:
+            done = answer if isinstance(answer, PartDone) else task.failed(answer)
+            if done.failure is None or task.tries == TRIES:
+                yield done
+            else:
+                logger.warning("part %d is done again: %s", task.part.number, done.failure)
+                self._waiting.append(_Task(task.part, task.tries + 1))
+        if died:
+            self._replace(process)
+        else:
+            self._go_on(process)
+
+    def stop(self) -> None:
+        """End all processes now, whatever they do."""
+        for process in self._started:
+            process.stop()
+
+    def _replace(self, process: _Process) -> None:
+        another = _Process(self._job, process.share)
+        self._started.append(another)
+        self._busy[another.connection] = another
+
+    def _go_on(self, process: _Process) -> None:
+        task = self._waiting.popleft() if self._waiting else next(self._coming, None)
+        if task is None:
+            process.let_end()
+        else:
+            process.give(task)
+            self._busy[process.connection] = process
 
 
 # In the process.
