@@ -72,6 +72,14 @@ def test_scale_fits_a_law_and_checks_it(tmp_path):
     assert "Contention" in output
 
 
+def test_the_page_of_scale_has_the_figures_of_the_report():
+    report, page = ((ROOT / name).read_text() for name in ("benchmarks/results/scale.md", "docs/scale.md"))
+    rows = [line.split(" | ")[:7] for line in report.splitlines() if line.startswith(("| 1 ", "| 2 ", "| 4 "))]
+    assert len(rows) == 3
+    for row in rows:
+        assert " | ".join(row) + " |" in page
+
+
 @pytest.mark.full
 def test_batch_takes_turns_with_predict(tmp_path):
     pytest.importorskip("pyarrow")
