@@ -152,12 +152,12 @@ def main(
     cells = [_row(count, runs[count], service, law, alone) for count in counts]
     all_turns = [turn for turns in runs.values() for turn in turns]
     per_part = float(np.median([(run.driver_s - start.driver_s) / (len(run.parts) - 1) for start, run in all_turns]))
+    read_kb, written_kb = read / images / 1024, all_turns[0][1].written / images / 1024
     most_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     facts = (
         f"Contention {law.contention:.3f}, coherency {law.coherency:.3f}. The process that gives out the parts takes "
         f"{1000 * per_part:.1f} ms of CPU time for each part. {planned:,.0f} paths a second are planned. Of an image "
-        f"{read / images / 1024:.0f} KB are read and {all_turns[0][1].written / images / 1024:.2f} KB written. A process "
-        f"takes at most {most_mb:.0f} MB.\n"
+        f"{read_kb:.0f} KB are read and {written_kb:.2f} KB written. A process takes at most {most_mb:.0f} MB.\n"
     )
     Console().print(*(" | ".join(line) for line in [HEADINGS, *cells]), facts, sep="\n")
     if output is not None:

@@ -6,21 +6,20 @@ In one process the runtimes share libraries and allocators, and the peak of one 
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hpi.backends import BACKENDS
-from hpi.backends.artifacts import ArtifactCache
-from hpi.backends.base import SessionOptions, Variant
+from hpi.backends.base import SessionOptions
 from hpi.backends.messages import summarize
 from hpi.errors import BackendError
 from hpi.models.spec import ModelSpec
 from hpi.selection.parity import example_run
 from hpi.selection.ranking import Candidate
-from hpi.zoo import Zoo
 
 TIMEOUT_S = 600
 STATUS = Path("/proc/self/status")
@@ -30,7 +29,7 @@ _SCRIPT = """
 import sys
 sys.path = [folder for folder in sys.path if folder]
 from hpi.selection.memory import main
-main(sys.argv[1])
+main()
 """
 
 
@@ -49,36 +48,27 @@ def peak_memory(
     """
     if not STATUS.is_file():
         return {}
-    request = {
-        "model": spec.name,
-        "folder": str(spec.folder),
-        "backend": candidate.backend,
-        "variant": asdict(candidate.variant),
-        "artifacts": str(options.artifacts.root),
-        "device": options.device,
-        "threads": options.thread_count,
-        "batches": sorted(batches),
-    }
-    command = [sys.executable, "-c", _SCRIPT, json.dumps(request)]
+    # The model as it is here, since its files alone may not say what the caller has said of it.
+    request = pickle.dumps((spec, candidate, options, sorted(batches)))
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", _SCRIPT], input=request, capture_output=True, timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise BackendError(f"{spec.name} on {candidate}: its memory took more than {TIMEOUT_S} s to measure") from error
     if done.returncode != 0:
-        raise BackendError(f"{spec.name} on {candidate}: its memory cannot be measured: {summarize(done.stderr)}")
+        reason = summarize(done.stderr.decode(errors="replace"))
+        raise BackendError(f"{spec.name} on {candidate}: its memory cannot be measured: {reason}")
     return {int(batch): megabytes for batch, megabytes in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def main(request_text: str) -> None:
-    """Load and run a candidate; print MB by batch size as JSON."""
-    request = json.loads(request_text)
-    zoo = Zoo.default()
-    spec = zoo.with_int8(zoo.find(request["model"], Path(request["folder"])))
-    options = SessionOptions(ArtifactCache(Path(request["artifacts"])), request["device"], threads=request["threads"])
-    backend, variant = BACKENDS[request["backend"]], Variant(**request["variant"])
+def main() -> None:
+    """Load and run the candidate that :func:`peak_memory` has written to stdin; print MB by batch size as JSON."""
+    spec, candidate, options, batches = pickle.load(sys.stdin.buffer)
+    backend = BACKENDS[candidate.backend]
     before, peaks = peak_mb(), {}
-    with backend.load(spec.files, replace(options, variant=variant)) as session:
-        for batch in request["batches"]:
+    with backend.load(spec.files, replace(options, variant=candidate.variant)) as session:
+        for batch in batches:
             run = example_run(spec, session, batch)
             run()
             run()

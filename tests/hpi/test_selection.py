@@ -13,6 +13,9 @@ from hpi.backends.artifacts import ArtifactCache
 from hpi.backends.base import ModelFiles, SessionOptions, Variant, is_installed
 from hpi.backends.cpu import ARM_LEVELS, ISA_LEVELS, Cpu, this_cpu
 from hpi.backends.onnxruntime import OnnxRuntime, OnnxRuntimeSession, providers_of
+from hpi.benchmarks.graphs import save_graph
+from hpi.models.readers import read_model
+from hpi.models.readers.reading import Hints
 from hpi.selection.basis import MOST_NOISE
 from hpi.selection.choice import choose
 from hpi.selection.loading import references, validated
@@ -688,9 +691,20 @@ def test_the_memory_of_a_candidate(spec, asked):
         pytest.skip(f"this system has no {STATUS}")
     peaks = peak_memory(spec, Candidate("onnxruntime", Variant()), asked.options, [1, 8])
     assert spec.files.onnx.stat().st_size / 1e6 < peaks[1] <= peaks[8]
-    nothing = dataclasses.replace(spec, folder=spec.folder / "missing")
+    nothing = dataclasses.replace(spec, files=dataclasses.replace(spec.files, onnx=spec.folder / "missing.onnx"))
     with pytest.raises(BackendError, match="cannot be measured"):
         peak_memory(nothing, Candidate("onnxruntime", Variant()), asked.options, [1])
+
+
+@pytest.mark.full
+def test_the_memory_of_one_file_among_several(tmp_path, asked):
+    """Whose keypoints may be of two kinds, so that only the caller knows which."""
+    if not STATUS.is_file():
+        pytest.skip(f"this system has no {STATUS}")
+    for name in ("one.onnx", "two.onnx"):
+        save_graph("simcc", tmp_path / name)
+    spec = read_model(tmp_path / "one.onnx", hints=Hints(skeleton="coco17"))
+    assert peak_memory(spec, Candidate("onnxruntime", Variant()), asked.options, [1])[1] > 0
 
 
 @pytest.mark.full
