@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import typer
 
 from hpi.benchmarks.graphs import GRAPHS
 from hpi.benchmarks.graphs.cost import multiply_adds, parameters
@@ -82,3 +83,6 @@ def test_a_graph_is_written_with_its_cost(tmp_path, capsys):
     main("simcc", tmp_path / "pose.onnx")
     assert "M parameters" in capsys.readouterr().out
     onnx.checker.check_model(onnx.load(tmp_path / "pose.onnx"))
+    (tmp_path / "file").touch()
+    with pytest.raises(typer.BadParameter, match="cannot be written"):
+        main("simcc", tmp_path / "file" / "pose.onnx")

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import onnx
 import typer
 
 from hpi.benchmarks.graphs import GRAPHS
 from hpi.benchmarks.graphs.cost import multiply_adds, parameters
+from hpi.io.files import write_whole
 
 
 def main(
@@ -19,7 +19,10 @@ def main(
     if name not in GRAPHS:
         raise typer.BadParameter(f"{name} is none of {', '.join(GRAPHS)}")
     model = GRAPHS[name](seed)
-    onnx.save(model, path)
+    try:
+        write_whole(path, model.SerializeToString())
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror or error}") from error
     typer.echo(f"{parameters(model) / 1e6:.2f} M parameters, {multiply_adds(model) / 1e9:.3f} G multiply-adds")
 
 
