@@ -144,6 +144,7 @@ def test_an_update_under_load_loses_no_request(command, tmp_path):
 
 @pytest.mark.long
 def test_a_replica_more_comes_with_the_load(command, tmp_path):
+    update(command, tmp_path, "--replicas", "1")  # Serve waits ten minutes before it takes one of two away
     update(command, tmp_path, "--min_replicas", "1", "--max_replicas", "2", "--max_batch", "1")
     assert running_replicas(command) == 1
     with load(command, requests=0) as statuses:
