@@ -219,7 +219,7 @@ def assert_same_outputs(outputs: Mapping[str, np.ndarray], people: Instances) ->
     """
     np.testing.assert_allclose(outputs["boxes"], people.boxes, atol=0.01)
     np.testing.assert_allclose(outputs["scores"], people.scores, atol=1e-4)
-    np.testing.assert_allclose(outputs["keypoints"][..., 2], people.points[..., 2], atol=1e-3)
+    np.testing.assert_allclose(outputs["keypoints"][..., 2], people.points[..., 2], atol=0.01)
     clear = people.points[..., 2] > 0.3
     np.testing.assert_allclose(outputs["keypoints"][clear], people.points[clear], atol=0.2)
 

@@ -207,10 +207,11 @@ def assert_same(answer, people):
     assert answer["keypoints"].shape == (len(people), 17, 3)
     np.testing.assert_allclose(answer["boxes"], people.boxes, atol=0.01)
     np.testing.assert_allclose(answer["scores"], people.scores, atol=1e-4)
-    # The server has another NumPy and other batches: what the model is not sure of moves with the last bits.
+    # Other batches change the last bits of a box, and these which 1/32 of a pixel the crop begins at; what the model is
+    # not sure of may move further.
     clear = people.keypoint_scores > 0.3
     np.testing.assert_allclose(answer["keypoints"][clear, :2], people.keypoints[clear], atol=0.1)
-    np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=1e-3)
+    np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=0.01)
 
 
 @pytest.mark.parametrize("module", PROTOCOLS)
