@@ -93,14 +93,16 @@ def test_a_killed_batch_goes_on(pictures, lite, tmp_path, rng):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_batch_says_how_to_go_on(number, pictures, tmp_path):
-    output = tmp_path / "out"
-    process = start(pictures, "--output", output, "--part_size", "2", cwd=tmp_path)
+    # Far more than are done before it is interrupted.
+    output, files = tmp_path / "out", 20 * sorted(pictures.rglob("*.*"))
+    (tmp_path / "list.txt").write_text("".join(f"{file}\n" for file in files))
+    process = start("@list.txt", "--output", output, "--part_size", "2", cwd=tmp_path)
     wait_until(lambda: done(output), "a part")
     victims = workers_of(process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=HANGS_S)
     assert process.returncode == 128 + number
-    assert "of 72 files are done; the same command goes on from there" in errors
+    assert f"of {len(files)} files are done; the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert not any(Path(f"/proc/{pid}").exists() for pid in victims)
     assert not list(output.rglob(".*.part"))
