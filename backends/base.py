@@ -461,7 +461,7 @@ class Backend(ABC):
             raise BackendError(f"{self.name}: {reason}")
 
     def _refused_option(self, options: Mapping[str, Any]) -> str | None:
-        """Why an option must not be set; the runtime itself judges the others when it loads a model."""
+        """Why an option must not be set; the runtime itself checks the others when it loads a model."""
         if options and not self.takes_options:
             return f"takes no options of its own, got {', '.join(options)}"
         for name, value in options.items():

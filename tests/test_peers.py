@@ -118,7 +118,7 @@ def peer():
 
 
 @pytest.fixture(scope="session")
-def photos(shared):
+def images(shared):
     """Paths of real images, with the boxes ``[N, 4]`` of the people in each.
 
     Their sides are such that float32 has the crops as exactly as float64, in which rtmlib computes: a last bit of a
@@ -142,25 +142,25 @@ def crops_are_the_same(peer):
 
 
 @pytest.mark.parametrize(("name", "kind", "config"), [("simcc", "RTMPose", {}), ("vitpose", "ViTPose", {"udp": True})])
-def test_rtmlib_finds_the_same_keypoints_in_rgb(peer, photos, tmp_path, rng, name, kind, config):
+def test_rtmlib_finds_the_same_keypoints_in_rgb(peer, images, tmp_path, rng, name, kind, config):
     """And with crops by UDP, where it reads heatmaps by UDP."""
     graph = save_graph(name, tmp_path / "pose.onnx", int(rng.integers(1000)))
     theirs = peer(graph, kind, SIZES[name], **config)
     if not crops_are_the_same(theirs):
         pytest.skip("its OpenCV rounds crops in another way: install opencv-python<5 and opencv-contrib-python<5")
     with getattr(rtmlib, kind)(graph, SIZES[name], backend="onnxruntime") as ours:
-        for path, boxes in photos.items():
+        for path, boxes in images.items():
             expected = [np.array(one) for one in theirs.ask(path=path, boxes=boxes, swapped=True)["found"]]
             keypoints, scores = ours(cv2.imread(path), boxes)
             assert np.abs(keypoints - expected[0]).max() < 0.01
             assert np.abs(scores - expected[1]).max() < 1e-4
 
 
-def test_rtmlib_finds_the_same_people_with_rtmo(peer, photos, tmp_path, rng):
+def test_rtmlib_finds_the_same_people_with_rtmo(peer, images, tmp_path, rng):
     graph = save_graph("rtmo", tmp_path / "rtmo.onnx", int(rng.integers(1000)))
     theirs = peer(graph, "RTMO", SIZES["rtmo"])
     with rtmlib.RTMO(graph, SIZES["rtmo"], backend="onnxruntime") as ours:
-        for path in photos:
+        for path in images:
             expected = [np.array(one) for one in theirs.ask(path=path)["found"]]
             if not expected[1].any():  # its person that is nobody
                 expected = [one[:0] for one in expected]
@@ -171,13 +171,13 @@ def test_rtmlib_finds_the_same_people_with_rtmo(peer, photos, tmp_path, rng):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rtmdet", "RTMDet"), ("yolox", "YOLOX"), ("yolox-raw", "YOLOX")])
-def test_rtmlib_finds_the_same_boxes(peer, photos, tmp_path, rng, name, kind):
+def test_rtmlib_finds_the_same_boxes(peer, images, tmp_path, rng, name, kind):
     """Of all classes; of raw cells it has some that lie in the padding."""
     graph = save_graph(name, tmp_path / "detector.onnx", int(rng.integers(1000)))
     size = SIZES[name.removesuffix("-raw")]
     theirs = peer(graph, kind, size)
     with getattr(rtmlib, kind)(graph, size, det_mode="multiclass", backend="onnxruntime") as ours:
-        for path in photos:
+        for path in images:
             image = cv2.imread(path)
             expected = np.reshape(theirs.ask(path=path)["found"][0], (-1, 4))
             expected = expected[(expected[:, :2] < image.shape[1::-1]).all(axis=1) & (expected[:, 2:] > 0).all(axis=1)]
@@ -197,9 +197,9 @@ def test_rtmlib_takes_blue_for_red(peer, tmp_path):
     assert scores[0] == pytest.approx(([0, 0, 255] - MEAN) / STD + ABOVE, abs=1e-3)
 
 
-def test_rtmlib_gives_the_mean_of_both_maxima(peer, photos, tmp_path):
+def test_rtmlib_gives_the_mean_of_both_maxima(peer, images, tmp_path):
     graph = save_simcc(tmp_path / "pose.onnx", [10], [10], heights_x=0.9, heights_y=0.3)
-    (path, boxes), *_ = photos.items()
+    (path, boxes), *_ = images.items()
     _, scores = peer(graph, "RTMPose", SIZES["simcc"]).ask(path=path, boxes=boxes)["found"]
     assert scores[0] == pytest.approx([0.6])
 
@@ -211,9 +211,9 @@ def test_rtmlib_misses_the_spot_far_from_the_middle(peer, tmp_path):
     assert np.linalg.norm(np.subtract(keypoints[0][0], [870, 970])) > 2
 
 
-def test_rtmlib_makes_a_person_of_nobody(peer, photos, tmp_path):
+def test_rtmlib_makes_a_person_of_nobody(peer, images, tmp_path):
     graph = save_rtmo(tmp_path / "rtmo.onnx", [[10, 10, 50, 90, 0.4]], np.zeros((1, 17, 3)))
-    keypoints, scores = peer(graph, "RTMO", SIZES["rtmo"]).ask(path=next(iter(photos)))["found"]
+    keypoints, scores = peer(graph, "RTMO", SIZES["rtmo"]).ask(path=next(iter(images)))["found"]
     assert np.shape(keypoints) == (1, 17, 2)
     assert not np.any(keypoints)
     assert not np.any(scores)

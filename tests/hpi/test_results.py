@@ -186,8 +186,8 @@ def test_quality(result, tmp_path):
 
 @pytest.mark.parametrize(("name", "saved"), [("a.pgm", "a_res.png"), ("a.jfif", "a_res.png"), ("a.JPG", "a_res.JPG")])
 def test_a_picture_takes_the_format_of_the_input_if_it_can(lite, image, tmp_path, name, saved):
-    cv2.imwrite(str(tmp_path / "photo.png"), image)
-    (tmp_path / "photo.png").rename(tmp_path / name)
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    (tmp_path / "image.png").rename(tmp_path / name)
     (one,) = lite.predict(tmp_path / name)
     assert one.save_to_img(tmp_path / "out").name == saved
 

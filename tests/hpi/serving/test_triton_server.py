@@ -202,15 +202,15 @@ def ask(client, module, threshold=None, **values):
     return {name: answer.as_numpy(name) for name in ("boxes", "scores", "keypoints")}
 
 
-def assert_same(answer, people, pixels=0.1):
-    """What the model is not sure of may be anywhere."""
+def assert_same(answer, people, pixels=0.1, scores=1e-3, sure_above=-1):
+    """Of keypoints that the model is not sure of only the scores are compared."""
     assert answer["boxes"].shape == (len(people), 4)
     assert answer["keypoints"].shape == (len(people), 17, 3)
     np.testing.assert_allclose(answer["boxes"], people.boxes, atol=0.01)
     np.testing.assert_allclose(answer["scores"], people.scores, atol=1e-4)
-    clear = people.keypoint_scores > 0.3
-    np.testing.assert_allclose(answer["keypoints"][clear, :2], people.keypoints[clear], atol=pixels)
-    np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=0.01)
+    sure = people.keypoint_scores > sure_above
+    np.testing.assert_allclose(answer["keypoints"][sure, :2], people.keypoints[sure], atol=pixels)
+    np.testing.assert_allclose(answer["keypoints"][..., 2], people.keypoint_scores, atol=scores)
 
 
 @pytest.mark.parametrize("module", PROTOCOLS)
@@ -292,8 +292,9 @@ def test_native_models_are_called_with_several_requests_together(native, expecte
     people = [expected(crop) for crop in crops]
     with ThreadPoolExecutor(6) as pool:
         for row, found in enumerate(pool.map(answer, range(18))):
+            outputs = {name: value[0] for name, value in found.items()}
             # Another runtime changes the last bits of a box, and these which 1/32 of a pixel a crop is taken at.
-            assert_same({name: value[0] for name, value in found.items()}, people[row % len(crops)], pixels=0.5)
+            assert_same(outputs, people[row % len(crops)], pixels=0.5, scores=0.01, sure_above=0.3)
     with native.client(over_http) as client:
         with pytest.raises(InferenceServerException, match="one image a request"):
             ask(client, over_http, image=np.stack([image, image]))
